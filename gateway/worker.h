@@ -1,0 +1,31 @@
+/*
+ * What the master forks: workers and the keeper. Each opens its own store
+ * connections after the fork and returns its exit status when it is done.
+ */
+#ifndef SESSGATE_WORKER_H
+#define SESSGATE_WORKER_H
+
+#include "listener.h"
+#include "shared.h"
+
+struct process_args {
+	const struct sgate_conf *conf;
+	struct shared *shared;
+	const struct listeners *listeners;
+	int index; /* of the worker's row in shared->workers; -1 = keeper */
+	pid_t master_pid;
+};
+
+/* SIGTERM: finish what has begun, then return. */
+int worker_run(const struct process_args *args);
+/* Reap, write touches, announce, probe, and answer keeper.sock. */
+int keeper_run(const struct process_args *args);
+
+/* Exit statuses, by name. */
+enum process_exit {
+	EXIT_DONE = 0,       /* told to stop, or max_requests reached */
+	EXIT_CANNOT_RUN = 3, /* cannot start: the master waits a while */
+	EXIT_BROKEN = 4      /* its own state is not to be trusted */
+};
+
+#endif

@@ -1,0 +1,238 @@
+/*
+ * What a durable store must do: a table of functions that each driver fills
+ * in, and nothing about sessions beyond rows. Transactions, their order of
+ * locks (audit, idempotency, user_state, session by key, counter) and what an
+ * answer means belong to session_manager.c.
+ *
+ * Answers: SGATE_OK; SGATE_NOT_FOUND and SGATE_CONFLICT are answers of the
+ * store; SGATE_UNAVAILABLE: it surely did not happen; SGATE_UNCERTAIN: a write
+ * may have happened (only commit and autocommitted writes may say so);
+ * SGATE_CORRUPT: a row was found that cannot be right. After any error inside
+ * a transaction the caller rolls back.
+ *
+ * Every wait ends at handle->deadline_ms (monotonic), which the manager sets
+ * before each operation. To add a store: copy tests/contract/durable_fake.c,
+ * fill the table, add a line to durable_stores[] in durable.c; the contract
+ * test finds it there.
+ */
+#ifndef SESSGATE_DURABLE_H
+#define SESSGATE_DURABLE_H
+
+#include <stdbool.h>
+
+#include "conf.h"
+#include "session.h"
+
+struct durable_ops;
+
+/* Drivers embed this as the first member of their own handle. */
+struct durable {
+	const struct durable_ops *ops;
+	int64_t deadline_ms; /* monotonic */
+};
+
+/* The audit table, and its kinds: names are stored, never rename. */
+#define DURABLE_EVENT_BYTES 16
+struct durable_audit {
+	unsigned char
+	    event_id[DURABLE_EVENT_BYTES]; /* 48 bit ms|host|counter */
+	int64_t at_ms;
+	char host[65];
+	char actor[65];
+	char kind[17]; /* create, update, rotate, end, cleanup, block, ... */
+	enum sgate_reason reason;
+	bool has_ref;
+	struct sgate_ref ref;
+	char realm[SESSION_REALM_MAX + 1];
+	char user[SESSION_USER_MAX + 1];
+	unsigned char client_ip[16];
+	size_t client_ip_len;
+	char detail[257]; /* for people: counts, member names; no values */
+};
+/* Members left empty or 0 do not filter. Newest first. */
+struct durable_audit_filter {
+	struct sgate_bytes realm; /* data == NULL: all realms */
+	struct sgate_bytes user;
+	const struct sgate_ref *ref;
+	struct sgate_bytes kind;
+	int64_t since_ms;
+	const unsigned char *before_event_id; /* cursor */
+	size_t limit;
+};
+
+struct durable_idempotency {
+	unsigned char id[32];
+	unsigned char body_hash[32];
+	struct sgate_ref ref;
+	uint8_t key_id;
+	unsigned char nonce[16];
+	int64_t expires_ms;
+};
+
+struct durable_user {
+	int64_t blocked_ms; /* 0 = not blocked */
+	char blocked_reason[129];
+};
+
+struct durable_touch {
+	struct sgate_ref ref;
+	int64_t last_seen_ms; /* 0 = none: only the successor mark */
+	/* First use of a rotation's successor; 0 = none. Applied only where
+	 * secret_hash still matches and the mark is still 0. */
+	int64_t successor_used_ms;
+	unsigned char secret_hash[TOKEN_HASH_BYTES];
+};
+
+struct durable_service {
+	char name[65];
+	unsigned char key_hash[32];
+	char scopes[65]; /* "create,introspect" */
+	bool has_realm;
+	char realm[SESSION_REALM_MAX + 1];
+	int64_t created_ms, expires_ms; /* 0 = never */
+};
+
+/* flags of session_get */
+#define DURABLE_FOR_UPDATE 1u /* inside a transaction */
+#define DURABLE_NO_DATA 2u    /* leave data "" */
+
+/* Not 0 stops; the session is borrowed. */
+typedef int durable_session_fn(void *arg, const struct sgate_session *session);
+typedef int durable_audit_fn(void *arg, const struct durable_audit *audit);
+typedef int durable_service_fn(void *arg, const struct durable_service *svc);
+typedef int durable_lease_fn(
+    void *arg, const char *name, const char *holder, int64_t until_ms);
+
+struct durable_ops {
+	const char *name; /* "sqlite" */
+	/* No I/O yet beyond checking options. */
+	enum sgate_status (*open)(const struct sgate_conf *conf,
+	    struct durable **out, struct sgate_error *err);
+	void (*close)(struct durable *d);
+	/* One round trip: is it there? */
+	enum sgate_status (*ping)(struct durable *d, struct sgate_error *err);
+	/* Create what is missing; repeatable. */
+	enum sgate_status (*schema_init)(
+	    struct durable *d, struct sgate_error *err);
+	/* SGATE_INVALID: missing, older or newer, err says what to do. */
+	enum sgate_status (*schema_check)(
+	    struct durable *d, struct sgate_error *err);
+	/* Random id of this database, and its epoch. */
+	enum sgate_status (*store_get)(struct durable *d, unsigned char id[16],
+	    unsigned *out_epoch, struct sgate_error *err);
+
+	/* Write transactions. rollback never fails and takes any state. */
+	enum sgate_status (*begin)(struct durable *d, struct sgate_error *err);
+	enum sgate_status (*commit)(struct durable *d, struct sgate_error *err);
+	void (*rollback)(struct durable *d);
+
+	/* SGATE_CONFLICT: that event id is there already: roll back. */
+	enum sgate_status (*audit_insert)(struct durable *d,
+	    const struct durable_audit *audit, struct sgate_error *err);
+	enum sgate_status (*audit_list)(struct durable *d,
+	    const struct durable_audit_filter *filter, durable_audit_fn *fn,
+	    void *arg, struct sgate_error *err);
+	/* Whether an event id is there (settles an uncertain commit). */
+	enum sgate_status (*audit_exists)(struct durable *d,
+	    const unsigned char event_id[DURABLE_EVENT_BYTES],
+	    struct sgate_error *err);
+
+	enum sgate_status (*idempotency_get)(struct durable *d,
+	    const unsigned char id[32], struct durable_idempotency *out,
+	    struct sgate_error *err);
+	/* SGATE_CONFLICT: there already. */
+	enum sgate_status (*idempotency_insert)(struct durable *d,
+	    const struct durable_idempotency *row, struct sgate_error *err);
+
+	/*
+	 * Take the user's lock (making the row if it is missing): shared for a
+	 * create without a limit, exclusive for cleanup, block and a create
+	 * with one. Held to the end of the transaction.
+	 */
+	enum sgate_status (*user_lock)(struct durable *d,
+	    struct sgate_bytes realm, struct sgate_bytes user, bool exclusive,
+	    struct durable_user *out, struct sgate_error *err);
+	/* blocked_ms 0 = unblock. The lock is held. */
+	enum sgate_status (*user_block)(struct durable *d,
+	    struct sgate_bytes realm, struct sgate_bytes user,
+	    int64_t blocked_ms, struct sgate_bytes reason,
+	    struct sgate_error *err);
+	/* Live rows of a user, newest first, without data. limit 0 = all. */
+	enum sgate_status (*user_sessions)(struct durable *d,
+	    struct sgate_bytes realm, struct sgate_bytes user, size_t limit,
+	    durable_session_fn *fn, void *arg, struct sgate_error *err);
+
+	/*
+	 * The row whatever its state, and its group's counter in the same
+	 * snapshot (out_counter may be NULL). SGATE_NOT_FOUND: no row.
+	 */
+	enum sgate_status (*session_get)(struct durable *d,
+	    const struct sgate_ref *ref, unsigned flags,
+	    struct sgate_session **out, uint64_t *out_counter,
+	    struct sgate_error *err);
+	/* SGATE_CONFLICT: that ref is taken. */
+	enum sgate_status (*session_insert)(struct durable *d,
+	    const struct sgate_session *session, struct sgate_error *err);
+	/* All columns but ref, realm, user, created and absolute. */
+	enum sgate_status (*session_store)(struct durable *d,
+	    const struct sgate_session *session, struct sgate_error *err);
+	/* The next number of a fence group (0..15): the last lock taken. */
+	enum sgate_status (*counter_next)(struct durable *d, unsigned group,
+	    uint64_t *out_seq, struct sgate_error *err);
+
+	/*
+	 * One transaction of its own for up to 100 touches in ascending key
+	 * order: last_seen = max(last_seen, given) where live.
+	 */
+	enum sgate_status (*touch)(struct durable *d,
+	    const struct durable_touch *touches, size_t count,
+	    struct sgate_error *err);
+
+	/*
+	 * The reaper: live rows that have expired at now_ms (absolute, or idle
+	 * with its leeway), looking at `limit` rows in key order after *cursor,
+	 * which is moved on; *out_wrapped when the end was reached.
+	 */
+	enum sgate_status (*expired)(struct durable *d, int64_t now_ms,
+	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
+	    durable_session_fn *fn, void *arg, struct sgate_error *err);
+	/* Delete at most `limit` each: sessions with absolute_ms < sessions_
+	 * before_ms, audit older, idempotency and leases past. */
+	enum sgate_status (*purge)(struct durable *d,
+	    int64_t sessions_before_ms, int64_t audit_before_ms, int64_t now_ms,
+	    size_t limit, uint64_t *out_sessions, uint64_t *out_others,
+	    struct sgate_error *err);
+	enum sgate_status (*stats)(struct durable *d, int64_t now_ms,
+	    struct sgate_stats *out, struct sgate_error *err);
+
+	/* Take or renew a lease; SGATE_DENIED: another holds it till later. */
+	enum sgate_status (*lease_take)(struct durable *d, const char *name,
+	    const char *holder, int64_t now_ms, int64_t until_ms,
+	    struct sgate_error *err);
+	enum sgate_status (*lease_list)(struct durable *d, durable_lease_fn *fn,
+	    void *arg, struct sgate_error *err);
+
+	/* By hash: SGATE_NOT_FOUND. put: SGATE_CONFLICT if the name is there.*/
+	enum sgate_status (*service_get)(struct durable *d,
+	    const unsigned char key_hash[32], struct durable_service *out,
+	    struct sgate_error *err);
+	enum sgate_status (*service_put)(struct durable *d,
+	    const struct durable_service *svc, struct sgate_error *err);
+	enum sgate_status (*service_remove)(
+	    struct durable *d, const char *name, struct sgate_error *err);
+	enum sgate_status (*service_list)(struct durable *d,
+	    durable_service_fn *fn, void *arg, struct sgate_error *err);
+
+	/* The caller's own statement, within begin/commit. One statement. */
+	enum sgate_status (*exec)(struct durable *d, const char *sql,
+	    const struct sgate_value *params, size_t params_count,
+	    sgate_row_fn *row, void *row_arg, struct sgate_error *err);
+};
+
+/* The registry: NULL-terminated. */
+extern const struct durable_ops *const durable_stores[];
+extern const struct durable_ops durable_sqlite;
+/* The store that the configuration asks for. */
+const struct durable_ops *durable_choose(const struct sgate_conf *conf);
+
+#endif

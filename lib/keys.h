@@ -1,0 +1,76 @@
+/*
+ * The key file: signing keys and the group key, shared by all hosts.
+ *
+ * Text, one record a line, 0640 or less:
+ *   # sessgate keys, do not edit by hand: sessgatectl key
+ *   group HEX32
+ *   key ID HEX32 CREATED_MS STOPPED_MS
+ * ID is 1 to 255. The first key signs, the others verify. STOPPED_MS is when
+ * it stopped signing (0 = never signed, or signs now). The group key is made
+ * once and never changes: it places users into fence groups, hashes user ids
+ * and computes successors of rotated secrets.
+ *
+ * Each use has a subkey of its own (crypto_kdf, context "sessgate", one number
+ * a use, see keys.c). Files are replaced by rename, with the old one's owner
+ * and mode, and fsynced.
+ */
+#ifndef SESSGATE_KEYS_H
+#define SESSGATE_KEYS_H
+
+#include <stdbool.h>
+
+#include "sessgate.h"
+
+#define KEYS_MAX 16
+
+struct keys;
+
+enum keys_use { /* the number is the crypto_kdf subkey id: never renumber */
+	KEYS_TAG = 1,         /* 16 bytes, crypto_shorthash */
+	KEYS_SEAL = 2,        /* 32 bytes, crypto_generichash */
+	KEYS_IDEMPOTENCY = 3, /* 32 */
+	KEYS_CSRF = 4,        /* 32 */
+	KEYS_GROUP = 5,       /* 32, of the group key */
+	KEYS_CHAIN = 6,       /* 32, of the group key: successors */
+	KEYS_USER = 7         /* 32, of the group key: user hash */
+};
+
+SGATE_MUST_CHECK enum sgate_status keys_load(
+    const char *path, struct keys **out_keys, struct sgate_error *err);
+/*
+ * Make a key file with one key if there is none (0640, O_EXCL); SGATE_OK also
+ * when it is there already.
+ */
+SGATE_MUST_CHECK enum sgate_status keys_create(
+    const char *path, int64_t now_ms, struct sgate_error *err);
+/* Wipes. */
+void keys_free(struct keys *keys);
+
+/* The signing key's id. */
+uint8_t keys_signing_id(const struct keys *keys);
+/*
+ * A subkey. key_id is ignored for the uses of the group key. NULL: there is no
+ * key of that id. Borrowed; 32 bytes (KEYS_TAG: 16 are used).
+ */
+const unsigned char *keys_subkey(
+    const struct keys *keys, uint8_t key_id, enum keys_use use);
+
+struct keys_info {
+	uint8_t id;
+	bool signs;
+	int64_t created_ms, stopped_ms;
+};
+size_t keys_count(const struct keys *keys);
+struct keys_info keys_info(const struct keys *keys, size_t index);
+
+/* For sessgatectl key: each reads the file, changes it and replaces it. */
+SGATE_MUST_CHECK enum sgate_status keys_file_new(
+    const char *path, int64_t now_ms, uint8_t *out_id, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status keys_file_use(
+    const char *path, uint8_t id, int64_t now_ms, struct sgate_error *err);
+/* SGATE_DENIED while tokens signed with it may live (stopped + largest). */
+SGATE_MUST_CHECK enum sgate_status keys_file_retire(const char *path,
+    uint8_t id, int64_t now_ms, int64_t largest_absolute_ms,
+    struct sgate_error *err);
+
+#endif

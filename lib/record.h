@@ -1,0 +1,53 @@
+/*
+ * The sealed form of a session for stores that are only believed when the seal
+ * is right: Redis, the spool, shared memory.
+ *
+ * Text header, then body:
+ *   state 1 ('L', 'U' or 'T') | version 16 (store epoch 4 digits, version 12)
+ *   | last_seen 13 digits | format 1 byte | fields | seal 16
+ * Fields are length-prefixed (big-endian), in the order of record.c. The seal
+ * is crypto_generichash(16) under KEYS_SEAL of the key id stored in the body,
+ * over store id, ref, state, epoch, version and body, not over last_seen (a
+ * touch rewrites that in place). A copy of another ref, state, version or
+ * store does not verify. A tombstone is 'T' version reason(2 digits), unsealed:
+ * it can only refuse.
+ */
+#ifndef SESSGATE_RECORD_H
+#define SESSGATE_RECORD_H
+
+#include "buf.h"
+#include "keys.h"
+#include "session.h"
+
+#define RECORD_VERSION_OFFSET 1
+#define RECORD_LAST_SEEN_OFFSET 17
+#define RECORD_BODY_OFFSET 30
+#define RECORD_SEAL_BYTES 16
+
+struct record_store {
+	unsigned char id[16];
+	unsigned epoch; /* 0..9999 */
+};
+
+/* state: 'L' or 'U'. SGATE_OK, TOO_LARGE or NO_MEMORY. */
+SGATE_MUST_CHECK enum sgate_status record_write(const struct keys *keys,
+    const struct record_store *store, char state,
+    const struct sgate_session *session, struct buf *out,
+    struct sgate_error *err);
+/*
+ * SGATE_OK: *out_session new (state in *out_state). SGATE_CORRUPT: too short,
+ * wrong seal, another ref, a length that does not fit: treat as a miss.
+ */
+SGATE_MUST_CHECK enum sgate_status record_read(const struct keys *keys,
+    const struct record_store *store, const struct sgate_ref *ref,
+    struct sgate_bytes bytes, char *out_state,
+    struct sgate_session **out_session, struct sgate_error *err);
+
+/* 'T', version, reason. */
+void record_tombstone_write(const struct record_store *store, uint64_t version,
+    enum sgate_reason reason, struct buf *out);
+/* False: not a tombstone. */
+bool record_tombstone_read(struct sgate_bytes bytes, uint64_t *out_version,
+    enum sgate_reason *out_reason);
+
+#endif

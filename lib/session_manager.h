@@ -1,0 +1,96 @@
+/*
+ * What the gateway and sessgatectl need of the manager beyond sessgate.h:
+ * audit, service keys, keys, touches that somebody else writes. Not installed.
+ */
+#ifndef SESSGATE_SESSION_MANAGER_H
+#define SESSGATE_SESSION_MANAGER_H
+
+#include "conf.h"
+#include "durable.h"
+#include "keys.h"
+#include "sessgate.h"
+
+/*
+ * Where touches go. The gateway hands them to the keeper through shared
+ * memory; without hooks the manager writes each by itself at once.
+ *
+ * put: false = no room, the manager then writes it itself. last_seen: what is
+ * pending for a ref, 0 for nothing; asked before a row is judged idle-expired.
+ */
+struct manager_touch_hooks {
+	bool (*put)(void *arg, const struct durable_touch *touch);
+	int64_t (*last_seen)(void *arg, const struct sgate_ref *ref);
+	void *arg;
+};
+void manager_set_touch_hooks(
+    struct sgate_manager *mgr, const struct manager_touch_hooks *hooks);
+
+/* Own ops table, for tests with the fake store. NULL = by configuration. */
+SGATE_MUST_CHECK enum sgate_status manager_new_with(
+    const struct sgate_conf *conf, const struct sgate_options *options,
+    const struct durable_ops *ops, struct sgate_manager **out_mgr,
+    struct sgate_error *err);
+
+const struct keys *manager_keys(const struct sgate_manager *mgr);
+const struct sgate_conf *manager_conf(const struct sgate_manager *mgr);
+/* The durable store's clock, UTC ms: what expiry is judged by. */
+int64_t manager_now_ms(const struct sgate_manager *mgr);
+/* "sqlite": which store answered the last call ("" = none was asked). */
+const char *manager_served_by(const struct sgate_manager *mgr);
+
+/* The session's exports block, "NAME=value\n" lines. Borrowed. */
+struct sgate_bytes session_get_exports(const struct sgate_session *s);
+
+/* db init, db check, ping and the like: opens the store when needed. */
+SGATE_MUST_CHECK enum sgate_status manager_schema_init(
+    struct sgate_manager *mgr, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status manager_schema_check(
+    struct sgate_manager *mgr, struct sgate_error *err);
+
+/* filter->realm is replaced by the caller's realm. */
+SGATE_MUST_CHECK enum sgate_status manager_audit_list(struct sgate_manager *mgr,
+    const struct durable_audit_filter *filter, durable_audit_fn *fn, void *arg,
+    struct sgate_error *err);
+/* A row whatever its state, in the caller's realm, for show and explain. */
+SGATE_MUST_CHECK enum sgate_status manager_session_any(
+    struct sgate_manager *mgr, const struct sgate_ref *ref,
+    struct sgate_session **out, struct sgate_error *err);
+
+/* Touches that the keeper collected: any number, any order. */
+SGATE_MUST_CHECK enum sgate_status manager_touch_write(
+    struct sgate_manager *mgr, struct durable_touch *touches, size_t count,
+    struct sgate_error *err);
+
+/*
+ * Service keys: "sgsk_" and 43 characters of base64url (32 random bytes); the
+ * store holds SHA-256 of the text. check: SGATE_NOT_FOUND for unknown or
+ * expired.
+ */
+#define MANAGER_SERVICE_KEY_LEN 48
+SGATE_MUST_CHECK enum sgate_status manager_service_add(
+    struct sgate_manager *mgr, const struct durable_service *svc,
+    char out_key[MANAGER_SERVICE_KEY_LEN + 1], struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status manager_service_remove(
+    struct sgate_manager *mgr, const char *name, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status manager_service_list(
+    struct sgate_manager *mgr, durable_service_fn *fn, void *arg,
+    struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status manager_service_check(
+    struct sgate_manager *mgr, struct sgate_bytes key,
+    struct durable_service *out, struct sgate_error *err);
+
+/*
+ * Announce this host: the lease row "host:NAME" with the key ids it has
+ * loaded ("keys=1,2"), valid for ttl_ms; `key use` asks for these.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_announce(struct sgate_manager *mgr,
+    const char *host, int64_t ttl_ms, struct sgate_error *err);
+/* SGATE_DENIED, err names a host that has not announced the key. */
+SGATE_MUST_CHECK enum sgate_status manager_key_is_everywhere(
+    struct sgate_manager *mgr, uint8_t key_id, struct sgate_error *err);
+/* The reaper's election: SGATE_DENIED when another host has it. */
+SGATE_MUST_CHECK enum sgate_status manager_reaper_take(
+    struct sgate_manager *mgr, const char *host, int64_t ttl_ms,
+    struct sgate_error *err);
+
+#endif

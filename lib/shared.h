@@ -1,0 +1,121 @@
+/*
+ * The instance's shared memory: one file `shared` in runtime_dir (0600),
+ * mapped by master, workers and keeper. Everything in it may have been written
+ * by a worker that was broken into: readers copy, check bounds, follow no
+ * pointer. A process may be killed at any instruction: whatever is in here is
+ * either a single atomic word or guarded by a robust mutex whose next owner
+ * wipes what it guards.
+ */
+#ifndef SESSGATE_SHARED_H
+#define SESSGATE_SHARED_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "durable.h"
+#include "sessgate.h"
+
+#define SHARED_WORKERS_MAX 256
+#define SHARED_TOUCH_BUCKETS 256
+#define SHARED_TOUCH_WAYS 64
+
+enum shared_worker_state {
+	SHARED_FREE = 0,
+	SHARED_STARTING,
+	SHARED_IDLE,
+	SHARED_READING, /* a request's body */
+	SHARED_BUSY,
+	SHARED_STOPPING
+};
+
+/* What is counted. When you add one, extend shared_counter_name(). */
+enum shared_counter {
+	SHARED_REQUESTS,
+	SHARED_CHECK_ALLOWED,
+	SHARED_CHECK_DENIED,
+	SHARED_CHECK_UNAVAILABLE,
+	SHARED_API_OK,
+	SHARED_API_REFUSED,
+	SHARED_API_UNAVAILABLE,
+	SHARED_CREATED,
+	SHARED_ENDED,
+	SHARED_CHANGED,
+	SHARED_TOUCHES_QUEUED,
+	SHARED_TOUCHES_WRITTEN,
+	SHARED_BAD_PEERS, /* closed: no whole request, or a malformed one */
+	SHARED_SERVED_DURABLE,
+	SHARED_STORE_ERRORS,
+	SHARED_COUNTER_COUNT
+};
+const char *shared_counter_name(enum shared_counter counter);
+
+struct shared_worker {
+	_Atomic int pid;
+	_Atomic int state;          /* enum shared_worker_state */
+	_Atomic int64_t since_ms;   /* monotonic: when the state was entered */
+	_Atomic int64_t started_ms; /* UTC */
+	_Atomic uint64_t requests;  /* by this process */
+};
+
+struct shared_touch_bucket {
+	pthread_mutex_t mutex; /* robust, process-shared */
+	uint32_t count;
+	struct durable_touch touches[SHARED_TOUCH_WAYS];
+};
+
+/* What the keeper found out; each with its moment, 0 = not known yet. */
+struct shared_state {
+	_Atomic int64_t heartbeat_ms; /* keeper, monotonic */
+	_Atomic int durable_up;
+	_Atomic int64_t durable_checked_ms; /* UTC */
+	_Atomic int64_t durable_latency_us;
+	_Atomic int64_t stats_at_ms; /* UTC */
+	_Atomic uint64_t live, anonymous, users, ended;
+	_Atomic int64_t reaped_at_ms;
+	_Atomic uint64_t reaped_ended, reaped_deleted;
+};
+
+struct shared {
+	char magic[8];    /* "sessgate" */
+	uint32_t version; /* of this layout: the git of it is not enough */
+	uint32_t size;
+	_Atomic int master_pid;
+	_Atomic int keeper_pid;
+	_Atomic int stopping;       /* the whole instance: drain the backlogs */
+	_Atomic int64_t started_ms; /* UTC */
+	_Atomic uint64_t generation;    /* reloads */
+	_Atomic uint64_t worker_deaths; /* not by exit 0 */
+	_Atomic uint64_t keeper_deaths;
+	_Atomic uint64_t counters[SHARED_COUNTER_COUNT];
+	_Atomic uint64_t reasons[SGATE_REASON_COUNT]; /* denials by reason */
+	struct shared_state state;
+	struct shared_worker workers[SHARED_WORKERS_MAX];
+	struct shared_touch_bucket touches[SHARED_TOUCH_BUCKETS];
+};
+
+/* Make a new one (an old file is unlinked first). Unmap with shared_close. */
+SGATE_MUST_CHECK enum sgate_status shared_create(const char *runtime_dir,
+    struct shared **out_shared, struct sgate_error *err);
+void shared_close(struct shared *shared);
+/* Unlink the file. */
+void shared_remove(const char *runtime_dir);
+
+static inline void
+shared_count(struct shared *shared, enum shared_counter counter)
+{
+	atomic_fetch_add_explicit(
+	    &shared->counters[counter], 1, memory_order_relaxed);
+}
+
+/*
+ * Touches: put merges with what is pending for that ref; false when the bucket
+ * is full. take moves up to max pending ones out. last_seen: 0 = none.
+ */
+bool shared_touch_put(struct shared *shared, const struct durable_touch *touch);
+size_t shared_touch_take(
+    struct shared *shared, struct durable_touch *out, size_t max);
+int64_t shared_touch_last_seen(
+    struct shared *shared, const struct sgate_ref *ref);
+
+#endif

@@ -8,6 +8,7 @@
 #ifndef SESSGATE_BUF_H
 #define SESSGATE_BUF_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 
 #include "sessgate.h"
@@ -24,7 +25,7 @@ void buf_init(struct buf *buf);
 /* Frees. buf_wipe() overwrites what is in it first. */
 void buf_clear(struct buf *buf);
 void buf_wipe(struct buf *buf);
-/* Empties, keeps the memory. */
+/* Empties, keeps the memory; also a failed one may be used again. */
 void buf_reset(struct buf *buf);
 bool buf_failed(const struct buf *buf);
 /* NUL-terminated; "" when empty or failed. Borrowed. */
@@ -41,6 +42,8 @@ void buf_add_int(struct buf *buf, int64_t value);
 void buf_add_uint(struct buf *buf, uint64_t value);
 void buf_add_hex(struct buf *buf, const void *data, size_t len);
 void buf_printf(struct buf *buf, const char *format, ...) SGATE_PRINTF(2, 3);
+void buf_vprintf(struct buf *buf, const char *format, va_list args)
+    SGATE_PRINTF(2, 0);
 /* Percent-encodes all but [A-Za-z0-9-._~/], for a query value. */
 void buf_add_url(struct buf *buf, struct sgate_bytes bytes);
 /* & < > " ' as entities; control bytes as '?'. */
@@ -48,6 +51,8 @@ void buf_add_html(struct buf *buf, struct sgate_bytes bytes);
 /* For one line of a log: bytes < 0x20, 0x7f, '"', '\\' and bad UTF-8 as \xNN.
  */
 void buf_add_escaped(struct buf *buf, struct sgate_bytes bytes);
+/* The same without '"' and '\\', for a line whose parts are escaped already. */
+void buf_add_line(struct buf *buf, struct sgate_bytes bytes);
 
 /* ---- bytes ---- */
 
@@ -57,6 +62,8 @@ bool bytes_equal_text(struct sgate_bytes a, const char *text);
 /* ASCII only, for header names and schemes. */
 bool bytes_equal_nocase(struct sgate_bytes a, const char *text);
 bool bytes_is_utf8(struct sgate_bytes bytes);
+/* Bytes of the first character; 0 when there is none or it is not UTF-8. */
+size_t bytes_utf8_length(struct sgate_bytes bytes);
 /* A byte < 0x20 or 0x7f. */
 bool bytes_has_control(struct sgate_bytes bytes);
 /* 1 to max bytes of [A-Za-z0-9] and of `more`. */
@@ -68,7 +75,8 @@ char *bytes_dup(struct sgate_bytes bytes);
 
 /*
  * An address as text to 4 or 16 bytes (out[16]) and back (out of at least 46
- * bytes). Length 0: not an address. No names are ever looked up.
+ * bytes). Length 0: not an address. No names are ever looked up. An IPv4
+ * address mapped into IPv6 (::ffff:192.0.2.1) is that IPv4 address.
  */
 size_t address_parse(struct sgate_bytes text, unsigned char out[16]);
 void address_text(const unsigned char *address, size_t len, char out[46]);
@@ -79,7 +87,8 @@ void address_text(const unsigned char *address, size_t len, char out[46]);
  * Writes JSON text to a buffer: members get their commas by themselves.
  *   struct json j; json_init(&j, &buf);
  *   json_object(&j, NULL); json_int(&j, "version", 3); json_end(&j);
- * key is NULL for array elements and the outermost value. Depth up to 16.
+ * key is NULL for array elements and the outermost value. Depth up to 16;
+ * deeper fails the buffer. Bad UTF-8 becomes U+FFFD.
  */
 struct json {
 	struct buf *buf;

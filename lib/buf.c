@@ -1,0 +1,503 @@
+/*
+ * Growing strings and the small things that are done with bytes. The JSON
+ * writer is in json.c.
+ *
+ * Buffers also hold tokens and bodies, so memory that a buffer outgrows is
+ * wiped before it is freed: realloc() could leave a copy behind.
+ */
+#include "config.h"
+
+#include "buf.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+/* No answer, body or page comes near this: more is a bug that runs away. */
+#define BUF_LEN_MAX ((size_t)64 * 1024 * 1024)
+
+void
+buf_init(struct buf *buf)
+{
+	memset(buf, 0, sizeof(*buf));
+}
+
+void
+buf_clear(struct buf *buf)
+{
+	free(buf->data);
+	buf_init(buf);
+}
+
+void
+buf_wipe(struct buf *buf)
+{
+	if (buf->data != NULL)
+		explicit_bzero(buf->data, buf->cap);
+	buf_clear(buf);
+}
+
+void
+buf_reset(struct buf *buf)
+{
+	buf->len = 0;
+	buf->failed = false;
+	if (buf->data != NULL)
+		buf->data[0] = '\0';
+}
+
+bool
+buf_failed(const struct buf *buf)
+{
+	return buf->failed;
+}
+
+const char *
+buf_text(const struct buf *buf)
+{
+	return buf->failed || buf->data == NULL ? "" : buf->data;
+}
+
+struct sgate_bytes
+buf_bytes(const struct buf *buf)
+{
+	struct sgate_bytes bytes = {buf_text(buf), buf->failed ? 0 : buf->len};
+
+	return bytes;
+}
+
+/* Room for len more bytes and the NUL; false when there is none. */
+static bool
+reserve(struct buf *buf, size_t len)
+{
+	size_t cap;
+	char *data;
+
+	if (buf->failed)
+		return false;
+	if (len > BUF_LEN_MAX - buf->len) {
+		buf->failed = true;
+		return false;
+	}
+	if (buf->data != NULL && buf->cap - buf->len > len)
+		return true;
+	cap = buf->cap < 64 ? 64 : buf->cap;
+	while (cap - buf->len <= len)
+		cap *= 2;
+	data = malloc(cap);
+	if (data == NULL) {
+		buf->failed = true;
+		return false;
+	}
+	if (buf->data != NULL) {
+		memcpy(data, buf->data, buf->len);
+		explicit_bzero(buf->data, buf->cap);
+		free(buf->data);
+	}
+	data[buf->len] = '\0';
+	buf->data = data;
+	buf->cap = cap;
+	return true;
+}
+
+char *
+buf_take(struct buf *buf)
+{
+	char *data;
+
+	if (!reserve(buf, 0)) {
+		buf_wipe(buf);
+		return NULL;
+	}
+	data = buf->data;
+	buf_init(buf);
+	return data;
+}
+
+void
+buf_add(struct buf *buf, const void *data, size_t len)
+{
+	if (!reserve(buf, len))
+		return;
+	if (len > 0)
+		memcpy(buf->data + buf->len, data, len);
+	buf->len += len;
+	buf->data[buf->len] = '\0';
+}
+
+void
+buf_add_text(struct buf *buf, const char *text)
+{
+	if (text != NULL)
+		buf_add(buf, text, strlen(text));
+}
+
+void
+buf_add_bytes(struct buf *buf, struct sgate_bytes bytes)
+{
+	buf_add(buf, bytes.data, bytes.len);
+}
+
+void
+buf_add_char(struct buf *buf, char c)
+{
+	buf_add(buf, &c, 1);
+}
+
+void
+buf_add_int(struct buf *buf, int64_t value)
+{
+	buf_printf(buf, "%" PRId64, value);
+}
+
+void
+buf_add_uint(struct buf *buf, uint64_t value)
+{
+	buf_printf(buf, "%" PRIu64, value);
+}
+
+void
+buf_add_hex(struct buf *buf, const void *data, size_t len)
+{
+	if (len > BUF_LEN_MAX / 2) {
+		buf->failed = true;
+		return;
+	}
+	if (!reserve(buf, len * 2))
+		return;
+	sodium_bin2hex(buf->data + buf->len, len * 2 + 1, data, len);
+	buf->len += len * 2;
+}
+
+void
+buf_printf(struct buf *buf, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	buf_vprintf(buf, format, args);
+	va_end(args);
+}
+
+void
+buf_vprintf(struct buf *buf, const char *format, va_list args)
+{
+	va_list again;
+	int len;
+
+	va_copy(again, args);
+	len = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	if (len < 0) {
+		buf->failed = true;
+		return;
+	}
+	if (!reserve(buf, (size_t)len))
+		return;
+	vsnprintf(buf->data + buf->len, (size_t)len + 1, format, args);
+	buf->len += (size_t)len;
+}
+
+/* ---- characters ---- */
+
+/* ASCII whatever the locale is. */
+static bool
+is_alnum(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+	       (c >= 'a' && c <= 'z');
+}
+
+static bool
+is_control(unsigned char c)
+{
+	return c < 0x20 || c == 0x7f;
+}
+
+size_t
+bytes_utf8_length(struct sgate_bytes bytes)
+{
+	const unsigned char *p = (const unsigned char *)bytes.data;
+	unsigned char low = 0x80, high = 0xbf;
+	size_t len, i;
+
+	if (bytes.len == 0)
+		return 0;
+	if (p[0] < 0x80)
+		return 1;
+	/* Unicode 15, table 3-7: what the second byte may be. */
+	if (p[0] >= 0xc2 && p[0] <= 0xdf)
+		len = 2;
+	else if (p[0] >= 0xe0 && p[0] <= 0xef)
+		len = 3;
+	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+		len = 4;
+	else
+		return 0;
+	if (p[0] == 0xe0)
+		low = 0xa0;
+	else if (p[0] == 0xed)
+		high = 0x9f;
+	else if (p[0] == 0xf0)
+		low = 0x90;
+	else if (p[0] == 0xf4)
+		high = 0x8f;
+	if (bytes.len < len || p[1] < low || p[1] > high)
+		return 0;
+	for (i = 2; i < len; i++)
+		if (p[i] < 0x80 || p[i] > 0xbf)
+			return 0;
+	return len;
+}
+
+static struct sgate_bytes
+skip(struct sgate_bytes bytes, size_t len)
+{
+	bytes.data += len;
+	bytes.len -= len;
+	return bytes;
+}
+
+void
+buf_add_url(struct buf *buf, struct sgate_bytes bytes)
+{
+	size_t i;
+
+	for (i = 0; i < bytes.len; i++) {
+		unsigned char c = (unsigned char)bytes.data[i];
+
+		if (is_alnum(c) || (c != '\0' && strchr("-._~/", c) != NULL))
+			buf_add_char(buf, (char)c);
+		else
+			buf_printf(buf, "%%%02X", c);
+	}
+}
+
+static const char *
+html_entity(char c)
+{
+	switch (c) {
+	case '&':
+		return "&amp;";
+	case '<':
+		return "&lt;";
+	case '>':
+		return "&gt;";
+	case '"':
+		return "&quot;";
+	case '\'':
+		return "&#39;";
+	default:
+		return NULL;
+	}
+}
+
+void
+buf_add_html(struct buf *buf, struct sgate_bytes bytes)
+{
+	while (bytes.len > 0) {
+		size_t len = bytes_utf8_length(bytes);
+		const char *entity = html_entity(bytes.data[0]);
+
+		if (entity != NULL)
+			buf_add_text(buf, entity);
+		else if (len == 0 || is_control((unsigned char)bytes.data[0]))
+			buf_add_char(buf, '?');
+		else
+			buf_add(buf, bytes.data, len);
+		bytes = skip(bytes, len == 0 ? 1 : len);
+	}
+}
+
+/*
+ * Also escaped: U+0080 to U+009F. A terminal takes U+009B as it takes ESC [.
+ */
+static void
+add_escaped(struct buf *buf, struct sgate_bytes bytes, const char *more)
+{
+	while (bytes.len > 0) {
+		unsigned char c = (unsigned char)bytes.data[0];
+		size_t len = bytes_utf8_length(bytes);
+		size_t i;
+
+		if (len == 0 || is_control(c) || strchr(more, c) != NULL)
+			buf_printf(buf, "\\x%02x", c);
+		else if (c == 0xc2 && (unsigned char)bytes.data[1] < 0xa0)
+			for (i = 0; i < len; i++)
+				buf_printf(buf, "\\x%02x",
+				    (unsigned char)bytes.data[i]);
+		else
+			buf_add(buf, bytes.data, len);
+		bytes = skip(bytes, len == 0 ? 1 : len);
+	}
+}
+
+void
+buf_add_escaped(struct buf *buf, struct sgate_bytes bytes)
+{
+	add_escaped(buf, bytes, "\"\\");
+}
+
+void
+buf_add_line(struct buf *buf, struct sgate_bytes bytes)
+{
+	add_escaped(buf, bytes, "");
+}
+
+/* ---- bytes ---- */
+
+struct sgate_bytes
+bytes_of(const char *text)
+{
+	struct sgate_bytes bytes = {text, text == NULL ? 0 : strlen(text)};
+
+	return bytes;
+}
+
+bool
+bytes_equal(struct sgate_bytes a, struct sgate_bytes b)
+{
+	return a.len == b.len &&
+	       (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+bool
+bytes_equal_text(struct sgate_bytes a, const char *text)
+{
+	return bytes_equal(a, bytes_of(text));
+}
+
+static char
+lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool
+bytes_equal_nocase(struct sgate_bytes a, const char *text)
+{
+	struct sgate_bytes b = bytes_of(text);
+	size_t i;
+
+	if (a.len != b.len)
+		return false;
+	for (i = 0; i < a.len; i++)
+		if (lower(a.data[i]) != lower(b.data[i]))
+			return false;
+	return true;
+}
+
+bool
+bytes_is_utf8(struct sgate_bytes bytes)
+{
+	while (bytes.len > 0) {
+		size_t len = bytes_utf8_length(bytes);
+
+		if (len == 0)
+			return false;
+		bytes = skip(bytes, len);
+	}
+	return true;
+}
+
+bool
+bytes_has_control(struct sgate_bytes bytes)
+{
+	size_t i;
+
+	for (i = 0; i < bytes.len; i++)
+		if (is_control((unsigned char)bytes.data[i]))
+			return true;
+	return false;
+}
+
+bool
+bytes_is_name(struct sgate_bytes bytes, size_t max, const char *more)
+{
+	size_t i;
+
+	if (bytes.len == 0 || bytes.len > max)
+		return false;
+	for (i = 0; i < bytes.len; i++) {
+		unsigned char c = (unsigned char)bytes.data[i];
+
+		if (!is_alnum(c) && (c == '\0' || strchr(more, c) == NULL))
+			return false;
+	}
+	return true;
+}
+
+bool
+bytes_to_uint(struct sgate_bytes bytes, uint64_t max, uint64_t *out)
+{
+	uint64_t value = 0;
+	size_t i;
+
+	*out = 0;
+	if (bytes.len == 0)
+		return false;
+	for (i = 0; i < bytes.len; i++) {
+		unsigned digit = (unsigned char)bytes.data[i] - (unsigned)'0';
+
+		if (digit > 9 || value > max / 10 || digit > max - value * 10)
+			return false;
+		value = value * 10 + digit;
+	}
+	*out = value;
+	return true;
+}
+
+char *
+bytes_dup(struct sgate_bytes bytes)
+{
+	char *text = malloc(bytes.len + 1);
+
+	if (text == NULL)
+		return NULL;
+	if (bytes.len > 0)
+		memcpy(text, bytes.data, bytes.len);
+	text[bytes.len] = '\0';
+	return text;
+}
+
+/* ---- addresses ---- */
+
+size_t
+address_parse(struct sgate_bytes text, unsigned char out[16])
+{
+	static const unsigned char mapped[12] = {
+	    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+	char copy[INET6_ADDRSTRLEN];
+
+	memset(out, 0, 16);
+	if (text.len == 0 || text.len >= sizeof(copy) ||
+	    memchr(text.data, '\0', text.len) != NULL)
+		return 0;
+	memcpy(copy, text.data, text.len);
+	copy[text.len] = '\0';
+	if (inet_pton(AF_INET, copy, out) == 1)
+		return 4;
+	if (inet_pton(AF_INET6, copy, out) != 1) {
+		memset(out, 0, 16);
+		return 0;
+	}
+	if (memcmp(out, mapped, sizeof(mapped)) != 0)
+		return 16;
+	memmove(out, out + 12, 4);
+	memset(out + 4, 0, 12);
+	return 4;
+}
+
+void
+address_text(const unsigned char *address, size_t len, char out[46])
+{
+	out[0] = '\0';
+	if (len == 4)
+		inet_ntop(AF_INET, address, out, 46);
+	else if (len == 16)
+		inet_ntop(AF_INET6, address, out, 46);
+}

@@ -143,6 +143,9 @@ struct durable_ops {
 	/* SGATE_CONFLICT: there already. */
 	enum sgate_status (*idempotency_insert)(struct durable *d,
 	    const struct durable_idempotency *row, struct sgate_error *err);
+	/* In a transaction: a row whose 24 h are over makes room. OK: gone. */
+	enum sgate_status (*idempotency_remove)(struct durable *d,
+	    const unsigned char id[32], struct sgate_error *err);
 
 	/*
 	 * Take the user's lock (making the row if it is missing): shared for a

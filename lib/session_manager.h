@@ -37,6 +37,12 @@ const struct sgate_conf *manager_conf(const struct sgate_manager *mgr);
 int64_t manager_now_ms(const struct sgate_manager *mgr);
 /* "sqlite": which store answered the last call ("" = none was asked). */
 const char *manager_served_by(const struct sgate_manager *mgr);
+/*
+ * Alarm counter: tokens of ours, right by their tag, that the row's secret
+ * does not follow from. The row is older than the token: a restored dump, a
+ * lost commit.
+ */
+uint64_t manager_rows_older(const struct sgate_manager *mgr);
 
 /* The session's exports block, "NAME=value\n" lines. Borrowed. */
 struct sgate_bytes session_get_exports(const struct sgate_session *s);

@@ -32,6 +32,15 @@ SGATE_MUST_CHECK enum sgate_status data_scan(
 /* Scan, then parse. Free with data_free(). */
 SGATE_MUST_CHECK enum sgate_status data_parse(struct sgate_bytes json,
     size_t max_bytes, struct data **out_data, struct sgate_error *err);
+/*
+ * As data_parse(), for an answer of our own API, as sessgatectl gets it: a
+ * list of sessions with their data has more members and levels than the data
+ * of one may have.
+ */
+#define DATA_ANSWER_DEPTH_MAX (DATA_DEPTH_MAX + 4)
+#define DATA_ANSWER_MEMBERS_MAX 200000
+SGATE_MUST_CHECK enum sgate_status data_parse_answer(struct sgate_bytes json,
+    size_t max_bytes, struct data **out_data, struct sgate_error *err);
 void data_free(struct data *data);
 /* Compact JSON text; SGATE_OK or SGATE_NO_MEMORY. */
 SGATE_MUST_CHECK enum sgate_status data_print(
@@ -70,6 +79,11 @@ bool data_get_strings(const struct data *data, const char *name,
 bool data_get_json(const struct data *data, const char *name, struct buf *out);
 /* A member that is an object: a view into `data`, never freed. NULL: not. */
 const struct data *data_get_object(const struct data *data, const char *name);
+/* A member that is an array: how many; 0 also when it is none. */
+size_t data_array_count(const struct data *data, const char *name);
+/* Its element `index` if that is an object: a view as above. NULL: not. */
+const struct data *data_array_object(
+    const struct data *data, const char *name, size_t index);
 /* A copy of the top-level members named in the NULL-terminated list. */
 SGATE_MUST_CHECK enum sgate_status data_filter(const struct data *data,
     char *const *names, struct data **out, struct sgate_error *err);

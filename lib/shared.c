@@ -1,0 +1,327 @@
+/*
+ * The shared memory's file, and the touches that wait in it for the keeper.
+ *
+ * A bucket is locked for the copying of a few words only. Its mutex is robust:
+ * when the owner was killed inside, the next one finds EOWNERDEAD, forgets what
+ * the bucket held and goes on (a lost touch is written by the next request of
+ * that session). When the owner is stopped and not dead, the others wait
+ * LOCK_WAIT_MS and then do without.
+ *
+ * A robust mutex holds pointers of glibc's own, so the master, which may be
+ * root, never locks one: workers and keeper, which are one user, do.
+ */
+#include "config.h"
+
+#include "shared.h"
+
+#include "clock.h"
+#include "status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SHARED_MAGIC "sessgate"
+#define SHARED_VERSION 1
+#define LOCK_WAIT_MS 20
+
+static const char *const counter_names[SHARED_COUNTER_COUNT] = {
+    [SHARED_REQUESTS] = "requests",
+    [SHARED_CHECK_ALLOWED] = "check_allowed",
+    [SHARED_CHECK_DENIED] = "check_denied",
+    [SHARED_CHECK_UNAVAILABLE] = "check_unavailable",
+    [SHARED_API_OK] = "api_ok",
+    [SHARED_API_REFUSED] = "api_refused",
+    [SHARED_API_UNAVAILABLE] = "api_unavailable",
+    [SHARED_CREATED] = "created",
+    [SHARED_ENDED] = "ended",
+    [SHARED_CHANGED] = "changed",
+    [SHARED_TOUCHES_QUEUED] = "touches_queued",
+    [SHARED_TOUCHES_WRITTEN] = "touches_written",
+    [SHARED_BAD_PEERS] = "bad_peers",
+    [SHARED_SERVED_DURABLE] = "served_durable",
+    [SHARED_STORE_ERRORS] = "store_errors",
+};
+
+const char *
+shared_counter_name(enum shared_counter counter)
+{
+	if ((unsigned)counter >= SHARED_COUNTER_COUNT)
+		return "unknown";
+	return counter_names[counter];
+}
+
+/* ---- the file ---- */
+
+static int
+init_mutexes(struct shared *shared)
+{
+	pthread_mutexattr_t attr;
+	size_t i;
+	int rc;
+
+	rc = pthread_mutexattr_init(&attr);
+	if (rc != 0)
+		return rc;
+	rc = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	if (rc == 0)
+		rc = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	for (i = 0; rc == 0 && i < SHARED_TOUCH_BUCKETS; i++)
+		rc = pthread_mutex_init(&shared->touches[i].mutex, &attr);
+	pthread_mutexattr_destroy(&attr);
+	return rc;
+}
+
+static bool
+file_path(const char *runtime_dir, char *out, size_t out_size)
+{
+	int len = snprintf(out, out_size, "%s/shared", runtime_dir);
+
+	return len > 0 && (size_t)len < out_size;
+}
+
+enum sgate_status
+shared_create(const char *runtime_dir, struct shared **out_shared,
+    struct sgate_error *err)
+{
+	struct shared *shared = MAP_FAILED;
+	char path[4096];
+	int fd = -1, rc;
+
+	*out_shared = NULL;
+	error_clear(err);
+	if (!file_path(runtime_dir, path, sizeof(path)))
+		return error_set(err, SGATE_INVALID, "shared", "create",
+		    ENAMETOOLONG, "%s: too long", runtime_dir);
+	if (unlink(path) != 0 && errno != ENOENT)
+		return error_set(err, SGATE_INTERNAL, "shared", "unlink", errno,
+		    "%s: %s", path, strerror(errno));
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	    S_IRUSR | S_IWUSR);
+	if (fd < 0)
+		return error_set(err, SGATE_INTERNAL, "shared", "open", errno,
+		    "%s: %s", path, strerror(errno));
+	/*
+	 * Reserves the pages: on a full tmpfs the start fails here, not a
+	 * worker with SIGBUS later.
+	 */
+	rc = posix_fallocate(fd, 0, sizeof(*shared));
+	if (rc != 0) {
+		error_set(err, SGATE_INTERNAL, "shared", "allocate", rc,
+		    "%s: %zu bytes: %s", path, sizeof(*shared), strerror(rc));
+		goto fail;
+	}
+	shared = mmap(
+	    NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (shared == MAP_FAILED) {
+		error_set(err, SGATE_INTERNAL, "shared", "map", errno, "%s: %s",
+		    path, strerror(errno));
+		goto fail;
+	}
+	rc = init_mutexes(shared);
+	if (rc != 0) {
+		error_set(err, SGATE_INTERNAL, "shared", "mutex", rc, "%s: %s",
+		    path, strerror(rc));
+		goto fail;
+	}
+	shared->version = SHARED_VERSION;
+	shared->size = sizeof(*shared);
+	atomic_store(&shared->started_ms, clock_utc_ms());
+	memcpy(shared->magic, SHARED_MAGIC, sizeof(shared->magic));
+	close(fd);
+	*out_shared = shared;
+	return SGATE_OK;
+
+fail:
+	shared_close(shared == MAP_FAILED ? NULL : shared);
+	unlink(path);
+	close(fd);
+	return SGATE_INTERNAL;
+}
+
+void
+shared_close(struct shared *shared)
+{
+	if (shared != NULL)
+		munmap(shared, sizeof(*shared));
+}
+
+void
+shared_remove(const char *runtime_dir)
+{
+	char path[4096];
+
+	if (file_path(runtime_dir, path, sizeof(path)))
+		unlink(path);
+}
+
+/* ---- touches ---- */
+
+static int
+mutex_lock_briefly(pthread_mutex_t *mutex)
+{
+	struct timespec until;
+	int rc;
+
+	rc = pthread_mutex_trylock(mutex);
+	if (rc != EBUSY)
+		return rc;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOCK_WAIT_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until);
+}
+
+/*
+ * False: do without this bucket. The count is copied once: a worker that was
+ * broken into may change it at any moment.
+ */
+static bool
+bucket_lock(struct shared_touch_bucket *bucket, uint32_t *out_count)
+{
+	int rc = mutex_lock_briefly(&bucket->mutex);
+
+	*out_count = 0;
+	if (rc == EOWNERDEAD) {
+		bucket->count = 0;
+		memset(bucket->touches, 0, sizeof(bucket->touches));
+		pthread_mutex_consistent(&bucket->mutex);
+		rc = 0;
+	}
+	if (rc != 0)
+		return false;
+	*out_count = __atomic_load_n(&bucket->count, __ATOMIC_RELAXED);
+	if (*out_count > SHARED_TOUCH_WAYS)
+		*out_count = 0;
+	return true;
+}
+
+static void
+bucket_unlock(struct shared_touch_bucket *bucket)
+{
+	pthread_mutex_unlock(&bucket->mutex);
+}
+
+/* The last byte of a ref is random, and a ref's tag was checked before. */
+static struct shared_touch_bucket *
+bucket_of(struct shared *shared, const struct sgate_ref *ref)
+{
+	return &shared->touches[ref->bytes[SGATE_REF_BYTES - 1] %
+				SHARED_TOUCH_BUCKETS];
+}
+
+/* The lock is held. NULL when nothing is pending for ref. */
+static struct durable_touch *
+bucket_find(struct shared_touch_bucket *bucket, uint32_t count,
+    const struct sgate_ref *ref)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		if (memcmp(&bucket->touches[i].ref, ref, sizeof(*ref)) == 0)
+			return &bucket->touches[i];
+	}
+	return NULL;
+}
+
+/*
+ * The later moment of activity stands. Of two successor marks for one secret
+ * the first use stands; a mark for another secret is of a later rotation when
+ * it is later, and then the earlier one no longer matches any row.
+ */
+static void
+merge(struct durable_touch *pending, const struct durable_touch *touch)
+{
+	bool is_same_secret;
+
+	if (touch->last_seen_ms > pending->last_seen_ms)
+		pending->last_seen_ms = touch->last_seen_ms;
+	if (touch->successor_used_ms == 0)
+		return;
+	is_same_secret = memcmp(pending->secret_hash, touch->secret_hash,
+			     sizeof(touch->secret_hash)) == 0;
+	if (pending->successor_used_ms != 0) {
+		if (is_same_secret &&
+		    touch->successor_used_ms >= pending->successor_used_ms)
+			return;
+		if (!is_same_secret &&
+		    touch->successor_used_ms <= pending->successor_used_ms)
+			return;
+	}
+	pending->successor_used_ms = touch->successor_used_ms;
+	memcpy(pending->secret_hash, touch->secret_hash,
+	    sizeof(pending->secret_hash));
+}
+
+bool
+shared_touch_put(struct shared *shared, const struct durable_touch *touch)
+{
+	struct shared_touch_bucket *bucket = bucket_of(shared, &touch->ref);
+	struct durable_touch *pending;
+	bool is_put = true;
+	uint32_t count;
+
+	if (!bucket_lock(bucket, &count))
+		return false;
+	pending = bucket_find(bucket, count, &touch->ref);
+	if (pending != NULL) {
+		merge(pending, touch);
+	} else if (count < SHARED_TOUCH_WAYS) {
+		bucket->touches[count] = *touch;
+		bucket->count = count + 1;
+	} else {
+		is_put = false;
+	}
+	bucket_unlock(bucket);
+	return is_put;
+}
+
+size_t
+shared_touch_take(struct shared *shared, struct durable_touch *out, size_t max)
+{
+	/* Where the last call ended: a small max must not starve a bucket. */
+	static size_t next;
+	struct shared_touch_bucket *bucket;
+	size_t taken = 0, i;
+	uint32_t count;
+
+	for (i = 0; i < SHARED_TOUCH_BUCKETS && taken < max; i++) {
+		bucket = &shared->touches[next % SHARED_TOUCH_BUCKETS];
+		if (!bucket_lock(bucket, &count)) {
+			next++;
+			continue;
+		}
+		while (count > 0 && taken < max)
+			out[taken++] = bucket->touches[--count];
+		bucket->count = count;
+		bucket_unlock(bucket);
+		if (count == 0)
+			next++;
+	}
+	return taken;
+}
+
+int64_t
+shared_touch_last_seen(struct shared *shared, const struct sgate_ref *ref)
+{
+	struct shared_touch_bucket *bucket = bucket_of(shared, ref);
+	struct durable_touch *pending;
+	int64_t last_seen_ms = 0;
+	uint32_t count;
+
+	if (!bucket_lock(bucket, &count))
+		return 0;
+	pending = bucket_find(bucket, count, ref);
+	if (pending != NULL)
+		last_seen_ms = pending->last_seen_ms;
+	bucket_unlock(bucket);
+	return last_seen_ms;
+}

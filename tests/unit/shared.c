@@ -1,0 +1,398 @@
+/* Shared memory: the file, merging of touches, and owners that are killed. */
+#include "config.h"
+
+#include "shared.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tap.h"
+
+struct fixture {
+	char dir[64];
+	struct shared *shared;
+};
+
+static int
+set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct sgate_error err;
+
+	assert_non_null(f);
+	strcpy(f->dir, "/tmp/sessgate-shared.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	assert_int_equal(shared_create(f->dir, &f->shared, &err), SGATE_OK);
+	*state = f;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	shared_close(f->shared);
+	shared_remove(f->dir);
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+static struct durable_touch
+touch_of(unsigned number, int64_t last_seen_ms)
+{
+	struct durable_touch touch = {.last_seen_ms = last_seen_ms};
+
+	touch.ref.bytes[11] = (unsigned char)number;
+	touch.ref.bytes[10] = (unsigned char)(number >> 8);
+	touch.ref.bytes[9] = (unsigned char)(number >> 16);
+	return touch;
+}
+
+static void
+the_file_is_private_and_whole(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/shared", f->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_size, sizeof(struct shared));
+	assert_true((uint64_t)st.st_blocks * 512 >= sizeof(struct shared));
+	assert_memory_equal(f->shared->magic, "sessgate", 8);
+	assert_int_equal(f->shared->size, sizeof(struct shared));
+	assert_true(f->shared->started_ms > 0);
+	assert_int_equal(f->shared->workers[SHARED_WORKERS_MAX - 1].pid, 0);
+}
+
+static void
+a_second_create_replaces_the_file_and_follows_no_link(void **state)
+{
+	struct fixture *f = *state;
+	struct shared *second = NULL;
+	struct sgate_error err;
+	char path[128], target[128];
+	struct stat st;
+
+	shared_remove(f->dir);
+	snprintf(path, sizeof(path), "%s/shared", f->dir);
+	snprintf(target, sizeof(target), "%s/target", f->dir);
+	assert_int_equal(symlink(target, path), 0);
+	assert_int_equal(shared_create(f->dir, &second, &err), SGATE_OK);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	assert_int_not_equal(stat(target, &st), 0);
+	shared_count(second, SHARED_REQUESTS);
+	assert_int_equal(second->counters[SHARED_REQUESTS], 1);
+	assert_int_equal(f->shared->counters[SHARED_REQUESTS], 0);
+	shared_close(second);
+}
+
+static void
+a_missing_directory_is_an_error_with_its_path(void **state)
+{
+	struct shared *shared = (struct shared *)1;
+	struct sgate_error err;
+
+	(void)state;
+	assert_int_equal(
+	    shared_create("/nonexistent/x", &shared, &err), SGATE_INTERNAL);
+	assert_null(shared);
+	assert_int_equal(err.native_code, ENOENT);
+	assert_non_null(strstr(err.text, "/nonexistent/x/shared"));
+}
+
+static void
+every_counter_has_a_name_of_its_own(void **state)
+{
+	int i, j;
+
+	(void)state;
+	for (i = 0; i < SHARED_COUNTER_COUNT; i++) {
+		assert_non_null(shared_counter_name((enum shared_counter)i));
+		for (j = 0; j < i; j++)
+			assert_string_not_equal(
+			    shared_counter_name((enum shared_counter)i),
+			    shared_counter_name((enum shared_counter)j));
+	}
+	assert_string_equal(
+	    shared_counter_name(SHARED_COUNTER_COUNT), "unknown");
+}
+
+static void
+touches_of_one_ref_are_merged(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch touch = touch_of(7, 1000), out[4];
+
+	assert_true(shared_touch_put(f->shared, &touch));
+	touch.last_seen_ms = 500;
+	assert_true(shared_touch_put(f->shared, &touch));
+	assert_int_equal(shared_touch_last_seen(f->shared, &touch.ref), 1000);
+	touch.last_seen_ms = 2000;
+	assert_true(shared_touch_put(f->shared, &touch));
+	assert_int_equal(shared_touch_last_seen(f->shared, &touch.ref), 2000);
+	assert_int_equal(shared_touch_take(f->shared, out, 4), 1);
+	assert_int_equal(out[0].last_seen_ms, 2000);
+	assert_int_equal(out[0].successor_used_ms, 0);
+	assert_int_equal(shared_touch_take(f->shared, out, 4), 0);
+	assert_int_equal(shared_touch_last_seen(f->shared, &touch.ref), 0);
+}
+
+static void
+successor_marks_keep_the_first_use_of_the_last_rotation(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch touch = touch_of(9, 0), out[2];
+
+	touch.successor_used_ms = 300;
+	touch.secret_hash[0] = 1;
+	assert_true(shared_touch_put(f->shared, &touch));
+	touch.successor_used_ms = 400; /* the same secret, used again */
+	assert_true(shared_touch_put(f->shared, &touch));
+	assert_int_equal(shared_touch_take(f->shared, out, 2), 1);
+	assert_int_equal(out[0].successor_used_ms, 300);
+
+	touch.successor_used_ms = 300;
+	assert_true(shared_touch_put(f->shared, &touch));
+	touch.successor_used_ms = 900; /* a later rotation */
+	touch.secret_hash[0] = 2;
+	assert_true(shared_touch_put(f->shared, &touch));
+	touch.successor_used_ms = 350; /* a late message of the earlier one */
+	touch.secret_hash[0] = 1;
+	assert_true(shared_touch_put(f->shared, &touch));
+	touch = touch_of(9, 5000); /* no mark: leaves the mark alone */
+	assert_true(shared_touch_put(f->shared, &touch));
+	assert_int_equal(shared_touch_take(f->shared, out, 2), 1);
+	assert_int_equal(out[0].successor_used_ms, 900);
+	assert_int_equal(out[0].secret_hash[0], 2);
+	assert_int_equal(out[0].last_seen_ms, 5000);
+}
+
+static void
+a_full_bucket_refuses_and_the_others_do_not(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch touch;
+	unsigned i;
+
+	for (i = 0; i < SHARED_TOUCH_WAYS; i++) {
+		touch = touch_of(3 + 256 * i, 1);
+		assert_true(shared_touch_put(f->shared, &touch));
+	}
+	touch = touch_of(3 + 256 * i, 1);
+	assert_false(shared_touch_put(f->shared, &touch));
+	touch = touch_of(3, 2); /* is pending already */
+	assert_true(shared_touch_put(f->shared, &touch));
+	touch = touch_of(4, 1);
+	assert_true(shared_touch_put(f->shared, &touch));
+}
+
+static void
+a_small_take_reaches_every_bucket(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch touch, out[10];
+	size_t seen[SHARED_TOUCH_BUCKETS] = {0}, taken, i, total = 0;
+
+	for (i = 0; i < SHARED_TOUCH_BUCKETS * 3; i++) {
+		touch = touch_of((unsigned)i, 1);
+		assert_true(shared_touch_put(f->shared, &touch));
+	}
+	while ((taken = shared_touch_take(f->shared, out, 10)) > 0) {
+		for (i = 0; i < taken; i++)
+			seen[out[i].ref.bytes[11]]++;
+		total += taken;
+		/* Somebody is busy with bucket 0 all the time. */
+		touch = touch_of((unsigned)total << 8, 1);
+		if (total < SHARED_TOUCH_BUCKETS * 3)
+			(void)shared_touch_put(f->shared, &touch);
+	}
+	for (i = 0; i < SHARED_TOUCH_BUCKETS; i++)
+		assert_true(seen[i] >= 3);
+}
+
+/* Runs fn in a child; returns its pid. */
+static pid_t
+child(void (*fn)(struct shared *shared), struct shared *shared)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fn(shared);
+		_exit(0);
+	}
+	return pid;
+}
+
+static int
+wait_for(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void
+put_many(struct shared *shared)
+{
+	struct durable_touch touch;
+	unsigned i;
+
+	for (i = 0; i < 20000; i++) {
+		touch = touch_of(i % 5000, (int64_t)i + 1);
+		while (!shared_touch_put(shared, &touch))
+			usleep(100);
+	}
+}
+
+static void
+two_processes_put_while_a_third_takes(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch out[100];
+	int64_t latest[5000] = {0};
+	size_t taken, i;
+	unsigned number;
+	pid_t one = child(put_many, f->shared);
+	pid_t two = child(put_many, f->shared);
+	int status, left = 2;
+
+	do {
+		while (left > 0 && waitpid(-1, &status, WNOHANG) > 0) {
+			assert_int_equal(status, 0);
+			left--;
+		}
+		taken = shared_touch_take(f->shared, out, 100);
+		for (i = 0; i < taken; i++) {
+			number = out[i].ref.bytes[11] |
+				 (unsigned)out[i].ref.bytes[10] << 8;
+			assert_true(number < 5000);
+			if (out[i].last_seen_ms > latest[number])
+				latest[number] = out[i].last_seen_ms;
+		}
+	} while (left > 0 || taken > 0);
+	for (i = 0; i < 5000; i++)
+		assert_int_equal(latest[i], 15000 + (int64_t)i + 1);
+	assert_true(one != two);
+}
+
+static void
+lock_bucket_five_and_stay(struct shared *shared)
+{
+	pthread_mutex_lock(&shared->touches[5].mutex);
+	shared->touches[5].count = 40; /* half-way through something */
+	shared->state.heartbeat_ms = 1;
+	for (;;)
+		pause();
+}
+
+static void
+a_killed_owner_costs_its_bucket_and_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch five = touch_of(5, 1), six = touch_of(6, 1);
+	struct durable_touch out[4];
+	int64_t started_ms;
+	pid_t pid;
+
+	assert_true(shared_touch_put(f->shared, &five));
+	assert_true(shared_touch_put(f->shared, &six));
+	pid = child(lock_bucket_five_and_stay, f->shared);
+	while (f->shared->state.heartbeat_ms == 0)
+		usleep(1000);
+
+	/* It lives: the others wait a moment, then do without. */
+	started_ms = clock_monotonic_ms();
+	assert_false(shared_touch_put(f->shared, &five));
+	assert_int_equal(shared_touch_last_seen(f->shared, &five.ref), 0);
+	assert_int_equal(shared_touch_take(f->shared, out, 4), 1);
+	assert_true(clock_monotonic_ms() - started_ms < 2000);
+	assert_true(shared_touch_put(f->shared, &six));
+
+	kill(pid, SIGKILL);
+	assert_true(WIFSIGNALED(wait_for(pid)));
+	assert_int_equal(shared_touch_last_seen(f->shared, &five.ref), 0);
+	assert_true(shared_touch_put(f->shared, &five));
+	assert_int_equal(shared_touch_last_seen(f->shared, &five.ref), 1);
+	assert_int_equal(shared_touch_take(f->shared, out, 4), 2);
+}
+
+static void
+put_for_ever(struct shared *shared)
+{
+	struct durable_touch touch;
+	unsigned i;
+
+	for (i = 0;; i++) {
+		touch = touch_of(i, 1);
+		shared_touch_put(shared, &touch);
+	}
+}
+
+static void
+killing_writers_at_any_moment_leaves_no_lock(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch touch, out[64];
+	unsigned round, i;
+	pid_t pid;
+
+	for (round = 0; round < 60; round++) {
+		pid = child(put_for_ever, f->shared);
+		usleep(1000 + round * 37);
+		kill(pid, SIGKILL);
+		wait_for(pid);
+		while (shared_touch_take(f->shared, out, 64) > 0)
+			;
+		for (i = 0; i < SHARED_TOUCH_BUCKETS; i++) {
+			touch = touch_of(i, 2);
+			assert_true(shared_touch_put(f->shared, &touch));
+		}
+	}
+}
+
+static void
+a_count_out_of_range_is_taken_as_none(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch touch = touch_of(5, 1), out[4];
+
+	f->shared->touches[5].count = 0xffffffff;
+	assert_int_equal(shared_touch_take(f->shared, out, 4), 0);
+	f->shared->touches[5].count = SHARED_TOUCH_WAYS + 1;
+	assert_true(shared_touch_put(f->shared, &touch));
+	assert_int_equal(shared_touch_take(f->shared, out, 4), 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+static const struct CMUnitTest shared_tests[] = {
+    TEST(the_file_is_private_and_whole),
+    TEST(a_second_create_replaces_the_file_and_follows_no_link),
+    TEST(a_missing_directory_is_an_error_with_its_path),
+    TEST(every_counter_has_a_name_of_its_own),
+    TEST(touches_of_one_ref_are_merged),
+    TEST(successor_marks_keep_the_first_use_of_the_last_rotation),
+    TEST(a_full_bucket_refuses_and_the_others_do_not),
+    TEST(a_small_take_reaches_every_bucket),
+    TEST(two_processes_put_while_a_third_takes),
+    TEST(a_killed_owner_costs_its_bucket_and_nothing_else),
+    TEST(killing_writers_at_any_moment_leaves_no_lock),
+    TEST(a_count_out_of_range_is_taken_as_none),
+};
+
+TAP_MAIN(shared_tests)

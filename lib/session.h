@@ -54,12 +54,17 @@ struct sgate_session {
 	char user_agent[SESSION_AGENT_MAX + 1];
 	/* Not stored: what the manager found when it looked. */
 	char new_token[SGATE_TOKEN_LEN + 1]; /* "" = keep the presented one */
+	/* Room for sgate_session_get_client_ip(), of session_new(). */
+	char *client_ip_text;
 };
 
 /* Zeroed, with empty strings; NULL when memory is out. */
 struct sgate_session *session_new(void);
 /* Replaces a heap string (takes ownership of nothing); false: no memory. */
 bool session_set(char **field, struct sgate_bytes value);
+
+/* The exports block, "NAME=value\n" lines. Borrowed. */
+struct sgate_bytes session_get_exports(const struct sgate_session *s);
 
 /* last_seen + idle + idle/10: see "throttled touch" in session.c. */
 int64_t session_idle_deadline_ms(const struct sgate_session *s);
@@ -84,7 +89,10 @@ enum session_secret session_secret(const struct sgate_session *s,
 bool session_prev_in_grace(
     const struct sgate_session *s, int64_t now_ms, int64_t rotate_grace_ms);
 
-/* A list joined by `separator`: how many, which, whether. */
+/*
+ * A list joined by `separator`: how many, which ({NULL, 0} past the end),
+ * whether. An empty text is an empty list.
+ */
 size_t session_list_count(const char *list, char separator);
 struct sgate_bytes session_list_at(
     const char *list, char separator, size_t index);

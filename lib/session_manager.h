@@ -44,9 +44,6 @@ const char *manager_served_by(const struct sgate_manager *mgr);
  */
 uint64_t manager_rows_older(const struct sgate_manager *mgr);
 
-/* The session's exports block, "NAME=value\n" lines. Borrowed. */
-struct sgate_bytes session_get_exports(const struct sgate_session *s);
-
 /* db init, db check, ping and the like: opens the store when needed. */
 SGATE_MUST_CHECK enum sgate_status manager_schema_init(
     struct sgate_manager *mgr, struct sgate_error *err);

@@ -49,7 +49,10 @@ struct durable_audit {
 	size_t client_ip_len;
 	char detail[257]; /* for people: counts, member names; no values */
 };
-/* Members left empty or 0 do not filter. Newest first. */
+/*
+ * Members left empty or 0 do not filter. Newest first: by event id, whose first
+ * 48 bits are also what since_ms and purge go by.
+ */
 struct durable_audit_filter {
 	struct sgate_bytes realm; /* data == NULL: all realms */
 	struct sgate_bytes user;
@@ -96,7 +99,10 @@ struct durable_service {
 #define DURABLE_FOR_UPDATE 1u /* inside a transaction */
 #define DURABLE_NO_DATA 2u    /* leave data "" */
 
-/* Not 0 stops; the session is borrowed. */
+/*
+ * Not 0 stops, which is no error. What is given is borrowed for the call. The
+ * store must not be called from within.
+ */
 typedef int durable_session_fn(void *arg, const struct sgate_session *session);
 typedef int durable_audit_fn(void *arg, const struct durable_audit *audit);
 typedef int durable_service_fn(void *arg, const struct durable_service *svc);
@@ -114,7 +120,8 @@ struct durable_ops {
 	/* Create what is missing; repeatable. */
 	enum sgate_status (*schema_init)(
 	    struct durable *d, struct sgate_error *err);
-	/* SGATE_INVALID: missing, older or newer, err says what to do. */
+	/* SGATE_INVALID: missing, older or newer, err says what to do. Every
+	 * other operation is SGATE_UNAVAILABLE then. */
 	enum sgate_status (*schema_check)(
 	    struct durable *d, struct sgate_error *err);
 	/* Random id of this database, and its epoch. */
@@ -176,7 +183,8 @@ struct durable_ops {
 	/* SGATE_CONFLICT: that ref is taken. */
 	enum sgate_status (*session_insert)(struct durable *d,
 	    const struct sgate_session *session, struct sgate_error *err);
-	/* All columns but ref, realm, user, created and absolute. */
+	/* All columns but ref, realm, user, created and absolute.
+	 * SGATE_NOT_FOUND: no such row. */
 	enum sgate_status (*session_store)(struct durable *d,
 	    const struct sgate_session *session, struct sgate_error *err);
 	/* The next number of a fence group (0..15): the last lock taken. */
@@ -194,7 +202,9 @@ struct durable_ops {
 	/*
 	 * The reaper: live rows that have expired at now_ms (absolute, or idle
 	 * with its leeway), looking at `limit` rows in key order after *cursor,
-	 * which is moved on; *out_wrapped when the end was reached.
+	 * which is moved on; *out_wrapped when the end was reached (the
+	 * cursor is then zero again). A damaged row is passed over: the answer
+	 * is SGATE_CORRUPT in the end, with cursor and *out_wrapped set.
 	 */
 	enum sgate_status (*expired)(struct durable *d, int64_t now_ms,
 	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
@@ -226,7 +236,12 @@ struct durable_ops {
 	enum sgate_status (*service_list)(struct durable *d,
 	    durable_service_fn *fn, void *arg, struct sgate_error *err);
 
-	/* The caller's own statement, within begin/commit. One statement. */
+	/*
+	 * The caller's own statement, within begin/commit. SGATE_INVALID: more
+	 * than one, the wrong number of parameters, or wrong in itself;
+	 * SGATE_DENIED: it would leave the transaction or write to our tables.
+	 * A number that is no integer comes as text.
+	 */
 	enum sgate_status (*exec)(struct durable *d, const char *sql,
 	    const struct sgate_value *params, size_t params_count,
 	    sgate_row_fn *row, void *row_arg, struct sgate_error *err);

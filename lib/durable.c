@@ -1,0 +1,17 @@
+/* The registry of durable stores: one line a driver. */
+#include "config.h"
+
+#include "durable.h"
+
+const struct durable_ops *const durable_stores[] = {
+    &durable_sqlite,
+    NULL,
+};
+
+const struct durable_ops *
+durable_choose(const struct sgate_conf *conf)
+{
+	/* SQLite needs no server, so it is what an empty configuration means.*/
+	(void)conf;
+	return &durable_sqlite;
+}

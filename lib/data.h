@@ -4,8 +4,8 @@
  *
  * Before cJSON sees bytes, data_scan() refuses what cJSON 1.7.15 gets wrong:
  * bad UTF-8, depth over 16, duplicate members, "\u0000", lone surrogates,
- * trailing text, more than 1,024 members in all, integers beyond +-(2^53-1),
- * numbers that are not finite doubles.
+ * trailing text, more than 1,024 members of objects in all, integers beyond
+ * +-(2^53-1), numbers that are not finite doubles or longer than 63 bytes.
  */
 #ifndef SESSGATE_DATA_H
 #define SESSGATE_DATA_H
@@ -29,6 +29,10 @@ struct data;
  */
 SGATE_MUST_CHECK enum sgate_status data_scan(
     struct sgate_bytes json, size_t max_bytes, struct sgate_error *err);
+/* The same with other limits: depth up to DATA_ANSWER_DEPTH_MAX. */
+SGATE_MUST_CHECK enum sgate_status data_scan_within(struct sgate_bytes json,
+    size_t max_bytes, size_t depth_max, size_t members_max,
+    struct sgate_error *err);
 /* Scan, then parse. Free with data_free(). */
 SGATE_MUST_CHECK enum sgate_status data_parse(struct sgate_bytes json,
     size_t max_bytes, struct data **out_data, struct sgate_error *err);
@@ -42,14 +46,24 @@ SGATE_MUST_CHECK enum sgate_status data_parse(struct sgate_bytes json,
 SGATE_MUST_CHECK enum sgate_status data_parse_answer(struct sgate_bytes json,
     size_t max_bytes, struct data **out_data, struct sgate_error *err);
 void data_free(struct data *data);
-/* Compact JSON text; SGATE_OK or SGATE_NO_MEMORY. */
+/*
+ * Compact JSON text that data_scan() takes and that means the same; SGATE_OK
+ * or SGATE_NO_MEMORY. Integers within +-(2^53-1) have no exponent or fraction.
+ */
 SGATE_MUST_CHECK enum sgate_status data_print(
     const struct data *data, struct buf *out, struct sgate_error *err);
 
-/* SGATE_INVALID when a member anywhere in an object is null (a create). */
+/*
+ * SGATE_INVALID when a member of an object is null, at any depth (a create: a
+ * merge could never make such a member). Null elements of arrays are kept.
+ */
 SGATE_MUST_CHECK enum sgate_status data_refuse_null(
     const struct data *data, struct sgate_error *err);
-/* RFC 7396, patch onto target. */
+/*
+ * RFC 7396, patch onto target. The depth of the result is at most that of the
+ * deeper one; members and bytes may be more: print and scan it. After
+ * SGATE_NO_MEMORY the target is only good for data_free().
+ */
 SGATE_MUST_CHECK enum sgate_status data_merge(
     struct data *target, const struct data *patch, struct sgate_error *err);
 

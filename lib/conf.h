@@ -39,7 +39,8 @@ unsigned conf_allow_parse(const char *word);
  * Listeners. `pool` (check, api) and `control` (0600, everything) always
  * exist, at RUNTIME_DIR/NAME.sock; a section of that name changes them.
  * `login` (create) exists when its section is there. `inherited` is fd 0 in
- * that start mode: only its allow, realm and roles are used.
+ * that start mode: it always exists, its address is "" (nothing to make), and
+ * only its allow (check, api), realm and roles are used.
  */
 struct conf_listener {
 	char *name;
@@ -49,7 +50,7 @@ struct conf_listener {
 	char *owner; /* "" = as the process */
 	char *group;
 	int backlog;
-	bool has_realm; /* serves `realm` alone */
+	bool has_realm; /* serves `realm` alone; realm = "*" in the file: any */
 	char *realm;
 	char **roles; /* what create may grant; empty = no limit */
 	unsigned allow;
@@ -69,8 +70,14 @@ struct conf_policy {
 enum conf_on_limit { CONF_LIMIT_EVICT, CONF_LIMIT_REFUSE };
 enum conf_bind { CONF_BIND_OFF, CONF_BIND_LOG, CONF_BIND_STRICT };
 
+struct conf_origin;
+
 struct sgate_conf {
 	char *path; /* of the file, "" for none */
+
+	/* Where values that are not defaults come from: conf_value(). */
+	struct conf_origin *origins;
+	size_t origins_count;
 
 	struct {
 		char *user, *group;
@@ -116,14 +123,13 @@ struct sgate_conf {
 		bool csrf_unknown_allow; /* csrf_unknown = "refuse" | "allow" */
 		int max_sessions;        /* 0 = no limit */
 		enum conf_on_limit on_limit;
-		bool create_without_mysql;
 		enum conf_bind bind_agent, bind_address;
 		int64_t self_service_max_auth_age_ms; /* 0 = no limit */
 		char **admin_roles;
 	} session;
 
 	struct {
-		char *file; /* "" = RUNTIME... see conf.c */
+		char *file;
 	} keys;
 	struct {
 		char *file;
@@ -161,7 +167,7 @@ struct conf_option {
 	const char *section; /* "gateway", "listener", ... */
 	const char *name;
 	const char *type; /* "duration", "size", "integer", "yes/no", ... */
-	const char *default_text;
+	const char *default_text; /* as after -o: 30 min, a list with commas */
 	bool is_reloadable;
 	const char *help;
 };

@@ -154,8 +154,11 @@ emit(enum log_level level, struct sgate_bytes message)
 	buf_clear(&line);
 }
 
-static void SGATE_PRINTF(2, 0)
-    log_vwrite(enum log_level level, const char *format, va_list args)
+static void log_vwrite(enum log_level level, const char *format, va_list args)
+    SGATE_PRINTF(2, 0);
+
+static void
+log_vwrite(enum log_level level, const char *format, va_list args)
 {
 	char message[LOG_MESSAGE_MAX];
 	int len;

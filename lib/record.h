@@ -4,13 +4,18 @@
  *
  * Text header, then body:
  *   state 1 ('L', 'U' or 'T') | version 16 (store epoch 4 digits, version 12)
- *   | last_seen 13 digits | format 1 byte | fields | seal 16
- * Fields are length-prefixed (big-endian), in the order of record.c. The seal
- * is crypto_generichash(16) under KEYS_SEAL of the key id stored in the body,
- * over store id, ref, state, epoch, version and body, not over last_seen (a
- * touch rewrites that in place). A copy of another ref, state, version or
- * store does not verify. A tombstone is 'T' version reason(2 digits), unsealed:
- * it can only refuse.
+ *   | last_seen 13 digits | format 1 byte | key id 1 | fields | seal 16
+ * Fields stand in the order of record.c: integers in 8 bytes, big-endian; texts
+ * behind their length in 4. The seal is crypto_generichash(16) under KEYS_SEAL
+ * of that key id over store id, ref, state, epoch, version and body, not over
+ * last_seen (a touch rewrites that in place). A copy of another ref, state,
+ * version or store does not verify. A tombstone is 'T' version reason(2
+ * digits), unsealed: it can only refuse.
+ *
+ * Not in a record: end_reason and ended_ms (only live sessions have one),
+ * new_token, and successor_used_ms, which is judged on the row alone. It is
+ * read back as 0 without a previous secret, else as 1, long ago: a copy gives
+ * the previous secret grace until prev_until_ms and no longer (protocol.md 6).
  */
 #ifndef SESSGATE_RECORD_H
 #define SESSGATE_RECORD_H
@@ -23,30 +28,39 @@
 #define RECORD_LAST_SEEN_OFFSET 17
 #define RECORD_BODY_OFFSET 30
 #define RECORD_SEAL_BYTES 16
+#define RECORD_MAX_BYTES (1024 * 1024)
+#define RECORD_TOMBSTONE_BYTES 19
 
 struct record_store {
 	unsigned char id[16];
 	unsigned epoch; /* 0..9999 */
 };
 
-/* state: 'L' or 'U'. SGATE_OK, TOO_LARGE or NO_MEMORY. */
+/*
+ * Appends. state: 'L' or 'U'. SGATE_OK, TOO_LARGE, NO_MEMORY, or INTERNAL (the
+ * session has ended: its record is a tombstone).
+ */
 SGATE_MUST_CHECK enum sgate_status record_write(const struct keys *keys,
     const struct record_store *store, char state,
     const struct sgate_session *session, struct buf *out,
     struct sgate_error *err);
 /*
  * SGATE_OK: *out_session new (state in *out_state). SGATE_CORRUPT: too short,
- * wrong seal, another ref, a length that does not fit: treat as a miss.
+ * wrong seal, another ref, store or epoch, a key that is gone, a length that
+ * does not fit: treat as a miss. SGATE_NO_MEMORY.
  */
 SGATE_MUST_CHECK enum sgate_status record_read(const struct keys *keys,
     const struct record_store *store, const struct sgate_ref *ref,
     struct sgate_bytes bytes, char *out_state,
     struct sgate_session **out_session, struct sgate_error *err);
 
-/* 'T', version, reason. */
+/* Appends 'T', version, reason. */
 void record_tombstone_write(const struct record_store *store, uint64_t version,
     enum sgate_reason reason, struct buf *out);
-/* False: not a tombstone. */
+/*
+ * False: not a tombstone. A reason that this version does not know (or that
+ * ends no session) is read as REVOKED: a tombstone refuses whatever it says.
+ */
 bool record_tombstone_read(struct sgate_bytes bytes, uint64_t *out_version,
     enum sgate_reason *out_reason);
 

@@ -90,3 +90,23 @@ print('idempotency secret',
 day = 1700000000000 // 86400000
 print('csrf', text(bytes([7]) + mac(kdf(key, 4),
                                     ref + struct.pack('>Q', day), 16)))
+
+
+def number(value):
+    return struct.pack('>Q', value)
+
+
+def part(value):
+    return struct.pack('>I', len(value)) + value
+
+
+# The record of tests/unit/record.c, known_session().
+head = b'L' + b'0003' + b'000000000005'
+body = (bytes([1, 7]) + number(9) + number(1700000000000) +
+        number(1700000000500) + number(1800000) + number(1700028800000) +
+        bytes(range(0x40, 0x60)) + b'\1' + bytes(range(0x60, 0x80)) +
+        number(1700000010000) + part(bytes([192, 0, 2, 7])) + part(b'shop') +
+        part(b'alice') + part(b'c1') + part(b'c1\nc2') + part(b'admin,user') +
+        part(b'agent') + part(b'SESSION_DATA_A=1\n') + part(b'{"a":1}'))
+seal = mac(kdf(key, 2), bytes(range(16)) + ref + head + body, 16)
+print('record', (head + b'1700000001000' + body + seal).hex())

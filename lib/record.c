@@ -1,0 +1,429 @@
+/*
+ * The sealed form of a session. The seal is checked before anything else is
+ * believed, and what is behind it is read as if it were not: lengths are
+ * checked against what is left, texts hold no NUL, nothing may remain.
+ *
+ * When you add a field, raise RECORD_FORMAT: old copies are then misses.
+ */
+#include "config.h"
+
+#include "record.h"
+
+#include "status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#define RECORD_FORMAT 1
+#define EPOCH_DIGITS 4
+#define EPOCH_MAX 9999
+#define VERSION_DIGITS 12
+#define VERSION_MAX UINT64_C(999999999999)
+#define LAST_SEEN_DIGITS 13
+#define LAST_SEEN_MAX INT64_C(9999999999999)
+#define REASON_DIGITS 2
+#define FORMAT_AT RECORD_BODY_OFFSET
+#define KEY_ID_AT (RECORD_BODY_OFFSET + 1)
+#define FIELDS_AT (RECORD_BODY_OFFSET + 2)
+
+/* ---- the seal ---- */
+
+/* `record` is all of it but the seal. False: there is no such key. */
+static bool
+compute_seal(const struct keys *keys, const struct record_store *store,
+    const struct sgate_ref *ref, const unsigned char *record, size_t len,
+    unsigned char out[RECORD_SEAL_BYTES])
+{
+	const unsigned char *key =
+	    keys_subkey(keys, record[KEY_ID_AT], KEYS_SEAL);
+	crypto_generichash_state state;
+
+	if (key == NULL)
+		return false;
+	crypto_generichash_init(
+	    &state, key, crypto_generichash_KEYBYTES, RECORD_SEAL_BYTES);
+	crypto_generichash_update(&state, store->id, sizeof(store->id));
+	crypto_generichash_update(&state, ref->bytes, SGATE_REF_BYTES);
+	crypto_generichash_update(&state, record, RECORD_LAST_SEEN_OFFSET);
+	crypto_generichash_update(
+	    &state, record + RECORD_BODY_OFFSET, len - RECORD_BODY_OFFSET);
+	crypto_generichash_final(&state, out, RECORD_SEAL_BYTES);
+	sodium_memzero(&state, sizeof(state));
+	return true;
+}
+
+/* ---- writing ---- */
+
+static void
+add_uint(struct buf *out, size_t len, uint64_t value)
+{
+	while (len > 0)
+		buf_add_char(out, (char)(value >> 8 * --len & 0xff));
+}
+
+static void
+add_bytes(struct buf *out, const void *data, size_t len)
+{
+	add_uint(out, 4, len);
+	buf_add(out, data, len);
+}
+
+static void
+add_text(struct buf *out, const char *text)
+{
+	add_bytes(out, text, text == NULL ? 0 : strlen(text));
+}
+
+static void
+add_fields(struct buf *out, const struct sgate_session *s)
+{
+	add_uint(out, 8, s->seq);
+	add_uint(out, 8, (uint64_t)s->created_ms);
+	add_uint(out, 8, (uint64_t)s->auth_ms);
+	add_uint(out, 8, (uint64_t)s->idle_ms);
+	add_uint(out, 8, (uint64_t)s->absolute_ms);
+	buf_add(out, s->secret_hash, TOKEN_HASH_BYTES);
+	add_uint(out, 1, s->has_prev);
+	buf_add(out, s->prev_hash, TOKEN_HASH_BYTES);
+	add_uint(out, 8, (uint64_t)s->prev_until_ms);
+	add_bytes(out, s->client_ip, s->client_ip_len);
+	add_text(out, s->realm);
+	add_text(out, s->user);
+	add_text(out, s->context);
+	add_text(out, s->contexts);
+	add_text(out, s->roles);
+	add_text(out, s->user_agent);
+	add_text(out, s->exports);
+	add_text(out, s->data);
+}
+
+static size_t
+text_len(const char *text)
+{
+	return text == NULL ? 0 : strlen(text);
+}
+
+static bool
+fits(const struct record_store *store, const struct sgate_session *s)
+{
+	/* The fields of fixed size are together far below 4 KiB. */
+	const size_t max = RECORD_MAX_BYTES - 4096;
+	const size_t lens[] = {text_len(s->contexts), text_len(s->roles),
+	    text_len(s->exports), text_len(s->data)};
+	size_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		if (lens[i] > max - sum)
+			return false;
+		sum += lens[i];
+	}
+	return store->epoch <= EPOCH_MAX && s->version <= VERSION_MAX &&
+	       s->last_seen_ms >= 0 && s->last_seen_ms <= LAST_SEEN_MAX;
+}
+
+enum sgate_status
+record_write(const struct keys *keys, const struct record_store *store,
+    char state, const struct sgate_session *session, struct buf *out,
+    struct sgate_error *err)
+{
+	unsigned char seal[RECORD_SEAL_BYTES] = {0};
+	uint8_t key_id = keys_signing_id(keys);
+	size_t start = out->len;
+
+	error_clear(err);
+	if ((state != 'L' && state != 'U') || session->state != SESSION_LIVE ||
+	    session->client_ip_len > sizeof(session->client_ip))
+		return error_set(err, SGATE_INTERNAL, "record", "write", 0,
+		    "only a live session has a record");
+	if (!fits(store, session))
+		return error_set(err, SGATE_TOO_LARGE, "record", "write", 0,
+		    "the session does not fit into a record");
+	buf_printf(out, "%c%04u%012" PRIu64 "%013" PRId64, state, store->epoch,
+	    session->version, session->last_seen_ms);
+	add_uint(out, 1, RECORD_FORMAT);
+	add_uint(out, 1, key_id);
+	add_fields(out, session);
+	if (buf_failed(out))
+		return error_memory(err, "write");
+	compute_seal(keys, store, &session->ref,
+	    (const unsigned char *)out->data + start, out->len - start, seal);
+	buf_add(out, seal, sizeof(seal));
+	return buf_failed(out) ? error_memory(err, "write") : SGATE_OK;
+}
+
+/* ---- reading ---- */
+
+struct reader {
+	const unsigned char *at;
+	size_t left;
+	const char *wrong; /* NULL = nothing yet */
+	bool no_memory;
+};
+
+/* NULL: less than len is left. */
+static const unsigned char *
+take(struct reader *in, size_t len)
+{
+	const unsigned char *at = in->at;
+
+	if (in->wrong != NULL)
+		return NULL;
+	if (len > in->left) {
+		in->wrong = "a field ends behind the record";
+		return NULL;
+	}
+	in->at += len;
+	in->left -= len;
+	return at;
+}
+
+static uint64_t
+take_uint(struct reader *in, size_t len)
+{
+	const unsigned char *at = take(in, len);
+	uint64_t value = 0;
+
+	while (at != NULL && len-- > 0)
+		value = value << 8 | *at++;
+	return value;
+}
+
+static void
+take_hash(struct reader *in, unsigned char out[TOKEN_HASH_BYTES])
+{
+	const unsigned char *at = take(in, TOKEN_HASH_BYTES);
+
+	if (at != NULL)
+		memcpy(out, at, TOKEN_HASH_BYTES);
+}
+
+static struct sgate_bytes
+take_bytes(struct reader *in)
+{
+	size_t len = (size_t)take_uint(in, 4);
+	struct sgate_bytes bytes = {(const char *)take(in, len), len};
+
+	if (bytes.data == NULL)
+		bytes.len = 0;
+	return bytes;
+}
+
+static struct sgate_bytes
+take_text(struct reader *in)
+{
+	struct sgate_bytes text = take_bytes(in);
+
+	if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)
+		in->wrong = "a NUL byte in a text";
+	return text;
+}
+
+/* Into an array of `size` bytes, with the NUL. */
+static void
+take_array(struct reader *in, char *out, size_t size)
+{
+	struct sgate_bytes text = take_text(in);
+
+	if (text.len >= size)
+		in->wrong = "a text is too long";
+	if (in->wrong != NULL)
+		return;
+	memcpy(out, text.data, text.len);
+	out[text.len] = '\0';
+}
+
+static void
+take_string(struct reader *in, char **field)
+{
+	struct sgate_bytes text = take_text(in);
+
+	if (in->wrong == NULL && !session_set(field, text)) {
+		in->wrong = "out of memory";
+		in->no_memory = true;
+	}
+}
+
+static void
+take_address(struct reader *in, struct sgate_session *s)
+{
+	struct sgate_bytes address = take_bytes(in);
+
+	if (address.len != 0 && address.len != 4 && address.len != 16)
+		in->wrong = "an address of another length";
+	if (in->wrong != NULL)
+		return;
+	memcpy(s->client_ip, address.data, address.len);
+	s->client_ip_len = address.len;
+}
+
+static void
+take_fields(struct reader *in, struct sgate_session *s)
+{
+	uint64_t has_prev;
+
+	s->seq = take_uint(in, 8);
+	s->created_ms = (int64_t)take_uint(in, 8);
+	s->auth_ms = (int64_t)take_uint(in, 8);
+	s->idle_ms = (int64_t)take_uint(in, 8);
+	s->absolute_ms = (int64_t)take_uint(in, 8);
+	take_hash(in, s->secret_hash);
+	has_prev = take_uint(in, 1);
+	if (has_prev > 1)
+		in->wrong = "a flag that is neither 0 nor 1";
+	s->has_prev = has_prev == 1;
+	s->successor_used_ms = s->has_prev ? 1 : 0;
+	take_hash(in, s->prev_hash);
+	s->prev_until_ms = (int64_t)take_uint(in, 8);
+	take_address(in, s);
+	take_array(in, s->realm, sizeof(s->realm));
+	take_array(in, s->user, sizeof(s->user));
+	take_array(in, s->context, sizeof(s->context));
+	take_string(in, &s->contexts);
+	take_string(in, &s->roles);
+	take_array(in, s->user_agent, sizeof(s->user_agent));
+	take_string(in, &s->exports);
+	take_string(in, &s->data);
+	if (in->wrong == NULL && in->left > 0)
+		in->wrong = "bytes behind the last field";
+}
+
+static bool
+read_digits(struct sgate_bytes bytes, size_t offset, size_t len, uint64_t *out)
+{
+	struct sgate_bytes digits = {bytes.data + offset, len};
+
+	return bytes_to_uint(digits, UINT64_MAX, out);
+}
+
+/* NULL, or why this is not one of our records. */
+static const char *
+check_seal(const struct keys *keys, const struct record_store *store,
+    const struct sgate_ref *ref, struct sgate_bytes bytes)
+{
+	const unsigned char *record = (const unsigned char *)bytes.data;
+	unsigned char seal[RECORD_SEAL_BYTES];
+	size_t len;
+
+	if (bytes.len < FIELDS_AT + RECORD_SEAL_BYTES)
+		return "too short";
+	if (bytes.len > RECORD_MAX_BYTES)
+		return "too long";
+	len = bytes.len - RECORD_SEAL_BYTES;
+	if (!compute_seal(keys, store, ref, record, len, seal))
+		return "sealed with a key that is not there";
+	if (sodium_memcmp(seal, record + len, RECORD_SEAL_BYTES) != 0)
+		return "wrong seal";
+	if (record[FORMAT_AT] != RECORD_FORMAT)
+		return "another format";
+	return NULL;
+}
+
+static const char *
+read_header(const struct record_store *store, struct sgate_bytes bytes,
+    struct sgate_session *s)
+{
+	uint64_t epoch, last_seen;
+
+	if (bytes.data[0] != 'L' && bytes.data[0] != 'U')
+		return "not the state of a live session";
+	if (!read_digits(bytes, RECORD_VERSION_OFFSET, EPOCH_DIGITS, &epoch) ||
+	    !read_digits(bytes, RECORD_VERSION_OFFSET + EPOCH_DIGITS,
+		VERSION_DIGITS, &s->version) ||
+	    !read_digits(
+		bytes, RECORD_LAST_SEEN_OFFSET, LAST_SEEN_DIGITS, &last_seen))
+		return "a header that is not digits";
+	if (epoch != store->epoch)
+		return "of another epoch";
+	s->last_seen_ms = (int64_t)last_seen;
+	return NULL;
+}
+
+static enum sgate_status
+error_corrupt(
+    struct sgate_error *err, const struct sgate_ref *ref, const char *wrong)
+{
+	char text[SGATE_REF_HEX + 1];
+
+	sgate_ref_text(ref, text);
+	return error_set(err, SGATE_CORRUPT, "record", "read", 0,
+	    "the copy of session %s: %s", text, wrong);
+}
+
+enum sgate_status
+record_read(const struct keys *keys, const struct record_store *store,
+    const struct sgate_ref *ref, struct sgate_bytes bytes, char *out_state,
+    struct sgate_session **out_session, struct sgate_error *err)
+{
+	struct reader in = {NULL, 0, NULL, false};
+	struct sgate_session *s;
+
+	*out_state = '\0';
+	*out_session = NULL;
+	error_clear(err);
+	in.wrong = check_seal(keys, store, ref, bytes);
+	if (in.wrong != NULL)
+		return error_corrupt(err, ref, in.wrong);
+	s = session_new();
+	if (s == NULL)
+		return error_memory(err, "read");
+	in.at = (const unsigned char *)bytes.data + FIELDS_AT;
+	in.left = bytes.len - FIELDS_AT - RECORD_SEAL_BYTES;
+	in.wrong = read_header(store, bytes, s);
+	take_fields(&in, s);
+	if (in.wrong != NULL) {
+		sgate_session_free(s);
+		return in.no_memory ? error_memory(err, "read")
+				    : error_corrupt(err, ref, in.wrong);
+	}
+	s->ref = *ref;
+	s->state = SESSION_LIVE;
+	*out_state = bytes.data[0];
+	*out_session = s;
+	return SGATE_OK;
+}
+
+/* ---- tombstones ---- */
+
+static bool
+is_end_reason(uint64_t reason)
+{
+	return reason >= SGATE_REASON_EXPIRED_IDLE &&
+	       reason <= SGATE_REASON_BINDING;
+}
+
+void
+record_tombstone_write(const struct record_store *store, uint64_t version,
+    enum sgate_reason reason, struct buf *out)
+{
+	if (!is_end_reason(reason))
+		reason = SGATE_REASON_REVOKED;
+	buf_printf(out, "T%04u%012" PRIu64 "%02u",
+	    store->epoch < EPOCH_MAX ? store->epoch : EPOCH_MAX,
+	    version < VERSION_MAX ? version : VERSION_MAX, (unsigned)reason);
+}
+
+bool
+record_tombstone_read(struct sgate_bytes bytes, uint64_t *out_version,
+    enum sgate_reason *out_reason)
+{
+	uint64_t epoch, version, reason;
+
+	*out_version = 0;
+	*out_reason = SGATE_REASON_OK;
+	if (bytes.len != RECORD_TOMBSTONE_BYTES || bytes.data[0] != 'T' ||
+	    !read_digits(bytes, RECORD_VERSION_OFFSET, EPOCH_DIGITS, &epoch) ||
+	    !read_digits(bytes, RECORD_VERSION_OFFSET + EPOCH_DIGITS,
+		VERSION_DIGITS, &version) ||
+	    !read_digits(
+		bytes, RECORD_LAST_SEEN_OFFSET, REASON_DIGITS, &reason))
+		return false;
+	*out_version = version;
+	*out_reason = is_end_reason(reason) ? (enum sgate_reason)reason
+					    : SGATE_REASON_REVOKED;
+	return true;
+}

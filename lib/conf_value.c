@@ -411,6 +411,7 @@ read_word(const struct option *option, const struct option_given *given,
 	for (i = 0; option->words[i] != NULL; i++) {
 		if (strcmp(given->text, option->words[i]) == 0) {
 			*out = i;
+			buf_clear(&right);
 			return SGATE_OK;
 		}
 		buf_printf(

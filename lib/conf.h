@@ -188,5 +188,14 @@ void conf_template(struct buf *out);
  */
 void conf_not_reloadable(const struct sgate_conf *old,
     const struct sgate_conf *new_conf, struct buf *out);
+/*
+ * Put the old values of these into the new configuration, so that it may be
+ * used in place of the old one; listeners are the old ones, in the old order.
+ * SGATE_INVALID: together with the old values it is wrong; new_conf can only
+ * be freed then.
+ */
+SGATE_MUST_CHECK enum sgate_status conf_keep_not_reloadable(
+    const struct sgate_conf *old, struct sgate_conf *new_conf,
+    struct sgate_error *err);
 
 #endif

@@ -225,7 +225,11 @@ struct durable_ops {
 	enum sgate_status (*lease_list)(struct durable *d, durable_lease_fn *fn,
 	    void *arg, struct sgate_error *err);
 
-	/* By hash: SGATE_NOT_FOUND. put: SGATE_CONFLICT if the name is there.*/
+	/*
+	 * By hash: SGATE_NOT_FOUND. put: SGATE_CONFLICT if the name is there.
+	 * put and remove: in the transaction that is open (so that its audit
+	 * row goes with it), else in one of their own.
+	 */
 	enum sgate_status (*service_get)(struct durable *d,
 	    const unsigned char key_hash[32], struct durable_service *out,
 	    struct sgate_error *err);

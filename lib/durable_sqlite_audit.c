@@ -394,8 +394,11 @@ enum sgate_status
 sqlite_service_put(struct durable *d, const struct durable_service *svc,
     struct sgate_error *err)
 {
-	enum sgate_status status = sqlite_begin(d, err);
+	enum sgate_status status;
 
+	if (sqlite_in_transaction(d))
+		return service_insert(d, svc, err);
+	status = sqlite_begin(d, err);
 	if (status != SGATE_OK)
 		return status;
 	return sqlite_end(d, service_insert(d, svc, err), err);
@@ -421,8 +424,11 @@ enum sgate_status
 sqlite_service_remove(
     struct durable *d, const char *name, struct sgate_error *err)
 {
-	enum sgate_status status = sqlite_begin(d, err);
+	enum sgate_status status;
 
+	if (sqlite_in_transaction(d))
+		return service_delete(d, name, err);
+	status = sqlite_begin(d, err);
 	if (status != SGATE_OK)
 		return status;
 	return sqlite_end(d, service_delete(d, name, err), err);

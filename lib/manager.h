@@ -1,0 +1,240 @@
+/*
+ * Inside the session manager: what its files share. Nobody else includes
+ * this.
+ *
+ *   session_manager.c   make and free, the caller, the fallback table, looks
+ *   manager_change.c    one change in one transaction; ends of sessions
+ *   manager_create.c    create
+ *   manager_edit.c      update, extend, rotate, end
+ *   manager_input.c     checks of what callers give
+ *   manager_user.c      a user's sessions: list, cleanup, block
+ *   manager_care.c      reap, touches, stats, health, leases, schema, audit
+ *   manager_service.c   service keys
+ *   manager_db.c        the caller's own statements
+ */
+#ifndef SESSGATE_MANAGER_H
+#define SESSGATE_MANAGER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "data.h"
+#include "session_manager.h"
+
+/* How far a presented secret is hashed forward to prove a theft. */
+#define MANAGER_THEFT_STEPS 10000
+/* How long a repeated create answers as the first did. */
+#define MANAGER_IDEMPOTENCY_MS (INT64_C(24) * 60 * 60 * 1000)
+/* A look may wait this long for the touch that it writes by itself. */
+#define MANAGER_TOUCH_WAIT_MS 100
+/* Rows in one transaction of a touch batch: durable.h. */
+#define MANAGER_TOUCH_BATCH 100
+/* Sessions that one transaction of a cleanup ends. */
+#define MANAGER_CLEANUP_CHUNK 1000
+/* The longest list of a user's sessions. */
+#define MANAGER_LIST_MAX 1000
+
+struct sgate_manager {
+	struct sgate_conf *conf;
+	struct keys *keys;
+	const struct durable_ops *ops;
+	struct durable *durable; /* NULL until a call needs it */
+	int64_t deadline_ms;     /* monotonic: of the call that runs */
+	int64_t (*clock)(void *arg);
+	void *clock_arg;
+	struct manager_touch_hooks hooks;
+
+	/* Event ids: 48 bit ms | host 16 | this manager 32 | counter 32. */
+	pid_t pid; /* whose store handle and event ids these are */
+	char host[65];
+	unsigned char event_host[2];
+	unsigned char event_manager[4];
+	uint32_t event_count;
+	int64_t event_ms;
+
+	/* The caller. */
+	char realm[SESSION_REALM_MAX + 1];
+	char actor[65];
+	unsigned char client_ip[16];
+	size_t client_ip_len;
+	int64_t budget_ms;
+
+	const char *served_by;
+	uint64_t rows_older_than_token;
+	struct sgate_ref reap_cursor;
+};
+
+/* ---- session_manager.c ---- */
+
+/*
+ * Begins a public call that needs the store: clears err, sets the deadline,
+ * opens the store if it is not open in this process.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_enter(
+    struct sgate_manager *mgr, struct sgate_error *err);
+/*
+ * What an answer of the store means to the caller: the table "Fallback".
+ * manager_read() for what only looks, manager_write() within a change.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_read(struct sgate_manager *mgr,
+    enum sgate_status answer, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status manager_write(struct sgate_manager *mgr,
+    enum sgate_status answer, struct sgate_error *err);
+bool manager_has_time(const struct sgate_manager *mgr);
+struct sgate_bytes manager_realm(const struct sgate_manager *mgr);
+
+/* The row of a ref in the caller's realm, whatever its state. */
+SGATE_MUST_CHECK enum sgate_status manager_read_ref(struct sgate_manager *mgr,
+    const struct sgate_ref *ref, unsigned durable_flags,
+    struct sgate_session **out, struct sgate_error *err);
+/*
+ * SGATE_OK, or SGATE_NOT_FOUND with the reason: ended or expired. A touch that
+ * somebody has not written yet counts.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_judge(struct sgate_manager *mgr,
+    const struct sgate_session *session, struct sgate_error *err);
+/* The same for expiry alone. */
+enum sgate_reason manager_expiry(struct sgate_manager *mgr,
+    const struct sgate_session *session, int64_t now_ms);
+
+/* A token as received: SGATE_OK, or SGATE_NOT_FOUND with the reason. */
+SGATE_MUST_CHECK enum sgate_status manager_read_token(struct sgate_manager *mgr,
+    struct sgate_bytes text, struct token *out, struct sgate_error *err);
+
+/* What a good token showed. */
+struct look {
+	struct token token;
+	unsigned char hash[TOKEN_HASH_BYTES]; /* of its secret */
+	enum session_secret secret;           /* CURRENT or GRACE */
+	struct sgate_session *session; /* live; new_token set when in GRACE */
+};
+/*
+ * Token to live session: the table of protocol.md 6 but for its rotations.
+ * Writes no touch. SGATE_NOT_FOUND: err->reason. A proven theft has ended the
+ * session. look_clear() in every case.
+ */
+SGATE_MUST_CHECK enum sgate_status look_up(struct sgate_manager *mgr,
+    struct sgate_bytes text, unsigned flags, struct look *out,
+    struct sgate_error *err);
+void look_clear(struct look *look);
+/* Activity, if it is worth writing, and the first use of a successor. */
+void look_touch(struct sgate_manager *mgr, struct look *look, unsigned flags);
+
+/* ---- manager_change.c ---- */
+
+/* Fill in an audit row: event id, moment, host, caller. */
+void audit_init(struct durable_audit *audit, struct sgate_manager *mgr,
+    const char *kind, enum sgate_reason reason);
+void audit_about(
+    struct durable_audit *audit, const struct sgate_session *session);
+
+/*
+ * One change in one transaction.
+ *
+ * change_run() inserts `audit` first: its event id is the key that makes the
+ * change happen once, whatever becomes of a commit's answer. Then apply()
+ * makes the change, in the order of locks: idempotency, user_state, session
+ * rows by ascending ref, counters by ascending group. It may run twice: what
+ * it leaves for its caller it sets anew each time.
+ */
+struct change {
+	struct sgate_manager *mgr;
+	struct durable_audit audit;
+	/* No key is needed: doing it twice does no harm. */
+	bool is_repeatable;
+	enum sgate_status (*apply)(
+	    struct change *change, struct sgate_error *err);
+	void *arg;
+	/* Set by apply: there was nothing to change; roll back, SGATE_OK. */
+	bool is_void;
+	/* apply() has gone through once, so its results are there. */
+	bool was_applied;
+};
+void change_init(struct change *change, struct sgate_manager *mgr,
+    const char *kind, enum sgate_reason reason,
+    enum sgate_status (*apply)(struct change *change, struct sgate_error *err),
+    void *arg);
+SGATE_MUST_CHECK enum sgate_status change_run(
+    struct change *change, struct sgate_error *err);
+/* Within apply: the row, locked and judged live. */
+SGATE_MUST_CHECK enum sgate_status change_lock(struct change *change,
+    const struct sgate_ref *ref, struct sgate_session **out,
+    struct sgate_error *err);
+/* Within apply: version + 1, the group's next number, store. */
+SGATE_MUST_CHECK enum sgate_status change_store(struct change *change,
+    struct sgate_session *session, struct sgate_error *err);
+
+/*
+ * Sessions that end in one transaction. reason SGATE_REASON_OK: only if the
+ * row has expired, and for that reason.
+ */
+struct ending {
+	struct sgate_ref ref;
+	enum sgate_reason reason;
+	bool is_if_expired;
+	struct sgate_session *session; /* locked and to be ended, else NULL */
+};
+struct endings {
+	struct ending *items;
+	size_t count, size;
+};
+SGATE_MUST_CHECK enum sgate_status endings_add(struct endings *endings,
+    const struct sgate_ref *ref, enum sgate_reason reason,
+    struct sgate_error *err);
+void endings_sort(struct endings *endings);
+SGATE_MUST_CHECK enum sgate_status endings_lock(struct sgate_manager *mgr,
+    struct endings *endings, size_t index, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status endings_lock_all(struct sgate_manager *mgr,
+    struct endings *endings, struct sgate_error *err);
+/*
+ * Audit rows (has_audit: the change's own row is the one), numbers, rows.
+ * *out_count: rows changed.
+ */
+SGATE_MUST_CHECK enum sgate_status endings_store(struct sgate_manager *mgr,
+    struct endings *endings, bool has_audit, uint64_t *out_count,
+    struct sgate_error *err);
+/* Forgets the items; endings_clear() frees as well. */
+void endings_reset(struct endings *endings);
+void endings_clear(struct endings *endings);
+
+/*
+ * End one session that was read before: SGATE_OK also when somebody else was
+ * first.
+ */
+SGATE_MUST_CHECK enum sgate_status change_end(struct sgate_manager *mgr,
+    const struct sgate_session *session, enum sgate_reason reason,
+    struct sgate_error *err);
+
+/* ---- manager_input.c: each names the member in err ---- */
+
+/* Up to max bytes of UTF-8 without control characters; empty is fine. */
+SGATE_MUST_CHECK enum sgate_status input_text(const char *member,
+    struct sgate_bytes value, size_t max, struct sgate_error *err);
+/* As above, 1 to SESSION_USER_MAX bytes. */
+SGATE_MUST_CHECK enum sgate_status input_user(
+    struct sgate_bytes user, struct sgate_error *err);
+/* "" or 1 to SESSION_REALM_MAX of [A-Za-z0-9._-]. */
+SGATE_MUST_CHECK enum sgate_status input_realm(
+    struct sgate_bytes realm, struct sgate_error *err);
+/* Address text; empty gives length 0. */
+SGATE_MUST_CHECK enum sgate_status input_address(struct sgate_bytes text,
+    unsigned char out[16], size_t *out_len, struct sgate_error *err);
+/* Joined as struct sgate_session holds them; replaces *field. */
+SGATE_MUST_CHECK enum sgate_status input_contexts(
+    const struct sgate_bytes *items, size_t count, char **field,
+    struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status input_roles(const struct sgate_bytes *items,
+    size_t count, char **field, struct sgate_error *err);
+/* What may end a session: expired_idle to binding. */
+SGATE_MUST_CHECK enum sgate_status input_reason(
+    enum sgate_reason reason, struct sgate_error *err);
+/* Sets session->data and ->exports; checks sizes again. */
+SGATE_MUST_CHECK enum sgate_status input_render(const struct sgate_conf *conf,
+    const struct data *data, struct sgate_session *session,
+    struct sgate_error *err);
+/* Kept up to max bytes, whole characters; what is no text becomes '?'. */
+void input_agent(struct sgate_bytes text, char *out, size_t max);
+/* A string that fits, or is cut. */
+void input_copy(char *out, size_t size, struct sgate_bytes value);
+
+#endif

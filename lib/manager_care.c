@@ -1,0 +1,407 @@
+/*
+ * What is done beside requests: reaping, touches that were collected, counts,
+ * health, leases, schema, the audit trail.
+ */
+#include "config.h"
+
+#include "manager.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "status.h"
+
+/* ---- reap ---- */
+
+struct reaping {
+	struct endings endings;
+	uint64_t count;
+	enum sgate_status status;
+	struct sgate_error *err;
+};
+
+static int
+reap_add(void *arg, const struct sgate_session *session)
+{
+	struct reaping *r = arg;
+
+	r->status =
+	    endings_add(&r->endings, &session->ref, SGATE_REASON_OK, r->err);
+	return r->status != SGATE_OK;
+}
+
+/* The rows are judged again under their locks, with touches that are pending.
+ */
+static enum sgate_status
+reap_apply(struct change *change, struct sgate_error *err)
+{
+	struct reaping *r = change->arg;
+	enum sgate_status status;
+
+	r->count = 0;
+	status = endings_lock_all(change->mgr, &r->endings, err);
+	if (status == SGATE_OK)
+		status = endings_store(
+		    change->mgr, &r->endings, false, &r->count, err);
+	change->is_void = r->count == 0;
+	return status;
+}
+
+/*
+ * One chunk. Ending an expired session again changes nothing, so this needs no
+ * audit row of its own as a key: each session's own row tells of its end.
+ * A damaged row is told of in the end (SGATE_CORRUPT) and holds up nothing.
+ */
+static enum sgate_status
+reap_expired(struct sgate_manager *mgr, size_t chunk,
+    struct sgate_reaped *reaped, bool *out_wrapped, struct sgate_error *err)
+{
+	struct reaping r = {.err = err};
+	struct sgate_ref cursor = mgr->reap_cursor;
+	struct sgate_error change_err;
+	struct change change;
+	enum sgate_status found, status = SGATE_OK;
+
+	*out_wrapped = false;
+	found = manager_read(mgr,
+	    mgr->ops->expired(mgr->durable, manager_now_ms(mgr), chunk, &cursor,
+		out_wrapped, reap_add, &r, err),
+	    err);
+	if (found == SGATE_OK)
+		found = r.status;
+	if (found != SGATE_OK && found != SGATE_CORRUPT)
+		goto out;
+	if (r.endings.count > 0) {
+		change_init(
+		    &change, mgr, "reap", SGATE_REASON_OK, reap_apply, &r);
+		change.is_repeatable = true;
+		status = change_run(&change, &change_err);
+	}
+	if (status != SGATE_OK) {
+		if (err != NULL)
+			*err = change_err;
+		found = status;
+		goto out;
+	}
+	reaped->ended = r.count;
+	mgr->reap_cursor = cursor;
+out:
+	endings_clear(&r.endings);
+	return found;
+}
+
+enum sgate_status
+sgate_reap(struct sgate_manager *mgr, struct sgate_reaped *out_reaped,
+    struct sgate_error *err)
+{
+	struct sgate_reaped reaped = {0};
+	const struct sgate_conf *conf = mgr->conf;
+	size_t chunk = (size_t)conf->reap.chunk;
+	int64_t now_ms = manager_now_ms(mgr);
+	uint64_t others = 0;
+	bool has_wrapped = false;
+	struct sgate_error purge_err;
+	enum sgate_status ended, purged;
+
+	memset(out_reaped, 0, sizeof(*out_reaped));
+	ended = manager_enter(mgr, err);
+	if (ended == SGATE_OK)
+		ended = reap_expired(mgr, chunk, &reaped, &has_wrapped, err);
+	if (ended != SGATE_OK && ended != SGATE_CORRUPT)
+		return ended;
+	purged = manager_write(mgr,
+	    mgr->ops->purge(mgr->durable, now_ms - conf->reap.ended_keep_ms,
+		now_ms - conf->reap.audit_keep_ms, now_ms, chunk,
+		&reaped.deleted, &others, &purge_err),
+	    &purge_err);
+	if (purged != SGATE_OK) {
+		if (err != NULL)
+			*err = purge_err;
+		return purged;
+	}
+	reaped.is_done =
+	    has_wrapped && reaped.deleted < chunk && others < chunk;
+	if (ended == SGATE_OK)
+		*out_reaped = reaped;
+	return ended;
+}
+
+/* ---- touches ---- */
+
+static int
+compare_touches(const void *a, const void *b)
+{
+	const struct durable_touch *left = a, *right = b;
+
+	return memcmp(left->ref.bytes, right->ref.bytes, SGATE_REF_BYTES);
+}
+
+/* By ascending ref, a batch a transaction; doing one twice does no harm. */
+enum sgate_status
+manager_touch_write(struct sgate_manager *mgr, struct durable_touch *touches,
+    size_t count, struct sgate_error *err)
+{
+	enum sgate_status status;
+	size_t done, batch;
+
+	status = manager_enter(mgr, err);
+	if (count > 1)
+		qsort(touches, count, sizeof(*touches), compare_touches);
+	for (done = 0; done < count && status == SGATE_OK; done += batch) {
+		batch = count - done;
+		if (batch > MANAGER_TOUCH_BATCH)
+			batch = MANAGER_TOUCH_BATCH;
+		status = manager_write(mgr,
+		    mgr->ops->touch(mgr->durable, touches + done, batch, err),
+		    err);
+	}
+	return status;
+}
+
+/* ---- counts and health ---- */
+
+enum sgate_status
+sgate_stats(struct sgate_manager *mgr, struct sgate_stats *out_stats,
+    struct sgate_error *err)
+{
+	struct sgate_stats stats = {0};
+	enum sgate_status status;
+
+	memset(out_stats, 0, sizeof(*out_stats));
+	status = manager_enter(mgr, err);
+	if (status == SGATE_OK)
+		status = manager_read(mgr,
+		    mgr->ops->stats(
+			mgr->durable, manager_now_ms(mgr), &stats, err),
+		    err);
+	if (status == SGATE_OK)
+		*out_stats = stats;
+	return status;
+}
+
+enum sgate_status
+sgate_health(struct sgate_manager *mgr, struct sgate_health *out_health,
+    struct sgate_error *err)
+{
+	struct sgate_error why;
+	int64_t started_us = clock_monotonic_us();
+	enum sgate_status status;
+
+	memset(out_health, 0, sizeof(*out_health));
+	memset(&why, 0, sizeof(why));
+	error_clear(err);
+	input_copy(out_health->durable_name, sizeof(out_health->durable_name),
+	    bytes_of(mgr->ops->name));
+	status = manager_enter(mgr, &why);
+	if (status == SGATE_OK)
+		status =
+		    manager_read(mgr, mgr->ops->ping(mgr->durable, &why), &why);
+	out_health->durable_latency_us = clock_monotonic_us() - started_us;
+	out_health->durable_up = status == SGATE_OK;
+	if (status != SGATE_OK)
+		input_copy(out_health->durable_text,
+		    sizeof(out_health->durable_text), bytes_of(why.text));
+	return SGATE_OK;
+}
+
+/* ---- schema and audit ---- */
+
+/* These two answers are for whoever set the store up, so they stay as they are.
+ */
+enum sgate_status
+manager_schema_init(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	enum sgate_status status = manager_enter(mgr, err);
+
+	if (status == SGATE_OK)
+		status = mgr->ops->schema_init(mgr->durable, err);
+	return status;
+}
+
+enum sgate_status
+manager_schema_check(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	enum sgate_status status = manager_enter(mgr, err);
+
+	if (status == SGATE_OK)
+		status = mgr->ops->schema_check(mgr->durable, err);
+	return status;
+}
+
+enum sgate_status
+manager_audit_list(struct sgate_manager *mgr,
+    const struct durable_audit_filter *filter, durable_audit_fn *fn, void *arg,
+    struct sgate_error *err)
+{
+	struct durable_audit_filter own = *filter;
+	enum sgate_status status = manager_enter(mgr, err);
+
+	own.realm = manager_realm(mgr);
+	if (status == SGATE_OK)
+		status = manager_read(mgr,
+		    mgr->ops->audit_list(mgr->durable, &own, fn, arg, err),
+		    err);
+	return status;
+}
+
+/* ---- leases ---- */
+
+#define HOST_PREFIX "host:"
+#define KEYS_PREFIX "keys="
+#define REAPER_LEASE "reaper"
+
+static void
+write_key_ids(const struct keys *keys, struct buf *out)
+{
+	size_t i;
+
+	buf_add_text(out, KEYS_PREFIX);
+	for (i = 0; i < keys_count(keys); i++) {
+		if (i > 0)
+			buf_add_char(out, ',');
+		buf_add_uint(out, keys_info(keys, i).id);
+	}
+}
+
+struct lease_search {
+	const char *name;
+	char holder[129];
+};
+
+static int
+find_holder(void *arg, const char *name, const char *holder, int64_t until_ms)
+{
+	struct lease_search *search = arg;
+
+	(void)until_ms;
+	if (strcmp(name, search->name) != 0)
+		return 0;
+	input_copy(search->holder, sizeof(search->holder), bytes_of(holder));
+	return 1;
+}
+
+/*
+ * A lease belongs to its holder, and the holder of a host's row is its list of
+ * keys. After a reload with other keys the row of before is given back first.
+ */
+static enum sgate_status
+give_back(struct sgate_manager *mgr, const char *name, struct sgate_error *err)
+{
+	struct lease_search search = {.name = name};
+	int64_t now_ms = manager_now_ms(mgr);
+	enum sgate_status status;
+
+	status = manager_read(mgr,
+	    mgr->ops->lease_list(mgr->durable, find_holder, &search, err), err);
+	if (status == SGATE_OK && search.holder[0] != '\0')
+		status = manager_write(mgr,
+		    mgr->ops->lease_take(
+			mgr->durable, name, search.holder, now_ms, now_ms, err),
+		    err);
+	return status;
+}
+
+static enum sgate_status
+take_lease(struct sgate_manager *mgr, const char *name, const char *holder,
+    int64_t ttl_ms, struct sgate_error *err)
+{
+	int64_t now_ms = manager_now_ms(mgr);
+
+	return manager_write(mgr,
+	    mgr->ops->lease_take(
+		mgr->durable, name, holder, now_ms, now_ms + ttl_ms, err),
+	    err);
+}
+
+enum sgate_status
+manager_announce(struct sgate_manager *mgr, const char *host, int64_t ttl_ms,
+    struct sgate_error *err)
+{
+	struct buf holder;
+	char name[128];
+	enum sgate_status status;
+
+	buf_init(&holder);
+	write_key_ids(mgr->keys, &holder);
+	snprintf(name, sizeof(name), HOST_PREFIX "%s", host);
+	status = manager_enter(mgr, err);
+	if (status == SGATE_OK && buf_failed(&holder))
+		status = error_memory(err, "announce");
+	if (status == SGATE_OK)
+		status = take_lease(mgr, name, buf_text(&holder), ttl_ms, err);
+	if (status == SGATE_DENIED) {
+		status = give_back(mgr, name, err);
+		if (status == SGATE_OK)
+			status = take_lease(
+			    mgr, name, buf_text(&holder), ttl_ms, err);
+	}
+	buf_clear(&holder);
+	return status;
+}
+
+struct key_search {
+	uint8_t key_id;
+	int64_t now_ms;
+	char missing_at[129]; /* "" = nowhere */
+};
+
+static bool
+holder_has_key(const char *holder, uint8_t key_id)
+{
+	char id[4];
+
+	if (strncmp(holder, KEYS_PREFIX, strlen(KEYS_PREFIX)) != 0)
+		return false;
+	snprintf(id, sizeof(id), "%u", key_id);
+	return session_list_has(
+	    holder + strlen(KEYS_PREFIX), ',', bytes_of(id));
+}
+
+static int
+look_at_host(void *arg, const char *name, const char *holder, int64_t until_ms)
+{
+	struct key_search *search = arg;
+	size_t prefix = strlen(HOST_PREFIX);
+
+	if (strncmp(name, HOST_PREFIX, prefix) != 0 ||
+	    until_ms <= search->now_ms ||
+	    holder_has_key(holder, search->key_id))
+		return 0;
+	input_copy(search->missing_at, sizeof(search->missing_at),
+	    bytes_of(name + prefix));
+	return 1;
+}
+
+enum sgate_status
+manager_key_is_everywhere(
+    struct sgate_manager *mgr, uint8_t key_id, struct sgate_error *err)
+{
+	struct key_search search = {.key_id = key_id};
+	enum sgate_status status = manager_enter(mgr, err);
+
+	search.now_ms = manager_now_ms(mgr);
+	if (status == SGATE_OK)
+		status = manager_read(mgr,
+		    mgr->ops->lease_list(
+			mgr->durable, look_at_host, &search, err),
+		    err);
+	if (status == SGATE_OK && search.missing_at[0] != '\0')
+		status = error_set(err, SGATE_DENIED, "keys", "use", 0,
+		    "host %s has not loaded key %u yet; reload it and try "
+		    "again",
+		    search.missing_at, key_id);
+	return status;
+}
+
+enum sgate_status
+manager_reaper_take(struct sgate_manager *mgr, const char *host, int64_t ttl_ms,
+    struct sgate_error *err)
+{
+	enum sgate_status status = manager_enter(mgr, err);
+
+	if (status == SGATE_OK)
+		status = take_lease(mgr, REAPER_LEASE, host, ttl_ms, err);
+	return status;
+}

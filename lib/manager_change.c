@@ -1,0 +1,470 @@
+/*
+ * One change in one transaction, done once; and ends of sessions, alone or
+ * many together.
+ *
+ * Order of locks in every transaction: audit -> idempotency -> user_state ->
+ * session rows by ascending ref -> counters by ascending group. The audit rows
+ * of sessions that end with a change are inserted when their rows are locked:
+ * their event ids are fresh, nobody else can wait for them.
+ *
+ * A change happens once because the event id of its first audit row is its
+ * key. Whether a commit without an answer happened is asked of the audit table;
+ * a repeat of ours that meets its own event id is told that it was done.
+ */
+#include "config.h"
+
+#include "manager.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "status.h"
+
+/* ---- audit rows ---- */
+
+/* Ascending within a manager, whatever the clock does. */
+static void
+write_event_id(
+    struct sgate_manager *mgr, unsigned char out[DURABLE_EVENT_BYTES])
+{
+	int64_t ms = manager_now_ms(mgr);
+	uint32_t count = mgr->event_count++;
+	int i;
+
+	if (ms < mgr->event_ms)
+		ms = mgr->event_ms;
+	mgr->event_ms = ms;
+	for (i = 0; i < 6; i++)
+		out[i] = (unsigned char)(ms >> (8 * (5 - i)));
+	memcpy(out + 6, mgr->event_host, 2);
+	memcpy(out + 8, mgr->event_manager, 4);
+	for (i = 0; i < 4; i++)
+		out[12 + i] = (unsigned char)(count >> (8 * (3 - i)));
+}
+
+void
+audit_init(struct durable_audit *audit, struct sgate_manager *mgr,
+    const char *kind, enum sgate_reason reason)
+{
+	memset(audit, 0, sizeof(*audit));
+	write_event_id(mgr, audit->event_id);
+	audit->at_ms = manager_now_ms(mgr);
+	audit->reason = reason;
+	input_copy(audit->host, sizeof(audit->host), bytes_of(mgr->host));
+	input_copy(audit->actor, sizeof(audit->actor), bytes_of(mgr->actor));
+	input_copy(audit->kind, sizeof(audit->kind), bytes_of(kind));
+	input_copy(audit->realm, sizeof(audit->realm), bytes_of(mgr->realm));
+	memcpy(audit->client_ip, mgr->client_ip, sizeof(audit->client_ip));
+	audit->client_ip_len = mgr->client_ip_len;
+}
+
+void
+audit_about(struct durable_audit *audit, const struct sgate_session *session)
+{
+	audit->has_ref = true;
+	audit->ref = session->ref;
+	input_copy(
+	    audit->realm, sizeof(audit->realm), bytes_of(session->realm));
+	input_copy(audit->user, sizeof(audit->user), bytes_of(session->user));
+}
+
+/* ---- one change ---- */
+
+void
+change_init(struct change *change, struct sgate_manager *mgr, const char *kind,
+    enum sgate_reason reason,
+    enum sgate_status (*apply)(struct change *change, struct sgate_error *err),
+    void *arg)
+{
+	memset(change, 0, sizeof(*change));
+	change->mgr = mgr;
+	change->apply = apply;
+	change->arg = arg;
+	audit_init(&change->audit, mgr, kind, reason);
+}
+
+/*
+ * What follows a commit: the one place for it. SQLite has all of it in the
+ * transaction, so what is left is to say who served, also where a commit's
+ * answer was lost and the audit table settled it.
+ */
+static void
+change_committed(struct change *change, struct sgate_error *err)
+{
+	change->mgr->served_by = change->mgr->ops->name;
+	error_clear(err);
+}
+
+/* *out_was_done: its event id is there already; nothing was changed now. */
+static enum sgate_status
+change_try(struct change *change, bool *out_was_done, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = change->mgr;
+	struct durable *d = mgr->durable;
+	enum sgate_status status;
+
+	*out_was_done = false;
+	change->is_void = false;
+	status = manager_write(mgr, mgr->ops->begin(d, err), err);
+	if (status != SGATE_OK)
+		goto out;
+	if (!change->is_repeatable) {
+		status = manager_write(
+		    mgr, mgr->ops->audit_insert(d, &change->audit, err), err);
+		*out_was_done = status == SGATE_CONFLICT;
+	}
+	if (status == SGATE_OK)
+		status = change->apply(change, err);
+	if (status != SGATE_OK || change->is_void)
+		goto out;
+	change->was_applied = true;
+	status = manager_write(mgr, mgr->ops->commit(d, err), err);
+	if (status == SGATE_OK)
+		return status;
+out:
+	mgr->ops->rollback(d);
+	return status;
+}
+
+/* After a commit without an answer: SGATE_OK if it happened. */
+static enum sgate_status
+change_settle(struct change *change, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = change->mgr;
+	struct sgate_error why;
+
+	if (!change->is_repeatable && manager_has_time(mgr) &&
+	    mgr->ops->audit_exists(
+		mgr->durable, change->audit.event_id, &why) == SGATE_OK)
+		return SGATE_OK;
+	if (err != NULL) {
+		err->status = SGATE_UNCERTAIN;
+		err->reason = SGATE_REASON_STORE;
+	}
+	return SGATE_UNCERTAIN;
+}
+
+/*
+ * At most two tries with the same event id. A second try that gets past its
+ * audit row knows that the first did not happen, so its verdict stands; only
+ * one that cannot answer leaves the first in doubt.
+ */
+enum sgate_status
+change_run(struct change *change, struct sgate_error *err)
+{
+	bool is_in_doubt = false, was_done;
+	enum sgate_status status;
+	int tries;
+
+	for (tries = 1;; tries++) {
+		status = change_try(change, &was_done, err);
+		if (was_done && tries > 1 && change->was_applied) {
+			status = SGATE_OK;
+			change->is_void = false;
+		} else if (was_done) {
+			status = error_set(err, SGATE_INTERNAL, "audit",
+			    "insert", 0, "a new event id is there already");
+		}
+		if (status == SGATE_UNCERTAIN) {
+			is_in_doubt = true;
+			status = change_settle(change, err);
+		}
+		if (status != SGATE_UNAVAILABLE && status != SGATE_UNCERTAIN)
+			break;
+		if (tries == 2 || !manager_has_time(change->mgr))
+			break;
+	}
+	if (status == SGATE_OK)
+		change_committed(change, err);
+	if (status == SGATE_UNAVAILABLE && is_in_doubt) {
+		status = SGATE_UNCERTAIN;
+		if (err != NULL)
+			err->status = status;
+	}
+	return status;
+}
+
+enum sgate_status
+change_lock(struct change *change, const struct sgate_ref *ref,
+    struct sgate_session **out, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = change->mgr;
+	struct sgate_session *session = NULL;
+	enum sgate_status status;
+
+	*out = NULL;
+	status = manager_read_ref(mgr, ref, DURABLE_FOR_UPDATE, &session, err);
+	if (status == SGATE_OK)
+		status = manager_judge(mgr, session, err);
+	if (status != SGATE_OK) {
+		sgate_session_free(session);
+		return status;
+	}
+	*out = session;
+	return SGATE_OK;
+}
+
+enum sgate_status
+change_store(struct change *change, struct sgate_session *session,
+    struct sgate_error *err)
+{
+	struct sgate_manager *mgr = change->mgr;
+	enum sgate_status status;
+
+	session->version++;
+	status = manager_write(mgr,
+	    mgr->ops->counter_next(mgr->durable, token_ref_group(&session->ref),
+		&session->seq, err),
+	    err);
+	if (status != SGATE_OK)
+		return status;
+	return manager_write(
+	    mgr, mgr->ops->session_store(mgr->durable, session, err), err);
+}
+
+/* ---- ends ---- */
+
+enum sgate_status
+endings_add(struct endings *endings, const struct sgate_ref *ref,
+    enum sgate_reason reason, struct sgate_error *err)
+{
+	struct ending *items;
+	size_t size;
+
+	if (endings->count == endings->size) {
+		size = endings->size == 0 ? 8 : 2 * endings->size;
+		items = reallocarray(endings->items, size, sizeof(*items));
+		if (items == NULL)
+			return error_memory(err, "end");
+		endings->items = items;
+		endings->size = size;
+	}
+	memset(&endings->items[endings->count], 0, sizeof(*items));
+	endings->items[endings->count].ref = *ref;
+	endings->items[endings->count].reason = reason;
+	endings->items[endings->count].is_if_expired =
+	    reason == SGATE_REASON_OK;
+	endings->count++;
+	return SGATE_OK;
+}
+
+static int
+compare_endings(const void *a, const void *b)
+{
+	const struct ending *left = a, *right = b;
+
+	return memcmp(left->ref.bytes, right->ref.bytes, SGATE_REF_BYTES);
+}
+
+void
+endings_sort(struct endings *endings)
+{
+	if (endings->count > 1)
+		qsort(endings->items, endings->count, sizeof(*endings->items),
+		    compare_endings);
+}
+
+/*
+ * Data is not read: a session's data goes with its end (endings_store), so
+ * that a thousand rows fit in memory and nobody's data outlives the session.
+ */
+enum sgate_status
+endings_lock(struct sgate_manager *mgr, struct endings *endings, size_t index,
+    struct sgate_error *err)
+{
+	struct ending *item = &endings->items[index];
+	struct sgate_session *session = NULL;
+	enum sgate_status status;
+
+	sgate_session_free(item->session);
+	item->session = NULL;
+	status = manager_write(mgr,
+	    mgr->ops->session_get(mgr->durable, &item->ref,
+		DURABLE_FOR_UPDATE | DURABLE_NO_DATA, &session, NULL, err),
+	    err);
+	if (status == SGATE_NOT_FOUND)
+		return SGATE_OK;
+	if (status != SGATE_OK)
+		return status;
+	if (item->is_if_expired)
+		item->reason =
+		    manager_expiry(mgr, session, manager_now_ms(mgr));
+	if (session->state != SESSION_LIVE || item->reason == SGATE_REASON_OK) {
+		sgate_session_free(session);
+		return SGATE_OK;
+	}
+	item->session = session;
+	return SGATE_OK;
+}
+
+enum sgate_status
+endings_lock_all(
+    struct sgate_manager *mgr, struct endings *endings, struct sgate_error *err)
+{
+	enum sgate_status status = SGATE_OK;
+	size_t i;
+
+	endings_sort(endings);
+	for (i = 0; i < endings->count && status == SGATE_OK; i++)
+		status = endings_lock(mgr, endings, i, err);
+	return status;
+}
+
+static enum sgate_status
+endings_audit(struct sgate_manager *mgr, const struct endings *endings,
+    struct sgate_error *err)
+{
+	struct durable_audit audit;
+	enum sgate_status status;
+	size_t i;
+
+	for (i = 0; i < endings->count; i++) {
+		const struct ending *item = &endings->items[i];
+
+		if (item->session == NULL)
+			continue;
+		audit_init(&audit, mgr, "end", item->reason);
+		audit_about(&audit, item->session);
+		status = manager_write(mgr,
+		    mgr->ops->audit_insert(mgr->durable, &audit, err), err);
+		if (status == SGATE_CONFLICT)
+			return error_set(err, SGATE_INTERNAL, "audit", "insert",
+			    0, "a new event id is there already");
+		if (status != SGATE_OK)
+			return status;
+	}
+	return SGATE_OK;
+}
+
+/* One number for all rows of a fence group, groups ascending. */
+static enum sgate_status
+endings_number(
+    struct sgate_manager *mgr, struct endings *endings, struct sgate_error *err)
+{
+	enum sgate_status status;
+	unsigned group;
+	uint64_t seq;
+	size_t i;
+
+	for (group = 0; group < TOKEN_GROUPS; group++) {
+		seq = 0;
+		for (i = 0; i < endings->count; i++) {
+			struct ending *item = &endings->items[i];
+
+			if (item->session == NULL ||
+			    token_ref_group(&item->ref) != group)
+				continue;
+			if (seq == 0) {
+				status = manager_write(mgr,
+				    mgr->ops->counter_next(
+					mgr->durable, group, &seq, err),
+				    err);
+				if (status != SGATE_OK)
+					return status;
+			}
+			item->session->seq = seq;
+		}
+	}
+	return SGATE_OK;
+}
+
+static enum sgate_status
+store_ended(
+    struct sgate_manager *mgr, struct ending *item, struct sgate_error *err)
+{
+	struct sgate_session *session = item->session;
+
+	session->version++;
+	session->state = SESSION_ENDED;
+	session->end_reason = item->reason;
+	session->ended_ms = manager_now_ms(mgr);
+	if (!session_set(&session->data, bytes_of("{}")) ||
+	    !session_set(&session->exports, bytes_of("")))
+		return error_memory(err, "end");
+	return manager_write(
+	    mgr, mgr->ops->session_store(mgr->durable, session, err), err);
+}
+
+enum sgate_status
+endings_store(struct sgate_manager *mgr, struct endings *endings,
+    bool has_audit, uint64_t *out_count, struct sgate_error *err)
+{
+	enum sgate_status status = SGATE_OK;
+	size_t i;
+
+	*out_count = 0;
+	if (!has_audit)
+		status = endings_audit(mgr, endings, err);
+	if (status == SGATE_OK)
+		status = endings_number(mgr, endings, err);
+	for (i = 0; i < endings->count && status == SGATE_OK; i++) {
+		if (endings->items[i].session == NULL)
+			continue;
+		status = store_ended(mgr, &endings->items[i], err);
+		(*out_count)++;
+	}
+	return status;
+}
+
+void
+endings_reset(struct endings *endings)
+{
+	size_t i;
+
+	for (i = 0; i < endings->count; i++)
+		sgate_session_free(endings->items[i].session);
+	endings->count = 0;
+}
+
+void
+endings_clear(struct endings *endings)
+{
+	endings_reset(endings);
+	free(endings->items);
+	memset(endings, 0, sizeof(*endings));
+}
+
+struct end {
+	const struct sgate_session *session;
+	enum sgate_reason reason;
+	struct endings endings;
+};
+
+static enum sgate_status
+end_apply(struct change *change, struct sgate_error *err)
+{
+	struct end *end = change->arg;
+	enum sgate_status status;
+	uint64_t count = 0;
+
+	endings_reset(&end->endings);
+	status =
+	    endings_add(&end->endings, &end->session->ref, end->reason, err);
+	if (status == SGATE_OK)
+		status = endings_lock(change->mgr, &end->endings, 0, err);
+	if (status == SGATE_OK)
+		status = endings_store(
+		    change->mgr, &end->endings, true, &count, err);
+	change->is_void = count == 0;
+	return status;
+}
+
+enum sgate_status
+change_end(struct sgate_manager *mgr, const struct sgate_session *session,
+    enum sgate_reason reason, struct sgate_error *err)
+{
+	struct end end = {.session = session, .reason = reason};
+	struct change change;
+	enum sgate_status status;
+
+	if (session->state != SESSION_LIVE)
+		return SGATE_OK;
+	change_init(&change, mgr, "end", reason, end_apply, &end);
+	audit_about(&change.audit, session);
+	status = change_run(&change, err);
+	endings_clear(&end.endings);
+	return status;
+}

@@ -1,0 +1,190 @@
+/* A small world for tests of the manager. */
+#include "tap.h"
+
+#include "world.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "keys.h"
+
+static int64_t
+world_clock(void *arg)
+{
+	const struct world *w = arg;
+
+	return w->now_ms;
+}
+
+void
+world_open(struct world *w)
+{
+	char keys[96], store[96];
+	const char *overrides[] = {keys, store, NULL};
+
+	memset(w, 0, sizeof(*w));
+	w->now_ms = INT64_C(1800000000000);
+	snprintf(w->dir, sizeof(w->dir), "/tmp/sessgate-test-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	snprintf(keys, sizeof(keys), "keys.file=%s/keys", w->dir);
+	snprintf(store, sizeof(store), "sqlite.file=%s/store", w->dir);
+	assert_status(
+	    w, sgate_conf_load(NULL, overrides, &w->conf, &w->err), SGATE_OK);
+	assert_status(
+	    w, keys_create(w->conf->keys.file, w->now_ms, &w->err), SGATE_OK);
+	w->conf->gateway.request_timeout_ms = 20000;
+	w->conf->session.idle_timeout_ms = 30 * MINUTE;
+	w->conf->session.absolute_timeout_ms = 8 * HOUR;
+	w->conf->session.remember_idle_timeout_ms = 240 * HOUR;
+	w->conf->session.remember_absolute_timeout_ms = 720 * HOUR;
+	w->conf->session.rotate_grace_ms = 10000;
+}
+
+struct sgate_manager *
+world_manager(struct world *w, const struct durable_ops *ops)
+{
+	struct sgate_options options = {world_clock, w};
+	struct sgate_manager *mgr = NULL;
+
+	assert_status(w,
+	    manager_new_with(w->conf, &options, ops, &mgr, &w->err), SGATE_OK);
+	return mgr;
+}
+
+void
+world_start(struct world *w)
+{
+	world_open(w);
+	w->mgr = world_manager(w, NULL);
+	assert_status(w, manager_schema_init(w->mgr, &w->err), SGATE_OK);
+}
+
+void
+world_close(struct world *w)
+{
+	char path[sizeof(w->dir) + 257];
+	struct dirent *entry;
+	DIR *dir;
+
+	sgate_manager_free(w->mgr);
+	sgate_conf_free(w->conf);
+	dir = opendir(w->dir);
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", w->dir, entry->d_name);
+		unlink(path);
+	}
+	closedir(dir);
+	assert_int_equal(rmdir(w->dir), 0);
+}
+
+void
+world_create_with(
+    struct world *w, const struct sgate_create *create, struct made *out)
+{
+	memset(out, 0, sizeof(*out));
+	assert_status(w,
+	    sgate_session_create(
+		w->mgr, create, &out->session, &out->token, &w->err),
+	    SGATE_OK);
+	out->ref = *sgate_session_get_ref(out->session);
+}
+
+void
+world_create(struct world *w, const char *user, struct made *out)
+{
+	struct sgate_create create = {.user_id = B(user)};
+
+	world_create_with(w, &create, out);
+}
+
+void
+made_clear(struct made *made)
+{
+	sgate_session_free(made->session);
+	sgate_token_free(made->token);
+	memset(made, 0, sizeof(*made));
+}
+
+static enum sgate_reason
+reason_of(
+    struct world *w, enum sgate_status status, struct sgate_session *session)
+{
+	if (status == SGATE_OK) {
+		assert_non_null(session);
+		sgate_session_free(session);
+		return SGATE_REASON_OK;
+	}
+	assert_null(session);
+	assert_status(w, status, SGATE_NOT_FOUND);
+	assert_int_not_equal(w->err.reason, SGATE_REASON_OK);
+	return w->err.reason;
+}
+
+enum sgate_reason
+world_look(struct world *w, const char *token)
+{
+	struct sgate_session *session = NULL;
+	enum sgate_status status = sgate_session_get(
+	    w->mgr, B(token), SGATE_NO_TOUCH, &session, &w->err);
+
+	return reason_of(w, status, session);
+}
+
+enum sgate_reason
+world_look_at(struct world *w, const struct sgate_ref *ref)
+{
+	struct sgate_session *session = NULL;
+	enum sgate_status status =
+	    sgate_session_get_by_ref(w->mgr, ref, &session, &w->err);
+
+	return reason_of(w, status, session);
+}
+
+struct sgate_session *
+world_row(struct world *w, const struct sgate_ref *ref)
+{
+	struct sgate_session *session = NULL;
+
+	assert_status(
+	    w, manager_session_any(w->mgr, ref, &session, &w->err), SGATE_OK);
+	return session;
+}
+
+static int
+count_audit(void *arg, const struct durable_audit *audit)
+{
+	size_t *count = arg;
+
+	assert_true(audit->at_ms > 0);
+	assert_true(audit->host[0] != '\0');
+	(*count)++;
+	return 0;
+}
+
+size_t
+world_audit(struct world *w, const char *kind, const struct sgate_ref *ref)
+{
+	struct durable_audit_filter filter = {
+	    .kind = B(kind), .ref = ref, .limit = 1000000};
+	size_t count = 0;
+
+	assert_status(w,
+	    manager_audit_list(w->mgr, &filter, count_audit, &count, &w->err),
+	    SGATE_OK);
+	return count;
+}
+
+void
+world_caller(struct sgate_manager *mgr, const char *realm)
+{
+	struct sgate_caller caller = {.realm = B(realm), .actor = B("test")};
+	struct sgate_error err;
+
+	assert_int_equal(
+	    sgate_manager_set_caller(mgr, &caller, &err), SGATE_OK);
+}

@@ -1,0 +1,74 @@
+/*
+ * A small world for tests of the manager: a directory of its own with a key
+ * file and an SQLite store, a configuration, and a clock that the test sets.
+ */
+#ifndef TESTS_WORLD_H
+#define TESTS_WORLD_H
+
+#include "manager.h"
+
+#define MINUTE INT64_C(60000)
+#define HOUR (60 * MINUTE)
+
+struct world {
+	char dir[64];
+	struct sgate_conf *conf; /* change it before world_manager() */
+	int64_t now_ms;
+	struct sgate_manager *mgr; /* of world_start() */
+	struct sgate_error err;    /* of the last call that was given it */
+};
+
+/* Directory, keys, configuration. idle 30 min, absolute 8 h, grace 10 s. */
+void world_open(struct world *w);
+/* Another manager of this world; ops NULL = SQLite. */
+struct sgate_manager *world_manager(
+    struct world *w, const struct durable_ops *ops);
+/* world_open(), w->mgr and its schema. */
+void world_start(struct world *w);
+void world_close(struct world *w);
+
+/* A created session and its token. */
+struct made {
+	struct sgate_session *session;
+	char *token;
+	struct sgate_ref ref;
+};
+/* user "" = anonymous. */
+void world_create(struct world *w, const char *user, struct made *out);
+void world_create_with(
+    struct world *w, const struct sgate_create *create, struct made *out);
+void made_clear(struct made *made);
+
+/* SGATE_OK, or NOT_FOUND's reason; anything else fails the test. */
+enum sgate_reason world_look(struct world *w, const char *token);
+enum sgate_reason world_look_at(struct world *w, const struct sgate_ref *ref);
+/* The row as it is in the store. Free it. */
+struct sgate_session *world_row(struct world *w, const struct sgate_ref *ref);
+
+/* How many audit rows; kind NULL and ref NULL do not filter. */
+size_t world_audit(
+    struct world *w, const char *kind, const struct sgate_ref *ref);
+
+void world_caller(struct sgate_manager *mgr, const char *realm);
+
+/* status, with err's text when it is another than expected. */
+#define assert_status(w, call, expected)                                       \
+	do {                                                                   \
+		enum sgate_status got_ = (call);                               \
+		if (got_ != (expected))                                        \
+			print_error("%s: %s\n", sgate_status_text(got_),       \
+			    (w)->err.text);                                    \
+		assert_int_equal(got_, expected);                              \
+	} while (0)
+
+#define assert_bytes(bytes, text)                                              \
+	do {                                                                   \
+		struct sgate_bytes got_ = (bytes);                             \
+		if (!bytes_equal_text(got_, text))                             \
+			print_error("got: %.*s\n", (int)got_.len, got_.data);  \
+		assert_true(bytes_equal_text(got_, text));                     \
+	} while (0)
+
+#define B(text) bytes_of(text)
+
+#endif

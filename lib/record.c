@@ -208,9 +208,7 @@ take_bytes(struct reader *in)
 	size_t len = (size_t)take_uint(in, 4);
 	struct sgate_bytes bytes = {(const char *)take(in, len), len};
 
-	if (bytes.data == NULL)
-		bytes.len = 0;
-	return bytes;
+	return bytes.data == NULL ? bytes_of("") : bytes;
 }
 
 static struct sgate_bytes

@@ -153,10 +153,10 @@ corrupt(const struct record_store *in, const struct sgate_ref *of,
 static void
 round_trip(const struct sgate_session *s, char state)
 {
-	struct sgate_session *got;
+	struct sgate_session *got = NULL;
 	struct sgate_error err;
 	struct buf out;
-	char letter;
+	char letter = 0;
 
 	buf_init(&out);
 	if (record_write(keys, &store, state, s, &out, &err) != SGATE_OK ||

@@ -19,8 +19,8 @@ const char serve_unavailable[] =
     "Status: 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n";
 
 void
-serve(struct gateway *gw, const struct serve_input *input,
-    struct buf *out_answer)
+serve(
+    struct gateway *gw, const struct serve_input *input, struct buf *out_answer)
 {
 	(void)gw;
 	(void)input;

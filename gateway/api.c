@@ -1,0 +1,317 @@
+#include "config.h"
+
+#include "api.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- routes ---- */
+
+static void
+split_path(struct sgate_bytes path, struct api_path *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (;;) {
+		const char *slash =
+		    path.len == 0 ? NULL : memchr(path.data, '/', path.len);
+		struct sgate_bytes part = path;
+
+		if (slash != NULL)
+			part.len = (size_t)(slash - path.data);
+		if (out->count == API_PARTS_MAX) {
+			out->count = API_PARTS_MAX + 1;
+			return;
+		}
+		out->part[out->count++] = part;
+		if (slash == NULL)
+			return;
+		path.data = slash + 1;
+		path.len -= part.len + 1;
+	}
+}
+
+static bool
+pattern_matches(const char *pattern, const struct api_path *path)
+{
+	struct api_path want;
+	size_t i;
+
+	split_path(bytes_of(pattern), &want);
+	if (want.count != path->count)
+		return false;
+	for (i = 0; i < want.count; i++)
+		if (path->part[i].len == 0 ||
+		    (!bytes_equal_text(want.part[i], "*") &&
+			!bytes_equal(want.part[i], path->part[i])))
+			return false;
+	return true;
+}
+
+static void
+method_not_allowed(struct call *c, unsigned methods)
+{
+	static const struct {
+		unsigned method;
+		const char *text;
+	} names[] = {
+	    {REQUEST_GET, "GET, HEAD"},
+	    {REQUEST_POST, "POST"},
+	    {REQUEST_PUT, "PUT"},
+	    {REQUEST_PATCH, "PATCH"},
+	    {REQUEST_DELETE, "DELETE"},
+	};
+	struct buf allow = {0};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if ((methods & names[i].method) == 0)
+			continue;
+		if (allow.len > 0)
+			buf_add_text(&allow, ", ");
+		buf_add_text(&allow, names[i].text);
+	}
+	reply_begin(&c->reply, 405);
+	reply_header(&c->reply, "Allow", buf_bytes(&allow));
+	reply_problem_body(&c->reply, "method", "Method not allowed", NULL);
+	buf_clear(&allow);
+}
+
+const struct api_route *
+api_find_route(struct call *c, const struct api_route *routes, size_t count,
+    struct sgate_bytes path, struct api_path *out_path)
+{
+	enum request_method method = c->req.method;
+	unsigned methods = 0;
+	size_t i;
+
+	if (method == REQUEST_HEAD)
+		method = REQUEST_GET;
+	split_path(path, out_path);
+	for (i = 0; i < count; i++) {
+		if (!pattern_matches(routes[i].pattern, out_path))
+			continue;
+		if (routes[i].method == method)
+			return &routes[i];
+		methods |= routes[i].method;
+	}
+	if (methods != 0)
+		method_not_allowed(c, methods);
+	else
+		api_not_found(c);
+	return NULL;
+}
+
+/* ---- refusals ---- */
+
+static const char *
+problem_title(int status)
+{
+	switch (status) {
+	case 400:
+		return "Bad request";
+	case 401:
+		return "Not authorized";
+	case 403:
+		return "Not allowed";
+	case 404:
+		return "Not found";
+	case 409:
+		return "Conflict";
+	case 412:
+		return "Changed meanwhile";
+	case 413:
+		return "Too large";
+	case 503:
+		return "Unavailable";
+	default:
+		return "Refused";
+	}
+}
+
+void
+api_problem(struct call *c, int status, const char *code, const char *detail)
+{
+	reply_problem(&c->reply, status, code, problem_title(status), detail);
+}
+
+void
+api_not_found(struct call *c)
+{
+	api_problem(c, 404, "not_found", NULL);
+}
+
+void
+api_deny(struct call *c, enum sgate_reason reason)
+{
+	const struct reply_reason *row = reply_reason(reason);
+
+	call_note_denial(c, reason);
+	reply_begin(&c->reply, row->api_status);
+	if (c->conf->gateway.expose_reason)
+		reply_header(&c->reply, "X-Session-Reason",
+		    bytes_of(sgate_reason_text(reason)));
+	reply_problem_body(&c->reply, row->shown, row->title, NULL);
+}
+
+void
+api_fail(struct call *c, enum sgate_status status)
+{
+	switch (status) {
+	case SGATE_INVALID:
+		api_problem(c, 400, "invalid", c->err.text);
+		return;
+	case SGATE_TOO_LARGE:
+		api_problem(c, 413, "too_large", c->err.text);
+		return;
+	case SGATE_CONFLICT:
+		api_problem(c, 409, "conflict", c->err.text);
+		return;
+	case SGATE_NOT_FOUND:
+	case SGATE_DENIED:
+		api_deny(c, call_reason(c, status));
+		return;
+	case SGATE_OK:
+	case SGATE_CORRUPT:
+	case SGATE_UNAVAILABLE:
+	case SGATE_UNCERTAIN:
+	case SGATE_NO_MEMORY:
+	case SGATE_INTERNAL:
+		break;
+	}
+	call_note_error(c, "api");
+	api_deny(c, SGATE_REASON_STORE);
+}
+
+/* ---- JSON ---- */
+
+void
+api_json_begin(struct call *c, int status, struct json *j)
+{
+	reply_begin(&c->reply, status);
+	reply_body(&c->reply, "application/json");
+	json_init(j, c->reply.out);
+	json_object(j, NULL);
+}
+
+void
+api_json_end(struct call *c, struct json *j)
+{
+	json_end(j);
+	buf_add_char(c->reply.out, '\n');
+}
+
+void
+api_json_seconds(struct json *j, const char *key, int64_t ms)
+{
+	if (ms == 0)
+		json_null(j, key);
+	else
+		json_int(j, key, ms / 1000);
+}
+
+void
+api_json_optional(struct json *j, const char *key, struct sgate_bytes value)
+{
+	if (value.len == 0)
+		json_null(j, key);
+	else
+		json_string(j, key, value);
+}
+
+void
+api_json_ref(struct json *j, const char *key, const struct sgate_ref *ref)
+{
+	char text[SGATE_REF_HEX + 1];
+
+	sgate_ref_text(ref, text);
+	json_text(j, key, text);
+}
+
+void
+api_json_session(struct json *j, const struct sgate_session *s)
+{
+	size_t i;
+
+	api_json_ref(j, "ref", sgate_session_get_ref(s));
+	api_json_optional(j, "user_id", sgate_session_get_user_id(s));
+	json_string(j, "realm", sgate_session_get_realm(s));
+	json_array(j, "roles");
+	for (i = 0; i < sgate_session_count_roles(s); i++)
+		json_string(j, NULL, sgate_session_get_role_at(s, i));
+	json_end(j);
+	api_json_optional(j, "context", sgate_session_get_context(s));
+	json_array(j, "contexts");
+	for (i = 0; i < sgate_session_count_contexts(s); i++)
+		json_string(j, NULL, sgate_session_get_context_at(s, i));
+	json_end(j);
+	api_json_seconds(j, "created_at", sgate_session_get_created_ms(s));
+	api_json_seconds(j, "auth_at", sgate_session_get_auth_ms(s));
+	api_json_seconds(j, "last_seen_at", sgate_session_get_last_seen_ms(s));
+	api_json_seconds(
+	    j, "idle_expires_at", sgate_session_get_idle_expires_ms(s));
+	api_json_seconds(j, "expires_at", sgate_session_get_expires_ms(s));
+	json_int(j, "version", (int64_t)sgate_session_get_version(s));
+}
+
+/* ---- conditional requests: no web server does them for us ---- */
+
+void
+api_etag(const struct sgate_session *session, char out[API_ETAG_MAX])
+{
+	char ref[SGATE_REF_HEX + 1];
+
+	sgate_ref_text(sgate_session_get_ref(session), ref);
+	snprintf(out, API_ETAG_MAX, "\"%s.%llu\"", ref,
+	    (unsigned long long)sgate_session_get_version(session));
+}
+
+bool
+api_etag_listed(struct sgate_bytes list, const char *etag, bool is_weak)
+{
+	size_t etag_len = strlen(etag);
+
+	while (list.len > 0) {
+		const char *comma = memchr(list.data, ',', list.len);
+		struct sgate_bytes item = list;
+
+		if (comma != NULL)
+			item.len = (size_t)(comma - list.data);
+		list.data += item.len + (comma != NULL);
+		list.len -= item.len + (comma != NULL);
+		while (item.len > 0 && *item.data == ' ') {
+			item.data++;
+			item.len--;
+		}
+		while (item.len > 0 && item.data[item.len - 1] == ' ')
+			item.len--;
+		if (is_weak && item.len > 2 &&
+		    memcmp(item.data, "W/", 2) == 0) {
+			item.data += 2;
+			item.len -= 2;
+		}
+		if (bytes_equal_text(item, "*") ||
+		    (item.len == etag_len &&
+			memcmp(item.data, etag, etag_len) == 0))
+			return true;
+	}
+	return false;
+}
+
+bool
+api_if_match(
+    struct call *c, const struct sgate_session *session, uint64_t *out_version)
+{
+	char etag[API_ETAG_MAX];
+
+	*out_version = 0;
+	if (c->req.if_match.len == 0 || bytes_equal_text(c->req.if_match, "*"))
+		return true;
+	api_etag(session, etag);
+	if (!api_etag_listed(c->req.if_match, etag, false)) {
+		api_problem(c, 412, "version",
+		    "the session has changed since that version");
+		return false;
+	}
+	*out_version = sgate_session_get_version(session);
+	return true;
+}

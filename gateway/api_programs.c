@@ -1,0 +1,704 @@
+/*
+ * The routes for programs: who may call which, and the three that a login
+ * program needs (create, introspect, end by token). Those that manage other
+ * sessions are in api_manage.c.
+ */
+#include "config.h"
+
+#include "api_programs.h"
+
+#include "cookie.h"
+#include "form.h"
+#include "log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Ten years: no timeout is longer, and milliseconds of it fit any sum. */
+#define DURATION_MAX_S INT64_C(315360000)
+
+/* ---- members of bodies and queries ---- */
+
+static bool
+refuse_member(struct call *c, const char *name, const char *what)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "%s: %s", name, what);
+	api_problem(c, 400, "invalid", text);
+	return false;
+}
+
+bool
+api_query(
+    struct call *c, const char *name, struct buf *buf, struct sgate_bytes *out)
+{
+	memset(out, 0, sizeof(*out));
+	switch (form_get(c->req.query, name, buf)) {
+	case FORM_ABSENT:
+		return true;
+	case FORM_FOUND:
+		*out = buf_bytes(buf);
+		return true;
+	case FORM_BAD:
+		break;
+	}
+	return refuse_member(c, name, "the query cannot be read");
+}
+
+bool
+api_string(struct call *c, const char *name, struct sgate_bytes *out)
+{
+	if (data_kind(c->body.json, name) == DATA_ABSENT ||
+	    data_get_string(c->body.json, name, out))
+		return true;
+	return refuse_member(c, name, "is not a string");
+}
+
+bool
+api_id(
+    struct call *c, const char *name, struct buf *buf, struct sgate_bytes *out)
+{
+	int64_t number;
+
+	switch (data_kind(c->body.json, name)) {
+	case DATA_ABSENT:
+		return true;
+	case DATA_STRING:
+		if (data_get_string(c->body.json, name, out) && out->len > 0)
+			return true;
+		return refuse_member(c, name, "is empty");
+	case DATA_INTEGER:
+		if (!data_get_integer(c->body.json, name, &number))
+			break;
+		buf_reset(buf);
+		buf_add_int(buf, number);
+		*out = buf_bytes(buf);
+		return true;
+	default:
+		break;
+	}
+	return refuse_member(c, name, "is neither a string nor an integer");
+}
+
+bool
+api_strings(struct call *c, const char *name, struct sgate_bytes **out_items,
+    size_t *out_count)
+{
+	if (data_kind(c->body.json, name) == DATA_ABSENT ||
+	    data_get_strings(c->body.json, name, out_items, out_count))
+		return true;
+	return refuse_member(c, name, "is not an array of strings");
+}
+
+bool
+api_duration(struct call *c, const char *name, int64_t *out_ms)
+{
+	int64_t seconds;
+
+	if (data_kind(c->body.json, name) == DATA_ABSENT)
+		return true;
+	if (!data_get_integer(c->body.json, name, &seconds) || seconds < 1 ||
+	    seconds > DURATION_MAX_S)
+		return refuse_member(c, name, "is not a number of seconds");
+	*out_ms = seconds * 1000;
+	return true;
+}
+
+bool
+api_object(
+    struct call *c, const char *name, struct buf *buf, struct sgate_bytes *out)
+{
+	switch (data_kind(c->body.json, name)) {
+	case DATA_ABSENT:
+		return true;
+	case DATA_OBJECT:
+		buf_reset(buf);
+		if (!data_get_json(c->body.json, name, buf) ||
+		    buf_failed(buf)) {
+			api_deny(c, SGATE_REASON_STORE);
+			return false;
+		}
+		*out = buf_bytes(buf);
+		return true;
+	default:
+		return refuse_member(c, name, "is not an object");
+	}
+}
+
+bool
+api_context(struct call *c, struct buf *buf, struct sgate_bytes *out)
+{
+	static const char old_name[] = "platform_connection_id";
+	bool has_old = data_kind(c->body.json, old_name) != DATA_ABSENT;
+
+	if (has_old && data_kind(c->body.json, "context") != DATA_ABSENT)
+		return refuse_member(
+		    c, old_name, "is another name of context: give one");
+	return api_id(c, has_old ? old_name : "context", buf, out);
+}
+
+bool
+api_only(struct call *c, const char *const *names, int status, const char *code)
+{
+	const char *name;
+	size_t i, k;
+
+	for (i = 0; (name = data_member_at(c->body.json, i)) != NULL; i++) {
+		for (k = 0; names[k] != NULL; k++)
+			if (strcmp(name, names[k]) == 0)
+				break;
+		if (names[k] == NULL) {
+			api_problem(c, status, code, name);
+			return false;
+		}
+	}
+	return true;
+}
+
+bool
+api_may_grant(struct call *c, const struct sgate_bytes *roles, size_t count)
+{
+	const struct conf_listener *listener = c->input->listener;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		bool is_admin =
+		    conf_list_has(c->conf->session.admin_roles, roles[i]);
+		bool is_listed = listener == NULL ||
+				 listener->roles[0] == NULL ||
+				 conf_list_has(listener->roles, roles[i]);
+
+		if ((is_admin && (c->scopes & SCOPE_ADMIN) == 0) ||
+		    !is_listed) {
+			api_problem(c, 403, "role_not_allowed",
+			    "this caller may not give one of the roles");
+			return false;
+		}
+	}
+	return true;
+}
+
+void
+api_json_session_full(struct call *c, struct json *j, const char *key,
+    const struct sgate_session *s, bool with_data)
+{
+	const char *address = sgate_session_get_client_ip(s);
+
+	(void)c;
+	json_object(j, key);
+	api_json_session(j, s);
+	json_int(
+	    j, "idle_timeout", sgate_session_get_idle_timeout_ms(s) / 1000);
+	api_json_optional(j, "client_ip", bytes_of(address));
+	api_json_optional(j, "user_agent", sgate_session_get_user_agent(s));
+	if (with_data)
+		json_raw(j, "data", sgate_session_get_data(s));
+	json_end(j);
+}
+
+/* ---- who calls ---- */
+
+/* 401 to a program: it has no cookie to lose, it needs a key. */
+static void
+refuse_key(struct call *c, const char *challenge)
+{
+	static struct log_limit limit = {10, 60000, 0, 0, 0};
+
+	log_limited(&limit, LOG_LEVEL_NOTICE,
+	    "v1: a request without a valid service key was refused");
+	reply_begin(&c->reply, 401);
+	reply_header(&c->reply, "WWW-Authenticate", bytes_of(challenge));
+	reply_problem_body(
+	    &c->reply, "service_key", "A service key is needed", NULL);
+}
+
+static unsigned
+scopes_of(const struct durable_service *service)
+{
+	struct sgate_bytes list = bytes_of(service->scopes);
+	unsigned scopes = 0;
+
+	while (list.len > 0) {
+		const char *comma = memchr(list.data, ',', list.len);
+		struct sgate_bytes name = list;
+
+		if (comma != NULL)
+			name.len = (size_t)(comma - list.data);
+		list.data += name.len + (comma != NULL);
+		list.len -= name.len + (comma != NULL);
+		if (bytes_equal_text(name, "create"))
+			scopes |= SCOPE_CREATE | SCOPE_END;
+		else if (bytes_equal_text(name, "introspect"))
+			scopes |= SCOPE_INTROSPECT;
+		else if (bytes_equal_text(name, "manage"))
+			scopes |= SCOPE_MANAGE | SCOPE_END;
+		else if (bytes_equal_text(name, "admin"))
+			scopes |= SCOPE_ADMIN;
+	}
+	return scopes;
+}
+
+/* "Bearer <key>" (RFC 6750, 2.1). False: there is none. */
+static bool
+find_bearer(const struct call *c, struct sgate_bytes *out_key)
+{
+	struct sgate_bytes text = c->req.authorization;
+	struct sgate_bytes scheme = text;
+
+	if (text.len < 8)
+		return false;
+	scheme.len = 6;
+	if (!bytes_equal_nocase(scheme, "Bearer") || text.data[6] != ' ')
+		return false;
+	out_key->data = text.data + 7;
+	out_key->len = text.len - 7;
+	return true;
+}
+
+/* False: answered. */
+static bool
+admit_service(struct call *c, struct sgate_bytes key)
+{
+	struct durable_service service;
+	char actor[sizeof("service:") + sizeof(service.name)];
+	enum sgate_status status;
+
+	memset(&service, 0, sizeof(service));
+	status = manager_service_check(c->gw->mgr, key, &service, &c->err);
+	if (status == SGATE_NOT_FOUND || status == SGATE_INVALID ||
+	    status == SGATE_DENIED) {
+		refuse_key(c, "Bearer error=\"invalid_token\"");
+		return false;
+	}
+	if (status != SGATE_OK) {
+		api_fail(c, status);
+		return false;
+	}
+	c->scopes = scopes_of(&service);
+	c->is_program = true;
+	c->client_ip[0] = '\0';
+	if (service.has_realm) {
+		if (!api_use_realm(c, bytes_of(service.realm)))
+			return false;
+		c->realm_is_given = true;
+	}
+	snprintf(actor, sizeof(actor), "service:%s", service.name);
+	actor[sizeof(c->actor) - 1] = '\0';
+	if (call_introduce(c, actor) == SGATE_REASON_OK)
+		return true;
+	api_deny(c, SGATE_REASON_STORE);
+	return false;
+}
+
+/* Sets c->scopes. False: answered. */
+static bool
+admit(struct call *c)
+{
+	struct sgate_bytes key;
+
+	if (call_may(c, CONF_ALLOW_ALL)) {
+		c->scopes = SCOPE_ANY;
+		return true;
+	}
+	if (call_may(c, CONF_ALLOW_V1) && find_bearer(c, &key))
+		return admit_service(c, key);
+	if (call_may(c, CONF_ALLOW_CREATE)) {
+		c->scopes = SCOPE_CREATE | SCOPE_INTROSPECT | SCOPE_END;
+		return true;
+	}
+	refuse_key(c, "Bearer");
+	return false;
+}
+
+/* ---- the realm ---- */
+
+bool
+api_use_realm(struct call *c, struct sgate_bytes name)
+{
+	if (name.data == NULL)
+		return true;
+	if (name.len > 0 && !bytes_is_name(name, CONF_REALM_MAX, "._-")) {
+		api_problem(c, 400, "invalid", "realm: is not a name");
+		return false;
+	}
+	if (bytes_equal(name, c->realm))
+		return true;
+	if (c->realm_is_given) {
+		call_note_denial(c, SGATE_REASON_LISTENER);
+		api_problem(c, 403, "listener", "another realm is served here");
+		return false;
+	}
+	memcpy(c->realm_text, name.data, name.len);
+	c->realm_text[name.len] = '\0';
+	c->realm = bytes_of(c->realm_text);
+	if (c->actor[0] == '\0')
+		return true;
+	if (call_introduce(c, c->is_program ? c->actor : NULL) ==
+	    SGATE_REASON_OK)
+		return true;
+	api_deny(c, SGATE_REASON_STORE);
+	return false;
+}
+
+/* ?realm=, before the route; a body's realm, in the route. */
+static bool
+use_query_realm(struct call *c)
+{
+	struct buf buf = {0};
+	struct sgate_bytes name;
+	bool is_ok =
+	    api_query(c, "realm", &buf, &name) && api_use_realm(c, name);
+
+	buf_clear(&buf);
+	return is_ok;
+}
+
+static bool
+use_body_realm(struct call *c)
+{
+	struct sgate_bytes name = {NULL, 0};
+
+	return api_string(c, "realm", &name) && api_use_realm(c, name);
+}
+
+/* ---- create ---- */
+
+struct creation {
+	struct sgate_create create;
+	struct sgate_bytes *contexts, *roles;
+	struct buf user_id, context, data;
+};
+
+static void
+creation_clear(struct creation *n)
+{
+	free(n->contexts);
+	free(n->roles);
+	buf_wipe(&n->user_id);
+	buf_wipe(&n->context);
+	buf_wipe(&n->data);
+}
+
+static bool
+read_remember(struct call *c, int *out)
+{
+	bool value = false;
+
+	if (data_kind(c->body.json, "remember") != DATA_ABSENT &&
+	    !data_get_bool(c->body.json, "remember", &value))
+		return refuse_member(c, "remember", "is not true or false");
+	*out = value;
+	return true;
+}
+
+/* False: answered. */
+static bool
+read_creation(struct call *c, struct creation *n)
+{
+	static const char *const names[] = {"user_id", "replaces", "realm",
+	    "context", "platform_connection_id", "contexts", "roles", "data",
+	    "remember", "idle_timeout", "absolute_timeout", "client_ip",
+	    "user_agent", NULL};
+	struct sgate_create *create = &n->create;
+
+	if (!api_only(c, names, 400, "invalid"))
+		return false;
+	if (data_refuse_null(c->body.json, &c->err) != SGATE_OK) {
+		api_problem(c, 400, "invalid", c->err.text);
+		return false;
+	}
+	create->idempotency_key = c->req.idempotency_key;
+	if (!use_body_realm(c) ||
+	    !api_id(c, "user_id", &n->user_id, &create->user_id) ||
+	    !api_context(c, &n->context, &create->context) ||
+	    !api_strings(
+		c, "contexts", &n->contexts, &create->contexts_count) ||
+	    !api_strings(c, "roles", &n->roles, &create->roles_count) ||
+	    !api_object(c, "data", &n->data, &create->data) ||
+	    !api_string(c, "replaces", &create->replaces) ||
+	    !read_remember(c, &create->remember) ||
+	    !api_duration(c, "idle_timeout", &create->idle_timeout_ms) ||
+	    !api_duration(
+		c, "absolute_timeout", &create->absolute_timeout_ms) ||
+	    !api_string(c, "client_ip", &create->client_ip) ||
+	    !api_string(c, "user_agent", &create->user_agent))
+		return false;
+	create->contexts = n->contexts;
+	create->roles = n->roles;
+	return api_may_grant(c, create->roles, create->roles_count);
+}
+
+static void
+answer_created(
+    struct call *c, const struct sgate_session *session, const char *token)
+{
+	struct buf cookie = {0};
+	struct json j;
+
+	cookie_write(c->conf, token,
+	    cookie_max_age_s(c->conf, session, call_now_ms(c)), &cookie);
+	if (buf_failed(&cookie))
+		c->reply.is_broken = true;
+	api_json_begin(c, 201, &j);
+	json_text(&j, "token", token);
+	json_text(&j, "set_cookie", buf_text(&cookie));
+	api_json_session_full(c, &j, "session", session, true);
+	api_json_end(c, &j);
+	buf_wipe(&cookie);
+}
+
+/* "idempotency_reuse", or "idempotency_used REF". */
+static void
+answer_conflict(struct call *c)
+{
+	static const char used[] = "idempotency_used";
+
+	if (strncmp(c->err.text, used, sizeof(used) - 1) != 0) {
+		api_problem(c, 409, "idempotency_reuse",
+		    "this Idempotency-Key was used with another body");
+		return;
+	}
+	reply_begin(&c->reply, 409);
+	reply_problem_body(&c->reply, used,
+	    "The session of this Idempotency-Key has been rotated or has ended",
+	    c->err.text + sizeof(used) - 1 +
+		(c->err.text[sizeof(used) - 1] == ' '));
+}
+
+static void
+serve_create(struct call *c, const struct api_path *path)
+{
+	struct sgate_session *session = NULL;
+	enum sgate_status status;
+	struct creation n;
+	char *token = NULL;
+
+	(void)path;
+	memset(&n, 0, sizeof(n));
+	if (!body_json(c) || !read_creation(c, &n)) {
+		creation_clear(&n);
+		return;
+	}
+	status = sgate_session_create(
+	    c->gw->mgr, &n.create, &session, &token, &c->err);
+	switch (status) {
+	case SGATE_OK:
+		call_count(c, SHARED_CREATED);
+		answer_created(c, session, token);
+		break;
+	case SGATE_CONFLICT:
+		answer_conflict(c);
+		break;
+	case SGATE_DENIED:
+		call_note_denial(c, c->err.reason);
+		api_problem(c, 403, sgate_reason_text(c->err.reason), NULL);
+		break;
+	default:
+		api_fail(c, status);
+		break;
+	}
+	sgate_token_free(token);
+	sgate_session_free(session);
+	creation_clear(&n);
+}
+
+/* ---- introspect and end ---- */
+
+/* The token and the realm of a JSON or form body. False: answered. */
+static bool
+read_token(struct call *c, struct buf *token)
+{
+	struct sgate_bytes value = {NULL, 0};
+
+	if (body_is_form(c)) {
+		if (!body_field(c, "realm", &value) || !api_use_realm(c, value))
+			return false;
+		if (!body_field(c, "token", &value))
+			return false;
+	} else if (!body_json(c) || !use_body_realm(c) ||
+		   !api_string(c, "token", &value)) {
+		return false;
+	}
+	if (value.len == 0)
+		return refuse_member(c, "token", "is missing");
+	buf_add_bytes(token, value);
+	if (!buf_failed(token))
+		return true;
+	api_deny(c, SGATE_REASON_STORE);
+	return false;
+}
+
+static void
+answer_active(struct call *c, const struct sgate_session *s)
+{
+	const char *token = sgate_session_new_token(s);
+	struct buf cookie = {0};
+	struct json j;
+	size_t i;
+
+	api_json_begin(c, 200, &j);
+	json_bool(&j, "active", true);
+	if (!sgate_session_is_anonymous(s))
+		json_string(&j, "sub", sgate_session_get_user_id(s));
+	api_json_seconds(&j, "iat", sgate_session_get_created_ms(s));
+	api_json_seconds(&j, "exp", sgate_session_get_expires_ms(s));
+	api_json_ref(&j, "sid", sgate_session_get_ref(s));
+	json_array(&j, "roles");
+	for (i = 0; i < sgate_session_count_roles(s); i++)
+		json_string(&j, NULL, sgate_session_get_role_at(s, i));
+	json_end(&j);
+	api_json_optional(&j, "context", sgate_session_get_context(s));
+	/* The token was rotated: whoever holds it should get the new one. */
+	if (token != NULL) {
+		cookie_write(c->conf, token,
+		    cookie_max_age_s(c->conf, s, call_now_ms(c)), &cookie);
+		json_text(&j, "set_cookie", buf_text(&cookie));
+	}
+	if (buf_failed(&cookie))
+		c->reply.is_broken = true;
+	api_json_end(c, &j);
+	buf_wipe(&cookie);
+}
+
+static void
+serve_introspect(struct call *c, const struct api_path *path)
+{
+	struct sgate_session *session = NULL;
+	struct buf token = {0};
+	enum sgate_status status;
+	struct json j;
+
+	(void)path;
+	if (!read_token(c, &token)) {
+		buf_wipe(&token);
+		return;
+	}
+	status = sgate_session_get(
+	    c->gw->mgr, buf_bytes(&token), SGATE_NO_DATA, &session, &c->err);
+	buf_wipe(&token);
+	if (status == SGATE_OK) {
+		answer_active(c, session);
+	} else if (status == SGATE_NOT_FOUND) {
+		api_json_begin(c, 200, &j);
+		json_bool(&j, "active", false);
+		api_json_end(c, &j);
+	} else {
+		api_fail(c, status);
+	}
+	sgate_session_free(session);
+}
+
+static void
+serve_end(struct call *c, const struct api_path *path)
+{
+	struct buf token = {0};
+	enum sgate_status status;
+	struct json j;
+
+	(void)path;
+	if (!read_token(c, &token)) {
+		buf_wipe(&token);
+		return;
+	}
+	status = sgate_session_end_token(
+	    c->gw->mgr, buf_bytes(&token), SGATE_REASON_LOGGED_OUT, &c->err);
+	buf_wipe(&token);
+	if (status != SGATE_OK && status != SGATE_NOT_FOUND) {
+		api_fail(c, status);
+		return;
+	}
+	if (status == SGATE_OK)
+		call_count(c, SHARED_ENDED);
+	api_json_begin(c, 200, &j);
+	json_int(&j, "ended", status == SGATE_OK ? 1 : 0);
+	api_json_end(c, &j);
+}
+
+/* ---- dispatch ---- */
+
+#define MERGE (BODY_JSON | BODY_MERGE_PATCH | BODY_REQUIRED)
+#define NEEDS_LOOK (SCOPE_MANAGE | SCOPE_ADMIN)
+
+static const struct api_route program_routes[] = {
+    {"sessions", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_CREATE,
+	serve_create},
+    {"introspect", REQUEST_POST, BODY_JSON | BODY_FORM | BODY_REQUIRED,
+	SCOPE_INTROSPECT, serve_introspect},
+    {"end", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_END, serve_end},
+    {"sessions/*", REQUEST_GET, 0, SCOPE_MANAGE, api_session_show},
+    {"sessions/*", REQUEST_PATCH, MERGE, SCOPE_MANAGE, api_session_patch},
+    {"sessions/*", REQUEST_DELETE, BODY_JSON, SCOPE_MANAGE, api_session_delete},
+    {"users/*/sessions", REQUEST_GET, 0, SCOPE_MANAGE, api_user_sessions},
+    {"users/*/sessions", REQUEST_DELETE, BODY_JSON, SCOPE_MANAGE,
+	api_user_cleanup},
+    {"users/*/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block},
+    {"users/*/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock},
+    /* A user_id with '/' or '\' cannot stand in a path: ?user_id=. */
+    {"users/sessions", REQUEST_GET, 0, SCOPE_MANAGE, api_user_sessions},
+    {"users/sessions", REQUEST_DELETE, BODY_JSON, SCOPE_MANAGE,
+	api_user_cleanup},
+    {"users/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block},
+    {"users/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock},
+    {"audit", REQUEST_GET, 0, SCOPE_ADMIN, api_audit},
+    {"health", REQUEST_GET, 0, SCOPE_ANY, api_status_health},
+    {"ready", REQUEST_GET, 0, SCOPE_ANY, api_status_ready},
+    {"status", REQUEST_GET, 0, NEEDS_LOOK, api_status_full},
+    {"stats", REQUEST_GET, 0, NEEDS_LOOK, api_status_stats},
+};
+
+/* health, ready, status, stats: the process that serves them alone has no
+ * manager and needs none. */
+static bool
+needs_manager(const struct api_route *route)
+{
+	return route->serve != api_status_health &&
+	       route->serve != api_status_ready &&
+	       route->serve != api_status_full &&
+	       route->serve != api_status_stats;
+}
+
+void
+api_programs_serve(struct call *c, struct sgate_bytes path)
+{
+	const struct api_route *route;
+	struct api_path parts;
+	enum sgate_reason reason;
+
+	if (!call_may(c, CONF_ALLOW_ALL | CONF_ALLOW_CREATE | CONF_ALLOW_V1)) {
+		call_note_denial(c, SGATE_REASON_LISTENER);
+		api_problem(c, 403, "listener", NULL);
+		return;
+	}
+	route = api_find_route(c, program_routes,
+	    sizeof(program_routes) / sizeof(program_routes[0]), path, &parts);
+	if (route == NULL)
+		return;
+	reason = call_find_realm(c);
+	if (reason != SGATE_REASON_OK) {
+		call_note_denial(c, reason);
+		api_problem(c, 403, sgate_reason_text(reason), NULL);
+		return;
+	}
+	if (c->gw->mgr != NULL || needs_manager(route) ||
+	    !call_may(c, CONF_ALLOW_ALL)) {
+		reason = call_introduce(c, NULL);
+		if (reason != SGATE_REASON_OK) {
+			api_deny(c, reason);
+			return;
+		}
+	}
+	if (!admit(c))
+		return;
+	if ((c->scopes & route->needs) == 0) {
+		call_note_denial(c, SGATE_REASON_LISTENER);
+		api_problem(c, 403, "scope", "not allowed to this caller");
+		return;
+	}
+	if (route->body != 0 && !body_read(c, route->body))
+		return;
+	if (needs_manager(route) && !use_query_realm(c))
+		return;
+	route->serve(c, &parts);
+}

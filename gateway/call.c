@@ -1,0 +1,309 @@
+#include "config.h"
+
+#include "call.h"
+
+#include "clock.h"
+#include "cookie.h"
+#include "log.h"
+#include "token.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void
+call_init(struct call *c, struct gateway *gw, const struct serve_input *input,
+    struct buf *out)
+{
+	memset(c, 0, sizeof(*c));
+	c->gw = gw;
+	c->input = input;
+	c->conf = gw->conf;
+	reply_init(&c->reply, out);
+	request_init(&c->req, input->params, input->is_authorizer);
+	if (input->is_malformed)
+		c->req.is_malformed = true;
+}
+
+void
+call_clear(struct call *c)
+{
+	sgate_session_free(c->session);
+	c->session = NULL;
+	body_clear(&c->body);
+	reply_clear(&c->reply);
+}
+
+bool
+call_may(const struct call *c, unsigned allow)
+{
+	return (c->input->allow & allow) != 0;
+}
+
+int64_t
+call_now_ms(const struct call *c)
+{
+	return c->gw->mgr == NULL ? clock_utc_ms() : manager_now_ms(c->gw->mgr);
+}
+
+enum sgate_reason
+call_find_realm(struct call *c)
+{
+	const struct conf_listener *listener = c->input->listener;
+	struct sgate_bytes named = c->req.realm;
+
+	c->realm = bytes_of("");
+	if (named.len > 0 && !bytes_is_name(named, CONF_REALM_MAX, "._-"))
+		return SGATE_REASON_POLICY;
+	if (listener != NULL && listener->has_realm) {
+		c->realm = bytes_of(listener->realm);
+		c->realm_is_given = true;
+		if (named.len > 0 && !bytes_equal(named, c->realm))
+			return SGATE_REASON_LISTENER;
+	} else if (named.len > 0) {
+		c->realm = named;
+		c->realm_is_given = true;
+	}
+	return SGATE_REASON_OK;
+}
+
+/* "control uid=0 pid=1", "login.sock uid=33 pid=12". */
+static void
+call_name_peer(struct call *c)
+{
+	const struct conf_listener *listener = c->input->listener;
+	const char *name = listener == NULL ? "inside" : listener->name;
+	const char *suffix = call_may(c, CONF_ALLOW_ALL) ? "" : ".sock";
+
+	if (c->input->has_peer)
+		snprintf(c->actor, sizeof(c->actor), "%.24s%s uid=%lu pid=%ld",
+		    name, suffix, (unsigned long)c->input->peer_uid,
+		    (long)c->input->peer_pid);
+	else
+		snprintf(c->actor, sizeof(c->actor), "%.24s%s", name, suffix);
+}
+
+enum sgate_reason
+call_introduce(struct call *c, const char *actor)
+{
+	struct sgate_caller caller;
+
+	memset(&caller, 0, sizeof(caller));
+	if (c->gw->mgr == NULL)
+		return SGATE_REASON_STORE;
+	if (actor == NULL)
+		call_name_peer(c);
+	else if (actor != c->actor)
+		snprintf(c->actor, sizeof(c->actor), "%s", actor);
+	if (!c->is_program)
+		request_client(
+		    &c->req, c->conf->gateway.trusted_proxies, c->client_ip);
+	caller.realm = c->realm;
+	caller.actor = bytes_of(c->actor);
+	caller.client_ip = bytes_of(c->client_ip);
+	if (sgate_manager_set_caller(c->gw->mgr, &caller, &c->err) !=
+	    SGATE_OK) {
+		call_note_error(c, "caller");
+		return SGATE_REASON_STORE;
+	}
+	return SGATE_REASON_OK;
+}
+
+enum sgate_reason
+call_reason(const struct call *c, enum sgate_status status)
+{
+	switch (status) {
+	case SGATE_OK:
+		return SGATE_REASON_OK;
+	case SGATE_NOT_FOUND:
+	case SGATE_DENIED:
+		if (c->err.reason != SGATE_REASON_OK)
+			return c->err.reason;
+		return SGATE_REASON_UNKNOWN;
+	case SGATE_CONFLICT:
+	case SGATE_INVALID:
+	case SGATE_CORRUPT:
+	case SGATE_TOO_LARGE:
+	case SGATE_UNAVAILABLE:
+	case SGATE_UNCERTAIN:
+	case SGATE_NO_MEMORY:
+	case SGATE_INTERNAL:
+		break;
+	}
+	return SGATE_REASON_STORE;
+}
+
+/*
+ * A session that was made for one browser and comes from another. The agent is
+ * compared as it was kept (cut at SESSION_AGENT_MAX).
+ */
+static enum sgate_reason
+call_check_binding(struct call *c)
+{
+	static struct log_limit limit = {10, 60000, 0, 0, 0};
+	struct sgate_bytes kept = sgate_session_get_user_agent(c->session);
+	struct sgate_bytes agent = c->req.user_agent;
+	const char *address = sgate_session_get_client_ip(c->session);
+	char ref[SGATE_REF_HEX + 1];
+	bool agent_differs, address_differs;
+
+	if (agent.len > SESSION_AGENT_MAX)
+		agent.len = SESSION_AGENT_MAX;
+	agent_differs = c->conf->session.bind_agent != CONF_BIND_OFF &&
+			kept.len > 0 && !bytes_equal(kept, agent);
+	address_differs = c->conf->session.bind_address != CONF_BIND_OFF &&
+			  address[0] != '\0' &&
+			  strcmp(address, c->client_ip) != 0;
+	if (!agent_differs && !address_differs)
+		return SGATE_REASON_OK;
+	if ((agent_differs &&
+		c->conf->session.bind_agent == CONF_BIND_STRICT) ||
+	    (address_differs &&
+		c->conf->session.bind_address == CONF_BIND_STRICT))
+		return SGATE_REASON_BINDING;
+	sgate_ref_text(sgate_session_get_ref(c->session), ref);
+	log_limited(&limit, LOG_LEVEL_NOTICE,
+	    "session %s: used with another %s than it was made with; accepted "
+	    "(session.bind_agent, bind_address)",
+	    ref, agent_differs ? "user agent" : "address");
+	return SGATE_REASON_OK;
+}
+
+enum sgate_reason
+call_find_token(struct call *c)
+{
+	return cookie_find(c->req.cookie, c->conf->cookie.name, &c->token);
+}
+
+static enum sgate_reason
+call_get_session(struct call *c, unsigned flags)
+{
+	enum sgate_reason reason = call_find_token(c);
+	enum sgate_status status;
+
+	if (reason != SGATE_REASON_OK)
+		return reason;
+	status = sgate_session_get(
+	    c->gw->mgr, c->token, flags, &c->session, &c->err);
+	if (manager_served_by(c->gw->mgr)[0] != '\0')
+		call_count(c, SHARED_SERVED_DURABLE);
+	reason = call_reason(c, status);
+	if (reason == SGATE_REASON_STORE)
+		call_note_error(c, "validate");
+	if (reason == SGATE_REASON_OK)
+		reason = call_check_binding(c);
+	return reason;
+}
+
+enum sgate_reason
+call_load_session(struct call *c, unsigned flags)
+{
+	const char *token;
+
+	c->reason = call_get_session(c, flags);
+	if (c->reason != SGATE_REASON_OK) {
+		sgate_session_free(c->session);
+		c->session = NULL;
+		return c->reason;
+	}
+	token = sgate_session_new_token(c->session);
+	if (token != NULL)
+		call_send_cookie(c, token, c->session);
+	return SGATE_REASON_OK;
+}
+
+bool
+call_token_ref(const struct call *c, struct sgate_ref *out_ref)
+{
+	struct token token;
+	bool is_right;
+
+	if (c->token.len == 0 || c->gw->mgr == NULL)
+		return false;
+	is_right = token_read(manager_keys(c->gw->mgr), c->realm, c->token,
+		       &token) == SGATE_REASON_OK;
+	if (is_right)
+		*out_ref = token.ref;
+	token_wipe(&token);
+	return is_right;
+}
+
+void
+call_send_cookie(
+    struct call *c, const char *token, const struct sgate_session *session)
+{
+	buf_reset(&c->reply.cookie);
+	cookie_write(c->conf, token,
+	    cookie_max_age_s(c->conf, session, call_now_ms(c)),
+	    &c->reply.cookie);
+}
+
+void
+call_clear_cookie(struct call *c)
+{
+	buf_reset(&c->reply.cookie);
+	cookie_clear(c->conf, &c->reply.cookie);
+}
+
+void
+call_count(const struct call *c, enum shared_counter counter)
+{
+	if (c->gw->shared != NULL)
+		shared_count(c->gw->shared, counter);
+}
+
+/* The path alone (queries carry what should not be in a log), cut short. */
+static void
+call_describe(const struct call *c, struct buf *out)
+{
+	struct sgate_bytes method = c->req.method_text;
+	struct sgate_bytes path = c->req.path;
+
+	if (method.len > 16)
+		method.len = 16;
+	if (path.len > 200)
+		path.len = 200;
+	buf_add_escaped(out, method);
+	buf_add_char(out, ' ');
+	buf_add_escaped(out, path);
+}
+
+void
+call_note_denial(struct call *c, enum sgate_reason reason)
+{
+	static struct log_limit limit = {0, 60000, 0, 0, 0};
+	struct buf line = {0};
+	struct sgate_ref ref;
+	char ref_text[SGATE_REF_HEX + 1] = "-";
+
+	if (c->gw->shared != NULL && (unsigned)reason < SGATE_REASON_COUNT)
+		atomic_fetch_add_explicit(
+		    &c->gw->shared->reasons[reason], 1, memory_order_relaxed);
+	if (c->session != NULL)
+		sgate_ref_text(sgate_session_get_ref(c->session), ref_text);
+	else if (call_token_ref(c, &ref))
+		sgate_ref_text(&ref, ref_text);
+	if (c->client_ip[0] == '\0' && !c->is_program)
+		request_client(
+		    &c->req, c->conf->gateway.trusted_proxies, c->client_ip);
+	limit.burst = (unsigned)c->conf->log.denials_per_minute;
+	call_describe(c, &line);
+	/* No cookie at all is every first visit: not worth a notice. */
+	log_limited(&limit,
+	    reason == SGATE_REASON_NONE ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE,
+	    "denied: reason=%s ref=%s realm=%.*s client=%s request=\"%s\"",
+	    sgate_reason_text(reason), ref_text, (int)c->realm.len,
+	    c->realm.len > 0 ? c->realm.data : "",
+	    c->client_ip[0] == '\0' ? "-" : c->client_ip, buf_text(&line));
+	buf_clear(&line);
+}
+
+void
+call_note_error(struct call *c, const char *what)
+{
+	static struct log_limit limit = {10, 10000, 0, 0, 0};
+
+	call_count(c, SHARED_STORE_ERRORS);
+	log_limited(&limit, LOG_LEVEL_ERROR,
+	    "%s: %s: %s: %s; answering \"unavailable\"", what, c->err.source,
+	    c->err.operation, c->err.text);
+}

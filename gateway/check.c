@@ -1,0 +1,394 @@
+/*
+ * Order of the decision: may this listener ask at all, is the request whole,
+ * which realm and policy, is there a live session, and does it satisfy the
+ * policy. Every step can only refuse; what falls through all of them is the
+ * one place that allows.
+ *
+ * Web servers differ in what they do with an answer (facts about each:
+ * conf/README.md); these hold for all: Status first; Variable-* only with 200;
+ * a denial is static, HTML-safe and short; an anonymous 200 to Apache's
+ * mod_authnz_fcgi would be its 500, so it is a 401.
+ */
+#include "config.h"
+
+#include "check.h"
+
+#include "csrf.h"
+#include "log.h"
+#include "token.h"
+
+#include <string.h>
+
+struct decision {
+	enum sgate_reason reason; /* OK = allow */
+	bool is_anonymous;        /* allowed without a user */
+	bool may_redirect;        /* a refusal that a login would cure */
+	const struct conf_policy *policy;
+};
+
+enum sgate_reason
+check_find_policy(const struct call *c, const struct conf_policy **out_policy)
+{
+	*out_policy = NULL;
+	if (c->req.policy.len == 0)
+		return c->conf->gateway.policy_required ? SGATE_REASON_POLICY
+							: SGATE_REASON_OK;
+	*out_policy = conf_policy(c->conf, c->req.policy);
+	return *out_policy == NULL ? SGATE_REASON_POLICY : SGATE_REASON_OK;
+}
+
+/*
+ * Whether a visitor without a live session is let through. Not when the token
+ * was not ours, when there were two, or when no store could tell; and not
+ * where the policy asks for what only a user can have.
+ */
+static bool
+allows_anonymous(const struct conf_policy *policy, enum sgate_reason reason)
+{
+	if (policy == NULL || !policy->anonymous ||
+	    policy->require_role[0] != NULL || policy->max_auth_age_ms > 0)
+		return false;
+	switch (reason) {
+	case SGATE_REASON_NONE:
+	case SGATE_REASON_UNKNOWN:
+	case SGATE_REASON_EXPIRED_IDLE:
+	case SGATE_REASON_EXPIRED_ABSOLUTE:
+	case SGATE_REASON_LOGGED_OUT:
+	case SGATE_REASON_REVOKED:
+	case SGATE_REASON_REPLACED:
+	case SGATE_REASON_THEFT:
+	case SGATE_REASON_LIMIT:
+	case SGATE_REASON_BLOCKED:
+	case SGATE_REASON_FLUSHED:
+	case SGATE_REASON_BINDING:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool
+has_any_role(const struct sgate_session *session, char *const *roles)
+{
+	if (*roles == NULL)
+		return true;
+	for (; *roles != NULL; roles++)
+		if (sgate_session_has_role(session, bytes_of(*roles)))
+			return true;
+	return false;
+}
+
+/* What the policy asks of a user's live session. */
+static enum sgate_reason
+check_policy(const struct call *c, const struct conf_policy *policy)
+{
+	if (policy == NULL)
+		return SGATE_REASON_OK;
+	if (!has_any_role(c->session, policy->require_role))
+		return SGATE_REASON_ROLE;
+	if (policy->max_auth_age_ms > 0 &&
+	    call_now_ms(c) - sgate_session_get_auth_ms(c->session) >
+		policy->max_auth_age_ms)
+		return SGATE_REASON_AUTH_AGE;
+	return SGATE_REASON_OK;
+}
+
+static enum sgate_reason
+check_csrf(const struct call *c, const struct conf_policy *policy)
+{
+	const struct sgate_ref *ref = NULL;
+	struct sgate_bytes no_field = {NULL, 0};
+
+	if (policy == NULL || !policy->csrf || request_is_safe(&c->req))
+		return SGATE_REASON_OK;
+	if (c->session != NULL)
+		ref = sgate_session_get_ref(c->session);
+	if (!csrf_is_ours(c->conf, manager_keys(c->gw->mgr), &c->req, ref,
+		no_field, call_now_ms(c)))
+		return SGATE_REASON_CSRF;
+	return SGATE_REASON_OK;
+}
+
+/* Everything before the session. */
+static enum sgate_reason
+check_request(struct call *c, struct decision *d)
+{
+	enum sgate_reason reason;
+
+	if (!call_may(c, CONF_ALLOW_CHECK))
+		return SGATE_REASON_LISTENER;
+	if (c->req.is_malformed)
+		return SGATE_REASON_MALFORMED;
+	reason = call_find_realm(c);
+	if (reason == SGATE_REASON_OK)
+		reason = check_find_policy(c, &d->policy);
+	if (reason == SGATE_REASON_OK)
+		reason = call_introduce(c, "browser");
+	return reason;
+}
+
+static void
+check_decide(struct call *c, struct decision *d)
+{
+	enum sgate_reason reason;
+
+	memset(d, 0, sizeof(*d));
+	d->reason = check_request(c, d);
+	if (d->reason != SGATE_REASON_OK)
+		return;
+	d->may_redirect = true;
+	reason = call_load_session(c, SGATE_NO_DATA);
+	if (reason == SGATE_REASON_OK && sgate_session_is_anonymous(c->session))
+		reason = SGATE_REASON_NONE;
+	if (reason == SGATE_REASON_OK) {
+		reason = check_policy(c, d->policy);
+	} else if (allows_anonymous(d->policy, reason)) {
+		d->is_anonymous = true;
+		/* Where an empty user is an error, nobody is not let in. */
+		if (!request_is_authenticator(&c->req))
+			reason = SGATE_REASON_OK;
+	}
+	if (reason == SGATE_REASON_OK)
+		reason = check_csrf(c, d->policy);
+	d->reason = reason;
+}
+
+/* ---- allow ---- */
+
+static void
+add_variable(struct reply *r, const char *name, struct sgate_bytes value)
+{
+	buf_add(r->out, "Variable-", 9);
+	reply_header(r, name, value);
+}
+
+static void
+add_variable_seconds(struct reply *r, const char *name, int64_t ms)
+{
+	buf_add(r->out, "Variable-", 9);
+	buf_add_text(r->out, name);
+	buf_add(r->out, ": ", 2);
+	buf_add_int(r->out, ms / 1000);
+	buf_add(r->out, "\r\n", 2);
+}
+
+static void
+add_ref(struct call *c)
+{
+	char ref[SGATE_REF_HEX + 1];
+
+	sgate_ref_text(sgate_session_get_ref(c->session), ref);
+	add_variable(&c->reply, "SESSION_REF", bytes_of(ref));
+}
+
+static void
+add_csrf(struct call *c)
+{
+	char token[TOKEN_CSRF_LEN + 1];
+
+	if (!token_csrf_write(manager_keys(c->gw->mgr),
+		sgate_session_get_ref(c->session), call_now_ms(c), token)) {
+		c->reply.is_broken = true;
+		return;
+	}
+	add_variable(&c->reply, "SESSION_CSRF", bytes_of(token));
+}
+
+/*
+ * "SESSION_DATA_X=value\n" lines become headers. They were rendered when the
+ * data was written; a line of another form is a damaged row and no answer.
+ */
+static void
+add_exports(struct call *c)
+{
+	static const char prefix[] = "SESSION_DATA_";
+	const size_t prefix_len = sizeof(prefix) - 1;
+	struct sgate_bytes block = session_get_exports(c->session);
+	struct buf *out = c->reply.out;
+
+	while (block.len > 0) {
+		const char *end = memchr(block.data, '\n', block.len);
+		struct sgate_bytes line = block, name, value;
+		const char *equals;
+
+		line.len = end == NULL ? block.len : (size_t)(end - block.data);
+		equals = memchr(line.data, '=', line.len);
+		name = line;
+		name.len = equals == NULL ? 0 : (size_t)(equals - line.data);
+		if (name.len <= prefix_len ||
+		    memcmp(name.data, prefix, prefix_len) != 0 ||
+		    !bytes_is_name(name, 128, "_")) {
+			c->reply.is_broken = true;
+			return;
+		}
+		value.data = equals + 1;
+		value.len = line.len - name.len - 1;
+		if (bytes_has_control(value)) {
+			c->reply.is_broken = true;
+			return;
+		}
+		buf_add(out, "Variable-", 9);
+		buf_add_bytes(out, name);
+		buf_add(out, ": ", 2);
+		buf_add_bytes(out, value);
+		buf_add(out, "\r\n", 2);
+		block.data += line.len + (end != NULL);
+		block.len -= line.len + (end != NULL);
+	}
+}
+
+static void
+add_user_variables(struct call *c)
+{
+	const struct sgate_session *s = c->session;
+	struct reply *r = &c->reply;
+
+	add_variable(r, "REMOTE_USER", sgate_session_get_user_id(s));
+	add_variable(r, "AUTH_TYPE", bytes_of("Session"));
+	add_variable(r, "SESSION_STATE", bytes_of("live"));
+	add_ref(c);
+	add_variable(r, "SESSION_ROLES", sgate_session_get_roles(s));
+	add_variable(r, "SESSION_CONTEXT", sgate_session_get_context(s));
+	add_variable_seconds(
+	    r, "SESSION_CREATED", sgate_session_get_created_ms(s));
+	add_variable_seconds(
+	    r, "SESSION_AUTH_TIME", sgate_session_get_auth_ms(s));
+	add_variable_seconds(
+	    r, "SESSION_EXPIRES", sgate_session_get_expires_ms(s));
+}
+
+/* AUTH_TYPE is sent empty: what another module had set must not stay. */
+static void
+add_anonymous_variables(struct call *c)
+{
+	add_variable(&c->reply, "REMOTE_USER", bytes_of(""));
+	add_variable(&c->reply, "AUTH_TYPE", bytes_of(""));
+	add_variable(&c->reply, "SESSION_STATE", bytes_of("anonymous"));
+	if (c->session != NULL)
+		add_ref(c);
+}
+
+/*
+ * The only place that says 200 to a check. No Content-Type: Apache would give
+ * it to the program's own answer.
+ */
+static void
+answer_allow(struct call *c, const struct decision *d)
+{
+	reply_begin(&c->reply, 200);
+	if (d->is_anonymous)
+		add_anonymous_variables(c);
+	else
+		add_user_variables(c);
+	if (c->session != NULL && !request_is_access_checker(&c->req)) {
+		add_csrf(c);
+		add_exports(c);
+	}
+	reply_no_body(&c->reply);
+}
+
+/* ---- deny ---- */
+
+static const char *
+login_url(const struct call *c, const struct conf_policy *policy)
+{
+	if (policy != NULL && policy->login_url[0] != '\0')
+		return policy->login_url;
+	return c->conf->gateway.login_url;
+}
+
+/*
+ * nginx takes no 302 from a check and mod_fcgid drops its Location: both send
+ * browsers to the login by their own configuration.
+ */
+static bool
+is_redirected(const struct call *c, const struct decision *d)
+{
+	return d->may_redirect && c->req.role == REQUEST_AUTHORIZER &&
+	       reply_reason(d->reason)->check_status == 401 &&
+	       (c->req.method & (REQUEST_GET | REQUEST_HEAD)) != 0 &&
+	       request_accepts_html(&c->req) &&
+	       !request_is_access_checker(&c->req) &&
+	       login_url(c, d->policy)[0] != '\0';
+}
+
+static void
+add_location(struct call *c, const struct decision *d)
+{
+	const char *url = login_url(c, d->policy);
+	struct buf location = {0};
+
+	buf_add_text(&location, url);
+	buf_add_char(&location, strchr(url, '?') == NULL ? '?' : '&');
+	buf_add_text(&location, "return_to=");
+	buf_add_url(&location, c->req.uri);
+	if (buf_failed(&location))
+		c->reply.is_broken = true;
+	reply_header(&c->reply, "Location", buf_bytes(&location));
+	buf_clear(&location);
+}
+
+static void
+answer_deny(struct call *c, const struct decision *d)
+{
+	const struct reply_reason *row = reply_reason(d->reason);
+	struct reply *r = &c->reply;
+	bool redirect = is_redirected(c, d);
+
+	/* A denial changes no cookie: it may be older than the next login. */
+	buf_reset(&r->cookie);
+	reply_begin(r, redirect ? 302 : row->check_status);
+	if (redirect)
+		add_location(c, d);
+	if (row->check_status == 503)
+		reply_header(r, "Retry-After", bytes_of("2"));
+	if (c->conf->gateway.expose_reason)
+		reply_header(r, "X-Session-Reason",
+		    bytes_of(sgate_reason_text(d->reason)));
+	reply_body(r, "text/html; charset=utf-8");
+	buf_add_text(r->out, "<!DOCTYPE html>\n<title>");
+	buf_add_text(r->out, row->title);
+	buf_add_text(r->out, "</title>\n<p>");
+	buf_add_text(r->out, row->title);
+	buf_add_text(r->out, " (");
+	buf_add_text(r->out, row->shown);
+	buf_add_text(r->out, ").</p>\n");
+}
+
+/* The answer as it went out, not as it was meant: building it may fail. */
+static void
+check_count(const struct call *c)
+{
+	switch (c->reply.status) {
+	case 200:
+		call_count(c, SHARED_CHECK_ALLOWED);
+		break;
+	case 503:
+		call_count(c, SHARED_CHECK_UNAVAILABLE);
+		break;
+	default:
+		call_count(c, SHARED_CHECK_DENIED);
+		break;
+	}
+}
+
+void
+check_serve(struct call *c)
+{
+	static struct log_limit limit = {10, 10000, 0, 0, 0};
+	struct decision d;
+
+	check_decide(c, &d);
+	if (d.reason == SGATE_REASON_OK) {
+		answer_allow(c, &d);
+	} else {
+		call_note_denial(c, d.reason);
+		answer_deny(c, &d);
+	}
+	if (c->reply.is_broken)
+		log_limited(&limit, LOG_LEVEL_ERROR,
+		    "check: a value of the session cannot stand in a header; "
+		    "answering \"unavailable\"");
+	reply_end(&c->reply);
+	check_count(c);
+}

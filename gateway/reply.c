@@ -1,0 +1,215 @@
+#include "config.h"
+
+#include "reply.h"
+
+#include "serve.h"
+
+#include <string.h>
+
+#define RETRY_AFTER_S "2"
+
+const char serve_unavailable[] = "Status: 503 Service Unavailable\r\n"
+				 "Cache-Control: no-store\r\n"
+				 "Vary: Cookie\r\n"
+				 "Retry-After: " RETRY_AFTER_S "\r\n"
+				 "Content-Type: text/plain\r\n"
+				 "\r\n"
+				 "Service unavailable\n";
+
+/* When you add a reason to sessgate.h, add its row here. */
+static const struct reply_reason reason_table[SGATE_REASON_COUNT] = {
+    [SGATE_REASON_NONE] = {401, 401, "none", "Not logged in"},
+    [SGATE_REASON_MALFORMED] = {401, 401, "none", "Not logged in"},
+    [SGATE_REASON_BAD_TAG] = {401, 401, "none", "Not logged in"},
+    [SGATE_REASON_AMBIGUOUS] = {401, 400, "none", "Not logged in"},
+    [SGATE_REASON_UNKNOWN] = {401, 401, "none", "Not logged in"},
+    [SGATE_REASON_EXPIRED_IDLE] = {401, 401, "expired", "Session expired"},
+    [SGATE_REASON_EXPIRED_ABSOLUTE] = {401, 401, "expired", "Session expired"},
+    [SGATE_REASON_LOGGED_OUT] = {401, 401, "ended", "Session ended"},
+    [SGATE_REASON_REVOKED] = {401, 401, "ended", "Session ended"},
+    [SGATE_REASON_REPLACED] = {401, 401, "ended", "Session ended"},
+    [SGATE_REASON_THEFT] = {401, 401, "ended", "Session ended"},
+    [SGATE_REASON_LIMIT] = {401, 401, "ended", "Session ended"},
+    [SGATE_REASON_BLOCKED] = {401, 401, "ended", "Session ended"},
+    [SGATE_REASON_FLUSHED] = {401, 401, "ended", "Session ended"},
+    [SGATE_REASON_BINDING] = {401, 401, "ended", "Session ended"},
+    [SGATE_REASON_ROLE] = {403, 403, "role", "Role missing"},
+    [SGATE_REASON_AUTH_AGE] = {401, 401, "reauth", "Login too long ago"},
+    [SGATE_REASON_CSRF] = {403, 403, "csrf", "Request from another site"},
+    [SGATE_REASON_POLICY] = {403, 403, "denied", "Not allowed"},
+    [SGATE_REASON_LISTENER] = {403, 403, "denied", "Not allowed"},
+    [SGATE_REASON_RATE] = {503, 429, "busy", "Too many logins"},
+    [SGATE_REASON_MAINTENANCE] = {503, 503, "maintenance", "Maintenance"},
+    [SGATE_REASON_STORE] = {503, 503, "unavailable", "Unavailable"},
+    [SGATE_REASON_OVERLOAD] = {503, 503, "unavailable", "Unavailable"},
+};
+
+const struct reply_reason *
+reply_reason(enum sgate_reason reason)
+{
+	if ((unsigned)reason >= SGATE_REASON_COUNT ||
+	    reason_table[reason].check_status == 0)
+		reason = SGATE_REASON_STORE;
+	return &reason_table[reason];
+}
+
+static const struct {
+	int status;
+	const char *line;
+} status_table[] = {
+    {200, "Status: 200 OK\r\n"},
+    {201, "Status: 201 Created\r\n"},
+    {302, "Status: 302 Found\r\n"},
+    {303, "Status: 303 See Other\r\n"},
+    {304, "Status: 304 Not Modified\r\n"},
+    {400, "Status: 400 Bad Request\r\n"},
+    {401, "Status: 401 Unauthorized\r\n"},
+    {403, "Status: 403 Forbidden\r\n"},
+    {404, "Status: 404 Not Found\r\n"},
+    {405, "Status: 405 Method Not Allowed\r\n"},
+    {409, "Status: 409 Conflict\r\n"},
+    {411, "Status: 411 Length Required\r\n"},
+    {412, "Status: 412 Precondition Failed\r\n"},
+    {413, "Status: 413 Content Too Large\r\n"},
+    {415, "Status: 415 Unsupported Media Type\r\n"},
+    {429, "Status: 429 Too Many Requests\r\n"},
+    {500, "Status: 500 Internal Server Error\r\n"},
+    {503, "Status: 503 Service Unavailable\r\n"},
+};
+
+/* A status that is not in the table is our bug, and never a 2xx. */
+static const char *
+status_line(int status)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(status_table) / sizeof(status_table[0]); i++)
+		if (status_table[i].status == status)
+			return status_table[i].line;
+	return "Status: 500 Internal Server Error\r\n";
+}
+
+void
+reply_init(struct reply *reply, struct buf *out)
+{
+	memset(reply, 0, sizeof(*reply));
+	reply->out = out;
+	reply->start = out->len;
+}
+
+void
+reply_clear(struct reply *reply)
+{
+	buf_wipe(&reply->cookie);
+}
+
+static void
+reply_cut(struct reply *reply, size_t len)
+{
+	struct buf *out = reply->out;
+
+	if (out->data == NULL || len >= out->len)
+		return;
+	explicit_bzero(out->data + len, out->len - len);
+	out->len = len;
+}
+
+void
+reply_begin(struct reply *reply, int status)
+{
+	reply_cut(reply, reply->start);
+	reply->status = status;
+	reply->body_start = 0;
+	buf_add_text(reply->out, status_line(status));
+	buf_add_text(reply->out, "Cache-Control: no-store\r\nVary: Cookie\r\n");
+	if (reply->cookie.len > 0)
+		reply_header(reply, "Set-Cookie", buf_bytes(&reply->cookie));
+	if (buf_failed(&reply->cookie))
+		reply->is_broken = true;
+}
+
+void
+reply_header(struct reply *reply, const char *name, struct sgate_bytes value)
+{
+	if (bytes_has_control(value)) {
+		reply->is_broken = true;
+		return;
+	}
+	buf_add_text(reply->out, name);
+	buf_add(reply->out, ": ", 2);
+	buf_add_bytes(reply->out, value);
+	buf_add(reply->out, "\r\n", 2);
+}
+
+void
+reply_body(struct reply *reply, const char *content_type)
+{
+	reply_header(reply, "Content-Type", bytes_of(content_type));
+	reply_header(reply, "X-Content-Type-Options", bytes_of("nosniff"));
+	reply_no_body(reply);
+}
+
+void
+reply_no_body(struct reply *reply)
+{
+	buf_add(reply->out, "\r\n", 2);
+	reply->body_start = reply->out->len;
+}
+
+void
+reply_end(struct reply *reply)
+{
+	struct buf *out = reply->out;
+
+	if (!reply->is_broken && !buf_failed(out) && reply->body_start != 0) {
+		if (reply->is_head)
+			reply_cut(reply, reply->body_start);
+		return;
+	}
+	reply->status = 503;
+	if (buf_failed(out) && reply->start == 0)
+		buf_reset(out);
+	reply_cut(reply, reply->start);
+	buf_add_text(out, serve_unavailable);
+}
+
+void
+reply_problem(struct reply *reply, int status, const char *code,
+    const char *title, const char *detail)
+{
+	reply_begin(reply, status);
+	reply_problem_body(reply, code, title, detail);
+}
+
+void
+reply_problem_body(struct reply *reply, const char *code, const char *title,
+    const char *detail)
+{
+	struct json j;
+
+	if (reply->status == 503 || reply->status == 429)
+		reply_header(reply, "Retry-After", bytes_of(RETRY_AFTER_S));
+	reply_body(reply, "application/problem+json");
+	json_init(&j, reply->out);
+	json_object(&j, NULL);
+	json_text(&j, "type", "about:blank");
+	json_text(&j, "title", title);
+	json_int(&j, "status", reply->status);
+	json_text(&j, "code", code);
+	if (detail != NULL)
+		json_text(&j, "detail", detail);
+	json_end(&j);
+	buf_add_char(reply->out, '\n');
+}
+
+void
+reply_page(struct reply *reply, int status)
+{
+	reply_begin(reply, status);
+	reply_header(reply, "Content-Security-Policy",
+	    bytes_of("default-src 'none'; style-src 'unsafe-inline'; "
+		     "form-action 'self'; frame-ancestors 'none'; "
+		     "base-uri 'none'"));
+	reply_header(reply, "Referrer-Policy", bytes_of("same-origin"));
+	reply_body(reply, "text/html; charset=utf-8");
+}

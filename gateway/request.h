@@ -1,0 +1,91 @@
+/*
+ * The params of one FastCGI request, read in one pass into named fields. Plain
+ * values that point into the params; nothing is decided here and nothing is
+ * allocated.
+ *
+ * What a browser can choose (HTTP_*, the URI) and what only the web server's
+ * configuration can set (SESSGATE_*, FCGI_APACHE_ROLE, REMOTE_ADDR) are marked
+ * apart. REMOTE_USER and AUTH_TYPE are not read at all: with nginx's stock
+ * configuration the client chooses them.
+ */
+#ifndef SESSGATE_REQUEST_H
+#define SESSGATE_REQUEST_H
+
+#include <stdbool.h>
+
+#include "sessgate.h"
+
+enum request_role { REQUEST_AUTHORIZER, REQUEST_CHECK, REQUEST_API };
+
+/* Methods as bits, so that a route can say which it takes. */
+enum request_method {
+	REQUEST_GET = 1 << 0,
+	REQUEST_HEAD = 1 << 1,
+	REQUEST_POST = 1 << 2,
+	REQUEST_PUT = 1 << 3,
+	REQUEST_PATCH = 1 << 4,
+	REQUEST_DELETE = 1 << 5,
+	REQUEST_OPTIONS = 1 << 6,
+	REQUEST_OTHER = 1 << 7
+};
+
+/* Fields are {NULL, 0} when absent; present and empty counts as absent too. */
+struct request {
+	enum request_role role;
+	enum request_method method;
+	bool is_malformed; /* a name twice, no '=', no method, no URI */
+
+	/* From the web server's configuration or its own knowledge. */
+	struct sgate_bytes check; /* SESSGATE_CHECK */
+	struct sgate_bytes policy;
+	struct sgate_bytes realm;
+	struct sgate_bytes apache_role;
+	struct sgate_bytes remote_addr;
+
+	/* From the client. */
+	struct sgate_bytes method_text;
+	struct sgate_bytes uri;  /* raw, with query */
+	struct sgate_bytes path; /* of uri, raw */
+	struct sgate_bytes query;
+	struct sgate_bytes content_type;
+	struct sgate_bytes content_length;
+	struct sgate_bytes cookie;
+	struct sgate_bytes host;
+	struct sgate_bytes accept;
+	struct sgate_bytes origin;
+	struct sgate_bytes referer;
+	struct sgate_bytes sec_fetch_site;
+	struct sgate_bytes csrf_token;
+	struct sgate_bytes if_match;
+	struct sgate_bytes if_none_match;
+	struct sgate_bytes authorization;
+	struct sgate_bytes idempotency_key;
+	struct sgate_bytes user_agent;
+	struct sgate_bytes forwarded_for;
+};
+
+/* params: "NAME=value" strings, NULL-terminated; borrowed by *req. */
+void request_init(struct request *req, char *const *params, bool is_authorizer);
+
+/* GET, HEAD and OPTIONS change nothing. */
+bool request_is_safe(const struct request *req);
+/*
+ * Whether Accept names text/html (not just a wildcard, not with q=0); prefers:
+ * and does not name application/json beside it.
+ */
+bool request_accepts_html(const struct request *req);
+bool request_prefers_html(const struct request *req);
+/* "AUTHENTICATOR...": Apache's mod_authnz_fcgi. */
+bool request_is_authenticator(const struct request *req);
+/* "ACCESS_CHECKER": Apache's mod_fcgid; it shows Variable-* to the browser. */
+bool request_is_access_checker(const struct request *req);
+
+/*
+ * The visitor's address as text in out ("" when not known): REMOTE_ADDR, or,
+ * where that is one of the trusted addresses or networks, the right-most
+ * address of X-Forwarded-For that is not.
+ */
+void request_client(
+    const struct request *req, char *const *trusted, char out[46]);
+
+#endif

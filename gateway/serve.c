@@ -1,0 +1,111 @@
+/*
+ * Which of the three roles asks, and for the API, which route. What a caller
+ * may ask is a property of the listener; the routes themselves check it.
+ */
+#include "config.h"
+
+#include "serve.h"
+
+#include "api.h"
+#include "call.h"
+#include "check.h"
+
+#include <string.h>
+
+static bool
+is_hex_pair(const char *at, char high, char low)
+{
+	return at[1] == high && (at[2] == low || at[2] == low + ('a' - 'A'));
+}
+
+/*
+ * What web servers and programs read differently: encoded dots, slashes and
+ * NUL, empty and dot segments, path parameters. A request with one of these
+ * may have been matched as another path than we would see.
+ */
+static bool
+path_is_plain(struct sgate_bytes path)
+{
+	size_t i;
+
+	if (path.len == 0 || path.data[0] != '/' || bytes_has_control(path))
+		return false;
+	for (i = 0; i < path.len; i++) {
+		const char *at = path.data + i;
+		size_t left = path.len - i;
+
+		if (*at == ';' || *at == '\\' || *at == '#')
+			return false;
+		if (*at == '%' &&
+		    (left < 3 || is_hex_pair(at, '2', 'E') ||
+			is_hex_pair(at, '2', 'F') ||
+			is_hex_pair(at, '5', 'C') || is_hex_pair(at, '0', '0')))
+			return false;
+		if (*at != '/')
+			continue;
+		if (left >= 2 && at[1] == '/')
+			return false;
+		if (left >= 2 && at[1] == '.' && (left == 2 || at[2] == '/'))
+			return false;
+		if (left >= 3 && at[1] == '.' && at[2] == '.' &&
+		    (left == 3 || at[3] == '/'))
+			return false;
+	}
+	return true;
+}
+
+static void
+api_serve(struct call *c)
+{
+	struct sgate_bytes path = c->req.path;
+	size_t mount_len = strlen(c->conf->gateway.mount);
+
+	if (c->req.is_malformed || !path_is_plain(path)) {
+		api_problem(c, 400, "malformed", NULL);
+		return;
+	}
+	if (path.len < mount_len ||
+	    memcmp(path.data, c->conf->gateway.mount, mount_len) != 0) {
+		api_not_found(c);
+		return;
+	}
+	path.data += mount_len;
+	path.len -= mount_len;
+	if (path.len >= 3 && memcmp(path.data, "v1/", 3) == 0) {
+		path.data += 3;
+		path.len -= 3;
+		api_programs_serve(c, path);
+	} else {
+		api_browser_serve(c, path);
+	}
+}
+
+static void
+api_count(const struct call *c)
+{
+	if (c->reply.status < 400)
+		call_count(c, SHARED_API_OK);
+	else if (c->reply.status < 500)
+		call_count(c, SHARED_API_REFUSED);
+	else
+		call_count(c, SHARED_API_UNAVAILABLE);
+}
+
+void
+serve(
+    struct gateway *gw, const struct serve_input *input, struct buf *out_answer)
+{
+	struct call c;
+
+	call_init(&c, gw, input, out_answer);
+	call_count(&c, SHARED_REQUESTS);
+	if (c.req.role == REQUEST_API) {
+		c.reply.is_head = c.req.method == REQUEST_HEAD;
+		api_serve(&c);
+		reply_end(&c.reply);
+		api_count(&c);
+	} else {
+		check_serve(&c);
+	}
+	call_clear(&c);
+}

@@ -6,9 +6,9 @@
  * the socket: accept4, recv, read, write, close. What is not all there waits in
  * the set. When a part of a request has come it is read into memory of our own
  * and judged as it grows, so that neither the size nor the cut of the pieces
- * matters: a unix socket takes only some 275 one-byte writes before its
- * buffer, which is counted in whole kernel blocks, is full (measured with
- * net.core.wmem_default 212,992), and peeking leaves it full.
+ * matters: a unix socket takes 278 writes of one byte, or 24 of 8 KiB, before
+ * its buffer, which is counted in whole kernel blocks, is full (measured with
+ * net.core.wmem_default 212,992 on 6.18), and peeking leaves it full.
  *
  * Limits: read_timeout from accepting to the last byte, CONNS_MAX connections
  * and PENDING_MAX bytes that wait in a process; the oldest goes first.

@@ -1,9 +1,9 @@
 /*
  * The accepting side of a process: an epoll set of listeners and of accepted
  * connections whose request is not all there yet. A connection is served only
- * when MSG_PEEK shows its whole head (head.h), so a slow or silent peer holds
- * a slot in the set, never the process. Used by workers for all listeners and
- * by the keeper for its own.
+ * when its whole head, and a responder's body, have come (head.h), so a slow or
+ * silent peer holds a slot in the set, never the process. Used by workers for
+ * all listeners and by the keeper for its own.
  */
 #ifndef SESSGATE_FRONT_H
 #define SESSGATE_FRONT_H
@@ -18,6 +18,7 @@ struct front;
 /*
  * is_keeper: take keeper.sock alone; else all others. slot: the process's own
  * row in shared memory (state and stamps are kept there), NULL for the keeper.
+ * gw and listeners are borrowed; a listener without conf serves nothing.
  */
 SGATE_MUST_CHECK enum sgate_status front_new(struct gateway *gw,
     const struct listeners *listeners, bool is_keeper,
@@ -34,7 +35,8 @@ int front_step(struct front *front, int timeout_ms, const sigset_t *wait_mask);
  * it when the instance stops, up to 64 when only this process ends.
  */
 void front_stop(struct front *front, bool drain_all);
-/* Connections that wait for the rest of their request. */
+/* Connections that wait for the rest of their request, or for the peer's end.
+ */
 size_t front_waiting(const struct front *front);
 void front_free(struct front *front);
 

@@ -15,10 +15,9 @@
  * A request that parses but is doubtful is malformed: NUL in a name or value
  * (C strings end there), a name that is empty or has '=' or a control byte, or
  * a name that stands there twice (who reads the first and who the second?).
- * Two exceptions that stock configurations make: nginx's fastcgi_params and an
- * own line give REMOTE_USER twice (it identifies nobody unless it stands there
- * once, api_login.c), and in a check CONTENT_LENGTH and CONTENT_TYPE, which
- * nobody reads there.
+ * Two exceptions, since nginx's stock fastcgi_params and a line of one's own
+ * send both: REMOTE_USER, which a login accepts only where it stands once, and
+ * in a check CONTENT_LENGTH and CONTENT_TYPE, which nobody reads there.
  */
 #include "config.h"
 

@@ -30,8 +30,9 @@ struct serve_input {
 	bool is_malformed;   /* NUL, duplicate or '=' in params: answer 400 */
 	const struct conf_listener *listener;
 	unsigned
-	    allow;     /* conf_listener.allow, or what this process may serve */
-	bool has_peer; /* SO_PEERCRED of a unix socket */
+	    allow; /* conf_listener.allow, or what this process may serve */
+	/* SO_PEERCRED of a unix socket that allows more than check and api. */
+	bool has_peer;
 	uid_t peer_uid;
 	pid_t peer_pid;
 	/*

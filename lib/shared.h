@@ -31,7 +31,7 @@ enum shared_worker_state {
 
 /* What is counted. When you add one, extend shared_counter_name(). */
 enum shared_counter {
-	SHARED_REQUESTS,
+	SHARED_REQUESTS, /* answered, by front.c; all others elsewhere */
 	SHARED_CHECK_ALLOWED,
 	SHARED_CHECK_DENIED,
 	SHARED_CHECK_UNAVAILABLE,

@@ -1,0 +1,227 @@
+/*
+ * Sends FastCGI authorizer requests to a unix socket and counts the answers.
+ *
+ *   fcgiload SOCKET THREADS COUNT < tokens
+ *
+ * COUNT requests in all, each on a new connection, with the cookies
+ * "sid=TOKEN" of standard input in turn. Ends early on SIGTERM. Prints one
+ * JSON object: "answers" by status (0 = no whole answer, -1 = no connection),
+ * and latencies in microseconds.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TOKENS_MAX 100000
+#define STATUS_MAX 600
+#define TIMEOUT_SECONDS 20
+
+static char *tokens[TOKENS_MAX];
+static long tokens_count;
+static struct sockaddr_un address;
+static atomic_long next_request;
+static atomic_long statuses[STATUS_MAX + 1]; /* [0] = -1, [1] = 0, ... */
+static long count;
+static unsigned *latencies_us;
+static volatile sig_atomic_t stopped;
+
+static void
+on_stop(int number)
+{
+	(void)number;
+	stopped = 1;
+}
+
+static double
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static size_t
+add_pair(unsigned char *out, const char *name, const char *value)
+{
+	size_t name_len = strlen(name), value_len = strlen(value);
+
+	/* All names and values here are shorter than 128 bytes. */
+	out[0] = (unsigned char)name_len;
+	out[1] = (unsigned char)value_len;
+	memcpy(out + 2, name, name_len);
+	memcpy(out + 2 + name_len, value, value_len);
+	return 2 + name_len + value_len;
+}
+
+static size_t
+add_record(unsigned char *out, int type, size_t len)
+{
+	const unsigned char head[8] = {1, (unsigned char)type, 0, 1,
+	    (unsigned char)(len >> 8), (unsigned char)len, 0, 0};
+
+	memcpy(out, head, 8);
+	return 8;
+}
+
+static size_t
+make_request(unsigned char *out, const char *token)
+{
+	unsigned char params[1024];
+	char cookie[160];
+	size_t len = 0, at = 0;
+	const unsigned char begin[8] = {0, 2, 0, 0, 0, 0, 0, 0};
+
+	snprintf(cookie, sizeof(cookie), "sid=%.100s", token);
+	len += add_pair(params + len, "REQUEST_METHOD", "GET");
+	len += add_pair(params + len, "REQUEST_URI", "/app/a.cgi?x=1");
+	len += add_pair(params + len, "HTTP_HOST", "site.test");
+	len += add_pair(params + len, "REMOTE_ADDR", "192.0.2.7");
+	len += add_pair(params + len, "HTTP_COOKIE", cookie);
+	at += add_record(out + at, 1, 8);
+	memcpy(out + at, begin, 8);
+	at += 8;
+	at += add_record(out + at, 4, len);
+	memcpy(out + at, params, len);
+	at += len;
+	at += add_record(out + at, 4, 0);
+	return at;
+}
+
+/* The status of the answer, 0 for none, -1 for no connection. */
+static int
+ask(const unsigned char *request, size_t len)
+{
+	unsigned char answer[16384];
+	const struct timeval timeout = {TIMEOUT_SECONDS, 0};
+	size_t got = 0;
+	ssize_t n;
+	int fd, status = 0;
+
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+		close(fd);
+		return -1;
+	}
+	if (send(fd, request, len, MSG_NOSIGNAL) == (ssize_t)len) {
+		while (got < sizeof(answer) - 1 &&
+		       (n = recv(
+			    fd, answer + got, sizeof(answer) - 1 - got, 0)) > 0)
+			got += (size_t)n;
+		answer[got] = '\0';
+		/* One STDOUT record first, its content begins with Status. */
+		if (got > 8 + 11 && memcmp(answer + 8, "Status: ", 8) == 0)
+			status = atoi((char *)answer + 16);
+	}
+	close(fd);
+	return status > 0 && status < STATUS_MAX ? status : 0;
+}
+
+static void *
+run(void *unused)
+{
+	unsigned char request[2048];
+	double begin;
+	long number;
+	int status;
+
+	(void)unused;
+	while (
+	    !stopped && (number = atomic_fetch_add(&next_request, 1)) < count) {
+		size_t len =
+		    make_request(request, tokens[number % tokens_count]);
+
+		begin = now_us();
+		status = ask(request, len);
+		latencies_us[number] = (unsigned)(now_us() - begin);
+		atomic_fetch_add(&statuses[status + 1], 1);
+	}
+	return NULL;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+print(double seconds)
+{
+	long done = 0;
+	int i, printed = 0;
+
+	printf("{\"answers\": {");
+	for (i = 0; i <= STATUS_MAX; i++) {
+		long n = atomic_load(&statuses[i]);
+
+		done += n;
+		if (n != 0)
+			printf(
+			    "%s\"%d\": %ld", printed++ ? ", " : "", i - 1, n);
+	}
+	qsort(latencies_us, (size_t)done, sizeof(*latencies_us), compare);
+	printf("}, \"count\": %ld, \"per_second\": %.0f, \"p50_us\": %u, "
+	       "\"p99_us\": %u, \"max_us\": %u}\n",
+	    done, (double)done / seconds, done ? latencies_us[done / 2] : 0,
+	    done ? latencies_us[done * 99 / 100] : 0,
+	    done ? latencies_us[done - 1] : 0);
+}
+
+int
+main(int argc, char **argv)
+{
+	pthread_t threads[256];
+	char line[256];
+	double begin;
+	long i, threads_count;
+	struct sigaction action = {.sa_handler = on_stop};
+
+	if (argc != 4 || strlen(argv[1]) >= sizeof(address.sun_path) ||
+	    (threads_count = atol(argv[2])) < 1 || threads_count > 256 ||
+	    (count = atol(argv[3])) < 1 || count > 100000000) {
+		fprintf(
+		    stderr, "usage: fcgiload SOCKET THREADS COUNT < tokens\n");
+		return 2;
+	}
+	address.sun_family = AF_UNIX;
+	memcpy(address.sun_path, argv[1], strlen(argv[1]) + 1);
+	while (tokens_count < TOKENS_MAX && fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = '\0';
+		tokens[tokens_count] = strdup(line);
+		if (tokens[tokens_count++] == NULL)
+			return 1;
+	}
+	latencies_us = calloc((size_t)count, sizeof(*latencies_us));
+	if (tokens_count == 0 || latencies_us == NULL) {
+		fprintf(stderr, "fcgiload: no tokens, or no memory\n");
+		return 1;
+	}
+	sigaction(SIGTERM, &action, NULL);
+	begin = now_us();
+	for (i = 0; i < threads_count; i++)
+		if (pthread_create(&threads[i], NULL, run, NULL) != 0)
+			return 1;
+	for (i = 0; i < threads_count; i++)
+		pthread_join(threads[i], NULL);
+	print((now_us() - begin) / 1e6);
+	for (i = 0; i < tokens_count; i++)
+		free(tokens[i]);
+	free(latencies_us);
+	return 0;
+}

@@ -230,6 +230,21 @@ make_token(struct creation *c, struct sgate_error *err)
 	return SGATE_OK;
 }
 
+/*
+ * Who repeats: the actor without its process. The gateway writes " pid=N" at
+ * the end for the audit, and a login program is a new process each time.
+ */
+static struct sgate_bytes
+repeater(const struct sgate_manager *mgr)
+{
+	struct sgate_bytes actor = bytes_of(mgr->actor);
+	const char *pid = strstr(mgr->actor, " pid=");
+
+	if (pid != NULL)
+		actor.len = (size_t)(pid - mgr->actor);
+	return actor;
+}
+
 static enum sgate_status
 read_key(struct creation *c, struct sgate_error *err)
 {
@@ -247,7 +262,7 @@ read_key(struct creation *c, struct sgate_error *err)
 		    key.len, IDEMPOTENCY_KEY_MAX);
 	c->has_key = true;
 	token_idempotency_id(c->mgr->keys, manager_realm(c->mgr),
-	    bytes_of(c->mgr->actor), key, c->key.id);
+	    repeater(c->mgr), key, c->key.id);
 	hash_create(c->create, c->key.body_hash);
 	return SGATE_OK;
 }

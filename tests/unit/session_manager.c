@@ -608,6 +608,39 @@ a_repeated_create_gives_the_same_token(void **state)
 }
 
 static void
+call_as(struct world *w, const char *actor)
+{
+	const struct sgate_caller caller = {.actor = bytes_of(actor)};
+
+	assert_status(
+	    w, sgate_manager_set_caller(w->mgr, &caller, &w->err), SGATE_OK);
+}
+
+static void
+a_repeat_from_another_process_of_the_same_caller_is_a_repeat(void **state)
+{
+	struct sgate_create c = {
+	    .user_id = B("ann"), .idempotency_key = B("k1")};
+	struct world w;
+	struct made first, again;
+
+	(void)state;
+	world_start(&w);
+	call_as(&w, "login.sock uid=33 pid=7");
+	world_create_with(&w, &c, &first);
+	call_as(&w, "login.sock uid=33 pid=8");
+	world_create_with(&w, &c, &again);
+	assert_string_equal(first.token, again.token);
+	made_clear(&again);
+	call_as(&w, "login.sock uid=34 pid=8");
+	world_create_with(&w, &c, &again);
+	assert_string_not_equal(first.token, again.token);
+	made_clear(&again);
+	made_clear(&first);
+	world_close(&w);
+}
+
+static void
 a_repeated_create_of_an_ended_session_is_a_conflict(void **state)
 {
 	struct sgate_create c = {
@@ -883,6 +916,8 @@ static const struct CMUnitTest session_manager[] = {
     cmocka_unit_test(the_caller_is_checked_and_named_in_the_audit),
     cmocka_unit_test(an_end_is_final_and_may_be_repeated),
     cmocka_unit_test(a_repeated_create_gives_the_same_token),
+    cmocka_unit_test(
+	a_repeat_from_another_process_of_the_same_caller_is_a_repeat),
     cmocka_unit_test(a_repeated_create_of_an_ended_session_is_a_conflict),
     cmocka_unit_test(a_repeat_holds_when_the_signing_key_changes),
     cmocka_unit_test(an_update_merges_and_counts_versions),

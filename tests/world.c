@@ -34,7 +34,9 @@ world_open(struct world *w)
 	    w, sgate_conf_load(NULL, overrides, &w->conf, &w->err), SGATE_OK);
 	assert_status(
 	    w, keys_create(w->conf->keys.file, w->now_ms, &w->err), SGATE_OK);
+	/* Tests are about what happens, not about how long it may take. */
 	w->conf->gateway.request_timeout_ms = 20000;
+	w->conf->sqlite.busy_timeout_ms = 20000;
 	w->conf->session.idle_timeout_ms = 30 * MINUTE;
 	w->conf->session.absolute_timeout_ms = 8 * HOUR;
 	w->conf->session.remember_idle_timeout_ms = 240 * HOUR;

@@ -253,7 +253,9 @@ section_open(const struct load *load, const char *section,
 	struct sgate_conf *conf = load->conf;
 	bool is_policy = strcmp(section, "policy") == 0;
 	size_t count = is_policy ? conf->policies_count : conf->listeners_count;
+	size_t max = is_policy ? POLICIES_MAX : LISTENERS_MAX;
 	char text[CONF_NAME_MAX + 1];
+	enum sgate_status status = SGATE_OK;
 	size_t i;
 
 	for (i = 0; i < count; i++)
@@ -261,18 +263,24 @@ section_open(const struct load *load, const char *section,
 						     : conf->listeners[i].name))
 			break;
 	*out_index = i;
-	if (i < count)
-		return SGATE_OK;
-	snprintf(text, sizeof(text), "%.*s", (int)name.len, name.data);
-	if (name.len > CONF_NAME_MAX || !rule_section(text))
-		return conf_refuse(load->err, origin, section,
-		    "\"%s\" is no name; it must be " RULE_section, text);
-	if (count >= (is_policy ? POLICIES_MAX : LISTENERS_MAX))
-		return conf_refuse(load->err, origin, section,
-		    "there are too many; at most %d",
-		    is_policy ? POLICIES_MAX : LISTENERS_MAX);
-	return is_policy ? policy_add(conf, name, load->err)
-			 : listener_add(conf, name, load->err);
+	if (i == count) {
+		snprintf(text, sizeof(text), "%.*s", (int)name.len, name.data);
+		if (name.len > CONF_NAME_MAX || !rule_section(text))
+			return conf_refuse(load->err, origin, section,
+			    "\"%s\" is no name; it must be " RULE_section,
+			    text);
+		if (count >= max)
+			return conf_refuse(load->err, origin, section,
+			    "there are too many; at most %zu", max);
+		status = is_policy ? policy_add(conf, name, load->err)
+				   : listener_add(conf, name, load->err);
+	}
+	if (status == SGATE_OK &&
+	    !conf_origin_put(conf,
+		is_policy ? CONF_ORIGIN_POLICY : CONF_ORIGIN_LISTENER, i,
+		origin))
+		status = error_memory(load->err, "load");
+	return status;
 }
 
 /* ---- names that are not known ---- */
@@ -306,63 +314,103 @@ distance(struct sgate_bytes a, const char *b)
 	return row[a.len];
 }
 
+/* Near enough to be a slip of the hand. */
+static bool
+is_near(struct sgate_bytes name, unsigned d)
+{
+	return d <= 3 && d * 2 <= name.len;
+}
+
 static enum sgate_status
 refuse_section(
     const struct load *load, const char *origin, struct sgate_bytes name)
 {
-	const struct option *option, *nearest = option_at(0);
+	const struct option *option, *nearest = NULL, *same = NULL;
+	int shown = name.len > 64 ? 64 : (int)name.len;
 	unsigned least = 64;
 	size_t i;
 
 	for (i = 0; (option = option_at(i)) != NULL; i++) {
 		unsigned d = distance(name, option->row.section);
 
-		if (d < least) {
+		if (d < least && is_near(name, d)) {
 			least = d;
 			nearest = option;
 		}
+		if (same == NULL && bytes_equal_text(name, option->row.name))
+			same = option;
 	}
-	if (least <= 3)
+	if (nearest != NULL)
 		return conf_refuse(load->err, origin, NULL,
-		    "%.*s: there is no such section; did you mean %s?",
-		    name.len > 64 ? 64 : (int)name.len, name.data,
-		    nearest->row.section);
+		    "%.*s: there is no such section; did you mean %s?", shown,
+		    name.data, nearest->row.section);
+	if (same != NULL)
+		return conf_refuse(load->err, origin, NULL,
+		    "%.*s: is an option, not a section; write %s: { %s%s = "
+		    "...; };",
+		    shown, name.data, same->row.section,
+		    option_is_named_section(same->row.section) ? "NAME: { "
+							       : "",
+		    same->row.name);
 	return conf_refuse(load->err, origin, NULL,
 	    "%.*s: there is no such section; `sessgatectl config template` "
 	    "shows all",
-	    name.len > 64 ? 64 : (int)name.len, name.data);
+	    shown, name.data);
 }
 
+/* prefix: "session" or "listener.pool". */
 static enum sgate_status
 refuse_option(const struct load *load, const char *origin, const char *section,
-    struct sgate_bytes name)
+    const char *prefix, struct sgate_bytes name)
 {
 	const struct option *option, *nearest = NULL, *elsewhere = NULL;
-	unsigned least = 4;
 	int shown = name.len > 64 ? 64 : (int)name.len;
+	unsigned least = 64;
 	size_t i;
 
 	for (i = 0; (option = option_at(i)) != NULL; i++) {
 		unsigned d = distance(name, option->row.name);
 
-		if (strcmp(option->row.section, section) == 0 && d < least) {
+		if (d == 0)
+			elsewhere = option;
+		if (strcmp(option->row.section, section) == 0 && d < least &&
+		    is_near(name, d)) {
 			least = d;
 			nearest = option;
 		}
-		if (d == 0)
-			elsewhere = option;
 	}
-	if (nearest == NULL)
-		nearest = elsewhere;
 	if (nearest != NULL)
 		return conf_refuse(load->err, origin, NULL,
-		    "%s.%.*s: there is no such option; did you mean %s.%s?",
-		    section, shown, name.data, nearest->row.section,
-		    nearest->row.name);
+		    "%s.%.*s: there is no such option; did you mean %s?",
+		    prefix, shown, name.data, nearest->row.name);
+	if (elsewhere != NULL)
+		return conf_refuse(load->err, origin, NULL,
+		    "%s.%.*s: there is no such option; it belongs to the "
+		    "section %s",
+		    prefix, shown, name.data, elsewhere->row.section);
 	return conf_refuse(load->err, origin, NULL,
 	    "%s.%.*s: there is no such option; `sessgatectl config template` "
 	    "shows all",
-	    section, shown, name.data);
+	    prefix, shown, name.data);
+}
+
+static enum sgate_status
+refuse_option_of(const struct load *load, const char *origin,
+    const char *section, size_t section_index, struct sgate_bytes name)
+{
+	struct buf prefix = {0};
+	enum sgate_status status;
+
+	buf_add_text(&prefix, section);
+	if (strcmp(section, "listener") == 0)
+		buf_printf(
+		    &prefix, ".%s", load->conf->listeners[section_index].name);
+	if (strcmp(section, "policy") == 0)
+		buf_printf(
+		    &prefix, ".%s", load->conf->policies[section_index].name);
+	status = refuse_option(load, origin, section, buf_text(&prefix), name);
+	buf_clear(&prefix);
+	return status;
 }
 
 /* ---- one value, from wherever ---- */
@@ -480,8 +528,8 @@ load_option(const struct load *load, const config_setting_t *setting,
 
 	add_origin(load, setting, &origin);
 	if (index < 0)
-		status = refuse_option(
-		    load, buf_text(&origin), section, name_of(setting));
+		status = refuse_option_of(load, buf_text(&origin), section,
+		    section_index, name_of(setting));
 	else
 		status = load_value(
 		    load, setting, index, section_index, buf_text(&origin));
@@ -679,7 +727,7 @@ load_override(const struct load *load, const char *override)
 	name = (struct sgate_bytes){dot + 1, (size_t)(equals - dot - 1)};
 	option = option_find(section, name);
 	if (option < 0)
-		return refuse_option(load, "-o", text, name);
+		return refuse_option_of(load, "-o", text, index, name);
 	return store(load, option, index, &given, "-o");
 }
 

@@ -45,6 +45,9 @@ refuse(const struct check *check, const char *section, size_t section_index,
 	    !is_given(check->conf, section, name, section_index))
 		option = index_of(section, other);
 	origin = conf_origin_get(check->conf, option, section_index);
+	if (origin == NULL && strcmp(section, "listener") == 0)
+		origin = conf_origin_get(
+		    check->conf, CONF_ORIGIN_LISTENER, section_index);
 	option_full_name(check->conf, option_at(option), section_index, &full);
 	conf_refuse(check->err,
 	    origin != NULL                 ? origin

@@ -116,8 +116,11 @@ forget_listener_origins(struct sgate_conf *conf)
 	size_t i;
 
 	for (i = 0; i < conf->origins_count; i++) {
-		if (option_is_in(
-			option_at(conf->origins[i].option), "listener"))
+		size_t index = conf->origins[i].option;
+		const struct option *option = option_at(index);
+
+		if (index == CONF_ORIGIN_LISTENER ||
+		    (option != NULL && option_is_in(option, "listener")))
 			free(conf->origins[i].text);
 		else
 			conf->origins[kept++] = conf->origins[i];

@@ -92,6 +92,10 @@ bool option_dup_value(
 
 /* ---- where values come from ---- */
 
+/* As an option's index: the listener or policy itself. */
+#define CONF_ORIGIN_LISTENER SIZE_MAX
+#define CONF_ORIGIN_POLICY (SIZE_MAX - 1)
+
 struct conf_origin {
 	size_t option;
 	size_t section;

@@ -212,6 +212,10 @@ scan_included(struct scan *scan, const char *path)
 		    "@include: the files include each other, or are too many; "
 		    "at most 10 levels, 100 in all");
 	status = read_file(path, &text, scan->err);
+	if (status == SGATE_INVALID)
+		status = refuse(scan, scan->line,
+		    "@include: this file cannot be read; it must be a plain "
+		    "file below the main file's directory");
 	if (status == SGATE_OK) {
 		inner.text = buf_bytes(&text);
 		status = scan_text(&inner);

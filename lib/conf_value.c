@@ -114,6 +114,16 @@ print_number(const struct option *option, int64_t value, struct buf *out)
 		buf_add_int(out, value);
 }
 
+static void
+add_words(const struct option *option, struct buf *out)
+{
+	size_t i;
+
+	for (i = 0; option->words[i] != NULL; i++)
+		buf_printf(
+		    out, "%s\"%s\"", i == 0 ? "" : " or ", option->words[i]);
+}
+
 void
 option_print(const struct option *option, const void *base, struct buf *out)
 {
@@ -166,17 +176,16 @@ option_print(const struct option *option, const void *base, struct buf *out)
 void
 option_print_range(const struct option *option, struct buf *out)
 {
-	size_t i;
-
 	if (option->max > option->min) {
 		buf_add_text(out, ", ");
 		print_number(option, option->min, out);
 		buf_add_text(out, " to ");
 		print_number(option, option->max, out);
 	}
-	for (i = 0; option->words != NULL && option->words[i] != NULL; i++)
-		buf_printf(
-		    out, "%s\"%s\"", i == 0 ? ": " : " or ", option->words[i]);
+	if (option->words != NULL) {
+		buf_add_text(out, ": ");
+		add_words(option, out);
+	}
 }
 
 /* ---- memory ---- */
@@ -267,27 +276,24 @@ what_is_right(const struct option *option)
 	switch (option->kind) {
 	case OPTION_INTEGER:
 	case OPTION_COUNT:
-		return "a number without quotes, as 8";
+		return "a number, as 8";
 	case OPTION_DURATION:
-		return "a number and ms, s, min, h or d in quotes, as \"30 "
-		       "min\"";
+		return "a duration, as \"30 min\" (units: ms, s, min, h, d)";
 	case OPTION_SIZE:
-		return "a number and B, KiB, MiB or GiB in quotes, as \"64 "
-		       "KiB\"";
+		return "a size, as \"64 KiB\" (units: B, KiB, MiB, GiB)";
 	case OPTION_MODE:
-		return "read and write permissions in quotes, as \"0660\"";
+		return "octal in quotes, read and write for the owner at "
+		       "least, as \"0660\"";
 	case OPTION_LIST:
 	case OPTION_ALLOW:
-		return "a list of strings, as [\"a\", \"b\"]";
+		return "a list of texts, as [\"a\", \"b\"]";
 	case OPTION_BOOL:
-		if (option->words == NULL)
-			return "yes or no (true or false)";
-		return "a string in quotes";
+		return "true or false (or \"yes\" or \"no\")";
 	case OPTION_TEXT:
 	case OPTION_TEXT_WORD:
 	case OPTION_WORD:
 	case OPTION_REALM:
-		return "a string in quotes";
+		return "a text, as \"a\"";
 	}
 	return "";
 }
@@ -295,8 +301,11 @@ what_is_right(const struct option *option)
 static enum sgate_status
 refuse_type(const struct option *option, struct buf *why)
 {
-	buf_printf(
-	    why, "has the wrong type; it must be %s", what_is_right(option));
+	buf_add_text(why, "has the wrong type; it must be ");
+	if (option->words != NULL)
+		add_words(option, why);
+	else
+		buf_add_text(why, what_is_right(option));
 	return SGATE_INVALID;
 }
 
@@ -309,9 +318,14 @@ refuse_text(const char *text, const char *right, struct buf *why)
 }
 
 static enum sgate_status
-refuse_range(const struct option *option, struct buf *why)
+refuse_range(const struct option *option, const struct option_given *given,
+    struct buf *why)
 {
-	buf_add_text(why, "is out of range; it must be from ");
+	if (given->type == GIVEN_TEXT)
+		buf_printf(why, "\"%.*s\"", SHOWN, given->text);
+	else
+		buf_add_int(why, given->integer);
+	buf_add_text(why, " is out of range; it must be from ");
 	print_number(option, option->min, why);
 	buf_add_text(why, " to ");
 	print_number(option, option->max, why);
@@ -374,7 +388,8 @@ read_number(const struct option *option, const struct option_given *given,
 		   (units != NULL && given->integer != 0)) {
 		return refuse_type(option, why);
 	}
-	return is_in_range(option, *out) ? SGATE_OK : refuse_range(option, why);
+	return is_in_range(option, *out) ? SGATE_OK
+					 : refuse_range(option, given, why);
 }
 
 static enum sgate_status
@@ -414,9 +429,8 @@ read_word(const struct option *option, const struct option_given *given,
 			buf_clear(&right);
 			return SGATE_OK;
 		}
-		buf_printf(
-		    &right, "%s\"%s\"", i == 0 ? "" : " or ", option->words[i]);
 	}
+	add_words(option, &right);
 	refuse_text(given->text, buf_text(&right), why);
 	buf_clear(&right);
 	return SGATE_INVALID;
@@ -435,10 +449,7 @@ read_mode(const struct option *option, const struct option_given *given,
 		mode = mode * 8 + (unsigned)(*c - '0');
 	if (c == given->text || *c != '\0' || (mode & ~0666U) != 0 ||
 	    (mode & 0600U) != 0600)
-		return refuse_text(given->text,
-		    "octal, read and write for the owner at least, as "
-		    "\"0660\"",
-		    why);
+		return refuse_text(given->text, what_is_right(option), why);
 	*out = (mode_t)mode;
 	return SGATE_OK;
 }

@@ -16,6 +16,8 @@ struct listener {
 	const struct conf_listener *conf; /* of the current configuration */
 	bool is_inherited; /* whoever gave it keeps its path and backlog */
 	bool is_keeper;    /* RUNTIME_DIR/keeper.sock, the keeper's own */
+	dev_t path_dev;    /* what was bound, so that no other's is unlinked */
+	ino_t path_ino;
 };
 
 struct listeners {
@@ -23,7 +25,11 @@ struct listeners {
 	size_t count;
 };
 
-/* Make all that the configuration names, and keeper.sock (0600). */
+/*
+ * Make all that the configuration names, and keeper.sock (0600, its conf is
+ * made here: name "keeper", all of v1). As root, sockets without an owner or
+ * group get those of gateway.user.
+ */
 SGATE_MUST_CHECK enum sgate_status listeners_open(const struct sgate_conf *conf,
     struct listeners *out, struct sgate_error *err);
 /*
@@ -35,10 +41,18 @@ SGATE_MUST_CHECK enum sgate_status listeners_open(const struct sgate_conf *conf,
 SGATE_MUST_CHECK enum sgate_status listeners_inherit(
     const struct sgate_conf *conf, struct listeners *out, bool *out_any,
     struct sgate_error *err);
+/* How many descriptors from 3 on systemd has passed to this process. */
+int listeners_passed(void);
 /* After a reload: point at the new configuration's sections by name. */
 void listeners_rebind(struct listeners *l, const struct sgate_conf *conf);
 /* Unlink the paths that are ours: no new connection can come. */
 void listeners_unlink(const struct listeners *l);
+/* Also frees; unlinks nothing. */
 void listeners_close(struct listeners *l);
+
+/* Whether fd is a stream socket that listens. */
+bool listener_is_listening(int fd);
+/* "unix:/path" to its path; NULL for others. */
+const char *listener_path(const struct conf_listener *conf);
 
 #endif

@@ -400,8 +400,8 @@ class Gateway:
     def surprises(self):
         """Error and warning lines that nobody expected."""
         bad = re.compile(
-            r"\b(error|warning)\b|AddressSanitizer|runtime error|"
-            r"LeakSanitizer|stack smashing", re.I)
+            r"^\S+Z (error|warning) |AddressSanitizer|runtime error|"
+            r"LeakSanitizer|stack smashing")
         return [line for line in self.log().splitlines()
                 if bad.search(line) and
                 not any(p.search(line) for p in self.expected)]
@@ -449,7 +449,9 @@ class Case:
                 wrong.append("cleanup: %r" % (e,))
         for gw in self.gateways:
             try:
-                gw.stop()
+                status = gw.stop()
+                if status is not None and status < 0:
+                    wrong.append("the master died by signal %d" % -status)
             except AssertionError as e:
                 wrong.append(str(e))
             gw.kill_all()

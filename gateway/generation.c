@@ -1,0 +1,620 @@
+/*
+ * Forking, replacing and ending the processes of one configuration.
+ *
+ * A process that dies is replaced at once, unless it died young or said that
+ * it cannot run: then its seat stays empty for a second, and twice as long
+ * each further time up to ten, so that a broken store or a request that kills
+ * cannot make the master fork in a circle.
+ */
+#include "config.h"
+
+#include "generation.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+
+#define YOUNG_MS 1000
+#define DELAY_MIN_MS 1000
+#define DELAY_MAX_MS 10000
+#define SCALE_MS 1000
+#define SPAWN_RATE_MAX 32 /* as FPM_MAX_SPAWN_RATE */
+#define KEEPER_SILENT_MS 10000
+#define STARTING_MIN_MS 10000
+/* Beyond its own limit a process gets this to log and leave. */
+#define LEAVING_EXTRA_MS 1000
+
+static int
+at_most(int value, int max)
+{
+	return value < max ? value : max;
+}
+
+struct generation *
+generation_new(struct sgate_conf *conf)
+{
+	struct generation *gen = calloc(1, sizeof(*gen));
+	int start;
+
+	if (gen == NULL) {
+		sgate_conf_free(conf);
+		return NULL;
+	}
+	gen->conf = conf;
+	gen->spawn_rate = 1;
+	gen->keeper.row = -1;
+	if (conf->gateway.workers > 0) {
+		gen->min = gen->max =
+		    at_most(conf->gateway.workers, GENERATION_WORKERS_MAX);
+		gen->wanted = gen->max;
+	} else {
+		gen->max =
+		    at_most(conf->gateway.workers_max, GENERATION_WORKERS_MAX);
+		gen->min = at_most(conf->gateway.workers_min, gen->max);
+		/* As php-fpm's pm.start_servers. */
+		start = (conf->gateway.spare_min + conf->gateway.spare_max) / 2;
+		gen->wanted = at_most(start, gen->max);
+		if (gen->wanted < gen->min)
+			gen->wanted = gen->min;
+	}
+	if (conf->gateway.workers > gen->max ||
+	    conf->gateway.workers_max > GENERATION_WORKERS_MAX)
+		log_warning("more than %d workers are not possible",
+		    GENERATION_WORKERS_MAX);
+	return gen;
+}
+
+void
+generation_free(struct generation *gen)
+{
+	if (gen == NULL)
+		return;
+	sgate_conf_free(gen->conf);
+	free(gen);
+}
+
+static bool
+is_dynamic(const struct generation *gen)
+{
+	return gen->conf->gateway.workers == 0;
+}
+
+/* ---- forking ---- */
+
+static int
+take_row(struct family *family)
+{
+	int row;
+
+	for (row = 0; row < SHARED_WORKERS_MAX; row++) {
+		if (!family->is_row_used[row]) {
+			family->is_row_used[row] = true;
+			return row;
+		}
+	}
+	return -1;
+}
+
+static void
+set_row(struct family *family, int row, enum shared_worker_state state)
+{
+	struct shared_worker *worker = &family->shared->workers[row];
+
+	atomic_store(&worker->pid, 0);
+	atomic_store(&worker->requests, 0);
+	atomic_store(&worker->since_ms, clock_monotonic_ms());
+	atomic_store(
+	    &worker->started_ms, state == SHARED_FREE ? 0 : clock_utc_ms());
+	atomic_store(&worker->state, state);
+}
+
+static void
+free_row(struct family *family, int row)
+{
+	if (row < 0)
+		return;
+	set_row(family, row, SHARED_FREE);
+	family->is_row_used[row] = false;
+}
+
+/*
+ * What is meant for the master alone is ignored; SIGTERM ends a child that has
+ * not set up its own handler yet, which then has done nothing.
+ */
+static void
+set_child_signals(const sigset_t *mask)
+{
+	static const int ignored[] = {
+	    SIGINT, SIGHUP, SIGUSR1, SIGTTIN, SIGTTOU, SIGPIPE};
+	size_t i;
+
+	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGCHLD, SIG_DFL);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+}
+
+static void __attribute__((noreturn)) run_child(const struct generation *gen,
+    const struct family *family, int row, pid_t master_pid)
+{
+	struct process_args args = {
+	    .conf = gen->conf,
+	    .shared = family->shared,
+	    .listeners = family->listeners,
+	    .index = row,
+	    .master_pid = master_pid,
+	};
+	char who[32];
+
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	set_child_signals(&family->child_mask);
+	/* The master may have died before the line above the last. */
+	if (getppid() != master_pid)
+		exit(EXIT_DONE);
+	if (row < 0)
+		snprintf(who, sizeof(who), "keeper");
+	else
+		snprintf(who, sizeof(who), "worker %d", row);
+	log_set_who(who);
+	if (log_open(gen->conf->log.destination,
+		(enum log_level)gen->conf->log.level) != 0)
+		log_warning("log.destination: %s: %s; using stderr",
+		    gen->conf->log.destination, strerror(errno));
+	if (row >= 0)
+		atomic_store(&family->shared->workers[row].pid, getpid());
+	exit(row < 0 ? keeper_run(&args) : worker_run(&args));
+}
+
+static void
+fork_into(struct generation *gen, struct family *family, struct seat *seat,
+    bool is_keeper)
+{
+	static struct log_limit limit = {.burst = 5, .period_ms = 10000};
+	pid_t master_pid = getpid();
+	int64_t now_ms = clock_monotonic_ms();
+	int row = is_keeper ? -1 : take_row(family);
+
+	if (!is_keeper && row < 0)
+		return;
+	listeners_rebind(family->listeners, gen->conf);
+	if (row >= 0)
+		set_row(family, row, SHARED_STARTING);
+	seat->pid = fork();
+	if (seat->pid == 0)
+		run_child(gen, family, row, master_pid);
+	if (seat->pid < 0) {
+		log_limited(&limit, LOG_LEVEL_ERROR,
+		    "fork: %s; trying again in a second", strerror(errno));
+		seat->pid = 0;
+		seat->not_before_ms = now_ms + DELAY_MIN_MS;
+		free_row(family, row);
+		return;
+	}
+	seat->row = row;
+	seat->started_ms = now_ms;
+	if (row >= 0)
+		atomic_store(&family->shared->workers[row].pid, seat->pid);
+}
+
+void
+generation_fill(struct generation *gen, struct family *family)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	int i;
+
+	if (gen->keeper.pid == 0 && gen->keeper.not_before_ms <= now_ms)
+		fork_into(gen, family, &gen->keeper, true);
+	for (i = 0; i < gen->wanted; i++)
+		if (gen->workers[i].pid == 0 &&
+		    gen->workers[i].not_before_ms <= now_ms)
+			fork_into(gen, family, &gen->workers[i], false);
+}
+
+/* ---- looking after them ---- */
+
+static int
+state_of(const struct family *family, const struct seat *seat)
+{
+	if (seat->pid == 0)
+		return SHARED_FREE;
+	return atomic_load(&family->shared->workers[seat->row].state);
+}
+
+/* How long the state has lasted, by the worker's word, within reason. */
+static int64_t
+state_age_ms(const struct family *family, const struct seat *seat)
+{
+	int64_t since_ms =
+	    atomic_load(&family->shared->workers[seat->row].since_ms);
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (since_ms > now_ms)
+		return 0;
+	return since_ms < seat->started_ms ? now_ms - seat->started_ms
+					   : now_ms - since_ms;
+}
+
+bool
+generation_is_ready(const struct generation *gen, const struct family *family)
+{
+	int i;
+
+	if (gen->keeper.pid == 0 ||
+	    atomic_load(&family->shared->keeper_pid) != gen->keeper.pid)
+		return false;
+	for (i = 0; i < gen->wanted; i++) {
+		int state = state_of(family, &gen->workers[i]);
+
+		if (state != SHARED_IDLE && state != SHARED_READING &&
+		    state != SHARED_BUSY)
+			return false;
+	}
+	return true;
+}
+
+static void
+check_worker(const struct generation *gen, const struct family *family,
+    const struct seat *seat)
+{
+	int64_t limit_ms = gen->conf->gateway.request_terminate_timeout_ms;
+	int state = state_of(family, seat);
+	int64_t age_ms;
+
+	if (state == SHARED_STARTING) {
+		if (limit_ms < STARTING_MIN_MS)
+			limit_ms = STARTING_MIN_MS;
+	} else if (state != SHARED_READING && state != SHARED_BUSY) {
+		return;
+	}
+	age_ms = state_age_ms(family, seat);
+	if (limit_ms <= 0 || age_ms <= limit_ms)
+		return;
+	log_error("worker %d (pid %ld): %s for %lld ms, longer than "
+		  "gateway.request_terminate_timeout: killing it",
+	    seat->row, (long)seat->pid,
+	    state == SHARED_STARTING ? "starting" : "in one request",
+	    (long long)age_ms);
+	kill(seat->pid, SIGKILL);
+}
+
+static void
+check_keeper(const struct generation *gen, const struct family *family)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	int64_t beat_ms = atomic_load(&family->shared->state.heartbeat_ms);
+
+	if (gen->keeper.pid == 0)
+		return;
+	if (beat_ms > now_ms || beat_ms < gen->keeper.started_ms)
+		beat_ms = gen->keeper.started_ms;
+	if (now_ms - beat_ms <= KEEPER_SILENT_MS)
+		return;
+	log_error("keeper (pid %ld): no heartbeat for %lld ms: killing it",
+	    (long)gen->keeper.pid, (long long)(now_ms - beat_ms));
+	kill(gen->keeper.pid, SIGKILL);
+}
+
+void
+generation_check(struct generation *gen, struct family *family)
+{
+	int i;
+
+	check_keeper(gen, family);
+	for (i = 0; i < GENERATION_WORKERS_MAX; i++)
+		if (gen->workers[i].pid != 0)
+			check_worker(gen, family, &gen->workers[i]);
+}
+
+/* ---- telling to end ---- */
+
+static void
+dismiss(struct generation *gen, struct family *family, struct seat *seat)
+{
+	struct leaving *leaving;
+
+	if (seat->pid == 0)
+		return;
+	if (family->leaving_count == FAMILY_LEAVING_MAX) {
+		/* Cannot be with bounded times to leave; and if so: */
+		kill(seat->pid, SIGKILL);
+		free_row(family, seat->row);
+	} else {
+		leaving = &family->leaving[family->leaving_count++];
+		leaving->pid = seat->pid;
+		leaving->row = seat->row;
+		leaving->kill_at_ms =
+		    clock_monotonic_ms() + LEAVING_EXTRA_MS +
+		    gen->conf->gateway.request_terminate_timeout_ms;
+		leaving->is_killed = false;
+		kill(seat->pid, SIGTERM);
+	}
+	seat->pid = 0;
+	seat->delay_ms = 0;
+	seat->not_before_ms = 0;
+}
+
+void
+generation_dismiss_workers(struct generation *gen, struct family *family)
+{
+	int i;
+
+	for (i = 0; i < GENERATION_WORKERS_MAX; i++)
+		dismiss(gen, family, &gen->workers[i]);
+}
+
+void
+generation_dismiss_keeper(struct generation *gen, struct family *family)
+{
+	dismiss(gen, family, &gen->keeper);
+}
+
+/* ---- how many ---- */
+
+/* Give up the seat of a worker that waits, or else the last one. */
+static void
+drop_one(struct generation *gen, struct family *family)
+{
+	int last = gen->wanted - 1;
+	int chosen = last;
+	int i;
+
+	for (i = last; i >= 0; i--) {
+		if (gen->workers[i].pid == 0 ||
+		    state_of(family, &gen->workers[i]) == SHARED_IDLE) {
+			chosen = i;
+			break;
+		}
+	}
+	dismiss(gen, family, &gen->workers[chosen]);
+	gen->workers[chosen] = gen->workers[last];
+	gen->workers[last] = (struct seat){0};
+	gen->wanted--;
+}
+
+static int
+count_idle(const struct generation *gen, const struct family *family)
+{
+	int idle = 0;
+	int i;
+
+	for (i = 0; i < gen->wanted; i++) {
+		int state = state_of(family, &gen->workers[i]);
+
+		/* One that is still to start will be idle in a moment. */
+		if (state == SHARED_IDLE || state == SHARED_STARTING ||
+		    state == SHARED_FREE)
+			idle++;
+	}
+	return idle;
+}
+
+static void
+add_spares(struct generation *gen, int missing)
+{
+	int room = gen->max - gen->wanted;
+	int more = at_most(missing, gen->spawn_rate);
+
+	if (room <= 0) {
+		gen->spawn_rate = 1;
+		if (!gen->is_max_logged)
+			log_warning("gateway.workers_max (%d) is reached: "
+				    "requests wait; raise it",
+			    gen->max);
+		gen->is_max_logged = true;
+		return;
+	}
+	gen->wanted += at_most(more, room);
+	if (gen->spawn_rate < SPAWN_RATE_MAX)
+		gen->spawn_rate *= 2;
+}
+
+void
+generation_scale(struct generation *gen, struct family *family)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	int idle;
+
+	if (!is_dynamic(gen) || now_ms < gen->next_scale_ms)
+		return;
+	gen->next_scale_ms = now_ms + SCALE_MS;
+	idle = count_idle(gen, family);
+	if (idle < gen->conf->gateway.spare_min) {
+		add_spares(gen, gen->conf->gateway.spare_min - idle);
+		return;
+	}
+	gen->spawn_rate = 1;
+	if (gen->wanted < gen->max)
+		gen->is_max_logged = false;
+	if (idle > gen->conf->gateway.spare_max && gen->wanted > gen->min)
+		drop_one(gen, family);
+}
+
+void
+generation_adjust(struct generation *gen, struct family *family, int change)
+{
+	int wanted = gen->wanted + change;
+	int min = is_dynamic(gen) ? gen->min : 1;
+
+	gen->max += change;
+	if (gen->max > GENERATION_WORKERS_MAX)
+		gen->max = GENERATION_WORKERS_MAX;
+	if (gen->max < min)
+		gen->max = min;
+	if (!is_dynamic(gen))
+		gen->min = gen->max;
+	if (change > 0 && wanted <= gen->max)
+		gen->wanted = wanted;
+	if (change < 0 && wanted >= min)
+		drop_one(gen, family);
+	log_notice("%s: %d workers now%s, until the next reload",
+	    change > 0 ? "SIGTTIN" : "SIGTTOU", gen->wanted,
+	    is_dynamic(gen) ? " (and so for workers_max)" : "");
+}
+
+/* ---- deaths ---- */
+
+static void
+describe(int wait_status, char *out, size_t size)
+{
+	int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 0;
+
+	if (WIFSIGNALED(wait_status))
+		snprintf(out, size, "killed by signal %d (%s)",
+		    WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+	else if (code == EXIT_CANNOT_RUN)
+		snprintf(out, size, "could not run");
+	else if (code == EXIT_BROKEN)
+		snprintf(out, size, "did not trust its own state");
+	else
+		snprintf(out, size, "ended with status %d", code);
+}
+
+static bool
+is_done(int wait_status)
+{
+	return WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_DONE;
+}
+
+static void
+count_death(struct family *family, bool is_keeper)
+{
+	if (is_keeper)
+		atomic_fetch_add(&family->shared->keeper_deaths, 1);
+	else
+		atomic_fetch_add(&family->shared->worker_deaths, 1);
+}
+
+static void
+log_death(const struct seat *seat, int wait_status, int64_t lived_ms)
+{
+	char who[32], how[64], next[64];
+
+	if (seat->row < 0)
+		snprintf(who, sizeof(who), "keeper");
+	else
+		snprintf(who, sizeof(who), "worker %d", seat->row);
+	describe(wait_status, how, sizeof(how));
+	if (seat->delay_ms > 0)
+		snprintf(next, sizeof(next), "replacing it in %lld s",
+		    (long long)seat->delay_ms / 1000);
+	else
+		snprintf(next, sizeof(next), "replacing it");
+	log_warning("%s (pid %ld) %s after %lld ms; %s", who, (long)seat->pid,
+	    how, (long long)lived_ms, next);
+}
+
+static void
+bury(struct generation *gen, struct family *family, struct seat *seat,
+    int wait_status)
+{
+	int64_t lived_ms = clock_monotonic_ms() - seat->started_ms;
+	bool cannot_run = WIFEXITED(wait_status) &&
+			  WEXITSTATUS(wait_status) == EXIT_CANNOT_RUN;
+	bool has_served = false;
+
+	if (seat->row >= 0)
+		has_served =
+		    is_done(wait_status) &&
+		    atomic_load(&family->shared->workers[seat->row].requests) >
+			0;
+	if (cannot_run || (lived_ms < YOUNG_MS && !has_served))
+		seat->delay_ms = seat->delay_ms == 0 ? DELAY_MIN_MS
+				 : seat->delay_ms * 2 > DELAY_MAX_MS
+				     ? DELAY_MAX_MS
+				     : seat->delay_ms * 2;
+	else
+		seat->delay_ms = 0;
+	seat->not_before_ms =
+	    seat->delay_ms == 0 ? 0 : clock_monotonic_ms() + seat->delay_ms;
+	gen->has_failed = gen->has_failed || cannot_run;
+	if (!is_done(wait_status)) {
+		count_death(family, seat->row < 0);
+		log_death(seat, wait_status, lived_ms);
+	}
+	free_row(family, seat->row);
+	seat->pid = 0;
+}
+
+bool
+generation_bury(
+    struct generation *gen, struct family *family, pid_t pid, int wait_status)
+{
+	int i;
+
+	if (gen->keeper.pid == pid) {
+		bury(gen, family, &gen->keeper, wait_status);
+		return true;
+	}
+	for (i = 0; i < GENERATION_WORKERS_MAX; i++) {
+		if (gen->workers[i].pid == pid) {
+			bury(gen, family, &gen->workers[i], wait_status);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+family_bury(struct family *family, pid_t pid, int wait_status)
+{
+	struct leaving *leaving;
+	char how[64];
+	size_t i;
+
+	for (i = 0; i < family->leaving_count; i++)
+		if (family->leaving[i].pid == pid)
+			break;
+	if (i == family->leaving_count)
+		return false;
+	leaving = &family->leaving[i];
+	/* SIGTERM by itself: it had not set up its handler yet. */
+	if (!is_done(wait_status) && !leaving->is_killed &&
+	    !(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM)) {
+		count_death(family, leaving->row < 0);
+		describe(wait_status, how, sizeof(how));
+		log_warning("%s (pid %ld) %s while it was to end",
+		    leaving->row < 0 ? "keeper" : "worker", (long)pid, how);
+	}
+	free_row(family, leaving->row);
+	*leaving = family->leaving[--family->leaving_count];
+	return true;
+}
+
+void
+family_kill_late(struct family *family)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	size_t i;
+
+	for (i = 0; i < family->leaving_count; i++) {
+		struct leaving *leaving = &family->leaving[i];
+
+		if (leaving->is_killed || now_ms < leaving->kill_at_ms)
+			continue;
+		log_error("%s (pid %ld) does not end: killing it",
+		    leaving->row < 0 ? "keeper" : "worker", (long)leaving->pid);
+		count_death(family, leaving->row < 0);
+		kill(leaving->pid, SIGKILL);
+		leaving->is_killed = true;
+	}
+}
+
+size_t
+family_leaving(const struct family *family, bool with_keepers)
+{
+	size_t count = 0;
+	size_t i;
+
+	for (i = 0; i < family->leaving_count; i++)
+		if (with_keepers || family->leaving[i].row >= 0)
+			count++;
+	return count;
+}

@@ -1,0 +1,48 @@
+/*
+ * One instance a host: its runtime directory, its lock, and what a first start
+ * makes (keys, the embedded store's file and tables).
+ */
+#ifndef SESSGATE_INSTANCE_H
+#define SESSGATE_INSTANCE_H
+
+#include "listener.h"
+#include "user.h"
+
+/*
+ * Make gateway.runtime_dir (0755, the user's) if it is missing; what is there
+ * must be a directory that belongs to the user and that nobody else writes.
+ * Make the directories (0700) in which key file and store are to be, if they
+ * are missing and the ones above are there.
+ */
+SGATE_MUST_CHECK enum sgate_status instance_make_directories(
+    const struct sgate_conf *conf, const struct user *user,
+    struct sgate_error *err);
+
+/*
+ * Take RUNTIME_DIR/lock, or say who has it. The lock is inherited over fork:
+ * as long as any process of a killed master lives, a new master waits for it
+ * (5 s), then refuses. The file holds the master's pid and a newline.
+ *
+ * SGATE_OK: *out_fd stays open for the life of the process.
+ * SGATE_DENIED: err->text has "already running, pid N".
+ */
+SGATE_MUST_CHECK enum sgate_status instance_lock(const struct sgate_conf *conf,
+    const struct user *user, int *out_fd, struct sgate_error *err);
+/* Remove the file and let go. */
+void instance_unlock(const struct sgate_conf *conf, int fd);
+
+/*
+ * Key file, store and tables, made if they are missing: in a process of its
+ * own, because no store connection may be open across fork(). Logs what went
+ * wrong; false: do not start.
+ */
+bool instance_prepare_stores(const struct sgate_conf *conf);
+
+/*
+ * The warnings that a start gives: keys within reach of every CGI program,
+ * login.sock within reach of the web server.
+ */
+void instance_warn(const struct sgate_conf *conf,
+    const struct listeners *listeners, const struct user *user);
+
+#endif

@@ -1,0 +1,383 @@
+/*
+ * The keeper: what is done in the background, and keeper.sock.
+ *
+ * One loop, no threads: front_step() waits for requests up to a tick, then
+ * whatever is due is done, each piece bounded by a budget that is far below
+ * the silence after which the master replaces the keeper. Nobody waits for it:
+ * without a keeper sessions are judged by rows whose last activity is not
+ * written yet and by what is pending in shared memory.
+ */
+#include "config.h"
+
+#include "worker.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "front.h"
+#include "log.h"
+#include "session_manager.h"
+
+#define STEP_MS 100
+#define TOUCH_EVERY_MS 1000
+#define TOUCH_BATCH 100
+#define TOUCH_ROUND_MS 2000 /* then the rest waits for the next round */
+#define TOUCH_LAST_TRIES 3
+#define PROBE_EVERY_MS 2000
+#define ANNOUNCE_EVERY_MS 30000
+#define ANNOUNCE_TTL_MS 90000
+#define REAP_CHUNKS_MAX 100 /* a round */
+#define REAP_PAUSE_MS 20
+#define BUDGET_MS 1000
+#define REAP_BUDGET_MS 2000
+#define HOST_MAX 64
+
+struct keeper {
+	const struct process_args *args;
+	struct sgate_manager *mgr;
+	struct front *front;
+	struct gateway status_only; /* keeper.sock's: no manager */
+	sigset_t wait_mask;
+	char host[HOST_MAX + 1];
+	struct durable_touch batch[TOUCH_BATCH];
+	bool was_up, is_probed;
+	int64_t touch_at_ms, probe_at_ms, stats_at_ms, announce_at_ms,
+	    reap_at_ms;
+};
+
+static volatile sig_atomic_t is_told_to_end;
+
+static void
+on_term(int number)
+{
+	(void)number;
+	is_told_to_end = 1;
+}
+
+static struct shared_state *
+state_of(const struct keeper *keeper)
+{
+	return &keeper->args->shared->state;
+}
+
+static void
+beat(const struct keeper *keeper)
+{
+	atomic_store(&state_of(keeper)->heartbeat_ms, clock_monotonic_ms());
+}
+
+static bool
+is_due(int64_t *at_ms, int64_t every_ms)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (now_ms < *at_ms)
+		return false;
+	*at_ms = now_ms + every_ms;
+	return true;
+}
+
+static void
+complain(const char *what, const struct sgate_error *err)
+{
+	static struct log_limit limit = {.burst = 5, .period_ms = 60000};
+
+	log_limited(&limit, LOG_LEVEL_WARNING, "%s: %s: %s; trying again later",
+	    what, err->source, err->text);
+}
+
+static void
+set_budget(struct keeper *keeper, int64_t budget_ms)
+{
+	struct sgate_caller caller = {
+	    .actor = bytes_of("keeper"), .budget_ms = budget_ms};
+	struct sgate_error err;
+
+	if (sgate_manager_set_caller(keeper->mgr, &caller, &err) != SGATE_OK)
+		complain("set the caller", &err);
+}
+
+/* ---- touches ---- */
+
+static void
+put_back(struct keeper *keeper, size_t count)
+{
+	static struct log_limit limit = {.burst = 1, .period_ms = 60000};
+	size_t lost = 0;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (!shared_touch_put(keeper->args->shared, &keeper->batch[i]))
+			lost++;
+	if (lost > 0)
+		log_limited(&limit, LOG_LEVEL_WARNING,
+		    "no room for %zu touches that could not be written: these "
+		    "sessions expire as if idle since their last touch",
+		    lost);
+}
+
+/* SGATE_OK: all that was pending when it began is written. */
+static enum sgate_status
+write_touches(struct keeper *keeper)
+{
+	int64_t deadline_ms = clock_monotonic_ms() + TOUCH_ROUND_MS;
+	enum sgate_status status;
+	struct sgate_error err;
+	size_t count;
+
+	set_budget(keeper, BUDGET_MS);
+	do {
+		count = shared_touch_take(
+		    keeper->args->shared, keeper->batch, TOUCH_BATCH);
+		if (count == 0)
+			return SGATE_OK;
+		status = manager_touch_write(
+		    keeper->mgr, keeper->batch, count, &err);
+		beat(keeper);
+		if (status != SGATE_OK) {
+			put_back(keeper, count);
+			complain("write touches", &err);
+			return status;
+		}
+		atomic_fetch_add(
+		    &keeper->args->shared->counters[SHARED_TOUCHES_WRITTEN],
+		    count);
+	} while (count == TOUCH_BATCH && clock_left_ms(deadline_ms) > 0);
+	return SGATE_OK;
+}
+
+static void
+write_last_touches(struct keeper *keeper)
+{
+	int tries;
+
+	for (tries = 0; tries < TOUCH_LAST_TRIES; tries++)
+		if (write_touches(keeper) == SGATE_OK)
+			return;
+}
+
+/* ---- probes and figures ---- */
+
+static void
+probe(struct keeper *keeper)
+{
+	struct shared_state *state = state_of(keeper);
+	struct sgate_health health;
+	struct sgate_error err;
+	bool is_up;
+
+	set_budget(keeper, BUDGET_MS);
+	if (sgate_health(keeper->mgr, &health, &err) != SGATE_OK) {
+		complain("probe", &err);
+		return;
+	}
+	is_up = health.durable_up != 0;
+	atomic_store(&state->durable_up, is_up);
+	atomic_store(&state->durable_latency_us, health.durable_latency_us);
+	atomic_store(&state->durable_checked_ms, clock_utc_ms());
+	if (!is_up && (keeper->was_up || !keeper->is_probed))
+		log_error("%s is down: %s; requests are answered 503",
+		    health.durable_name, health.durable_text);
+	if (is_up && !keeper->was_up && keeper->is_probed)
+		log_notice("%s is up again", health.durable_name);
+	keeper->was_up = is_up;
+	keeper->is_probed = true;
+}
+
+static void
+count_sessions(struct keeper *keeper)
+{
+	struct shared_state *state = state_of(keeper);
+	struct sgate_stats stats;
+	struct sgate_error err;
+
+	set_budget(keeper, BUDGET_MS);
+	if (sgate_stats(keeper->mgr, &stats, &err) != SGATE_OK) {
+		complain("count sessions", &err);
+		return;
+	}
+	atomic_store(&state->live, stats.live);
+	atomic_store(&state->anonymous, stats.anonymous);
+	atomic_store(&state->users, stats.users);
+	atomic_store(&state->ended, stats.ended);
+	atomic_store(&state->stats_at_ms, clock_utc_ms());
+}
+
+static void
+announce(struct keeper *keeper)
+{
+	struct sgate_error err;
+
+	set_budget(keeper, BUDGET_MS);
+	if (manager_announce(
+		keeper->mgr, keeper->host, ANNOUNCE_TTL_MS, &err) != SGATE_OK)
+		complain("announce this host", &err);
+}
+
+/* ---- reaping ---- */
+
+/* A pause between chunks in which requests and the heartbeat go on. */
+static bool
+pause_ms(struct keeper *keeper, int ms)
+{
+	if (front_step(keeper->front, ms, &keeper->wait_mask) < 0)
+		is_told_to_end = 1;
+	beat(keeper);
+	return !is_told_to_end;
+}
+
+static void
+reap(struct keeper *keeper)
+{
+	int64_t ttl_ms = 3 * keeper->args->conf->reap.interval_ms;
+	struct shared_state *state = state_of(keeper);
+	struct sgate_reaped reaped = {0};
+	struct sgate_error err;
+	enum sgate_status status;
+	int chunks = 0;
+
+	set_budget(keeper, REAP_BUDGET_MS);
+	status = manager_reaper_take(keeper->mgr, keeper->host, ttl_ms, &err);
+	if (status == SGATE_DENIED)
+		return; /* another host does it */
+	while (status == SGATE_OK && !reaped.is_done &&
+	       chunks++ < REAP_CHUNKS_MAX) {
+		status = sgate_reap(keeper->mgr, &reaped, &err);
+		if (status != SGATE_OK)
+			break;
+		atomic_fetch_add(&state->reaped_ended, reaped.ended);
+		atomic_fetch_add(&state->reaped_deleted, reaped.deleted);
+		if (!pause_ms(keeper, REAP_PAUSE_MS))
+			return;
+	}
+	if (status != SGATE_OK)
+		complain("reap", &err);
+	else
+		atomic_store(&state->reaped_at_ms, clock_utc_ms());
+}
+
+/* ---- loop ---- */
+
+static void
+do_what_is_due(struct keeper *keeper)
+{
+	const struct sgate_conf *conf = keeper->args->conf;
+
+	if (is_due(&keeper->probe_at_ms, PROBE_EVERY_MS))
+		probe(keeper);
+	beat(keeper);
+	if (is_due(&keeper->touch_at_ms, TOUCH_EVERY_MS))
+		write_touches(keeper);
+	beat(keeper);
+	if (is_due(&keeper->announce_at_ms, ANNOUNCE_EVERY_MS))
+		announce(keeper);
+	beat(keeper);
+	if (is_due(&keeper->reap_at_ms, conf->reap.interval_ms))
+		reap(keeper);
+	beat(keeper);
+	if (is_due(&keeper->stats_at_ms, conf->reap.interval_ms))
+		count_sessions(keeper);
+	beat(keeper);
+}
+
+/* Take no more; finish what has begun. */
+static void
+answer_last(struct keeper *keeper)
+{
+	int64_t deadline_ms =
+	    clock_monotonic_ms() + keeper->args->conf->gateway.read_timeout_ms;
+
+	front_stop(
+	    keeper->front, atomic_load(&keeper->args->shared->stopping) != 0);
+	while (front_waiting(keeper->front) > 0 &&
+	       clock_left_ms(deadline_ms) > 0 &&
+	       front_step(keeper->front, STEP_MS, &keeper->wait_mask) >= 0)
+		beat(keeper);
+}
+
+static int
+run(struct keeper *keeper)
+{
+	int rc = 0;
+
+	beat(keeper);
+	atomic_store(&keeper->args->shared->keeper_pid, getpid());
+	while (!is_told_to_end && rc >= 0) {
+		do_what_is_due(keeper);
+		if (!is_told_to_end)
+			rc = front_step(
+			    keeper->front, STEP_MS, &keeper->wait_mask);
+		beat(keeper);
+	}
+	if (rc >= 0)
+		answer_last(keeper);
+	write_last_touches(keeper);
+	if (rc < 0)
+		log_error("waiting for requests failed");
+	return rc < 0 ? EXIT_BROKEN : EXIT_DONE;
+}
+
+/* SIGTERM arrives in front_step() alone. */
+static void
+set_signals(sigset_t *out_wait_mask)
+{
+	struct sigaction action = {.sa_handler = on_term};
+	sigset_t term;
+
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, out_wait_mask);
+	sigdelset(out_wait_mask, SIGTERM);
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static bool
+set_up(struct keeper *keeper, const struct process_args *args)
+{
+	struct sgate_error err;
+
+	keeper->args = args;
+	prctl(PR_SET_NAME, "sessgated-keep"); /* for ps and top */
+	set_signals(&keeper->wait_mask);
+	if (gethostname(keeper->host, sizeof(keeper->host)) != 0 ||
+	    keeper->host[0] == '\0')
+		strcpy(keeper->host, "localhost");
+	keeper->host[HOST_MAX] = '\0';
+	keeper->status_only.conf = args->conf;
+	keeper->status_only.shared = args->shared;
+	if (sgate_manager_new(args->conf, NULL, &keeper->mgr, &err) !=
+		SGATE_OK ||
+	    front_new(&keeper->status_only, args->listeners, true, NULL,
+		&keeper->front, &err) != SGATE_OK) {
+		log_error("%s: %s", err.source, err.text);
+		return false;
+	}
+	/* A first round of reaping must not delay the first answer. */
+	keeper->reap_at_ms =
+	    clock_monotonic_ms() + args->conf->reap.interval_ms;
+	return true;
+}
+
+int
+keeper_run(const struct process_args *args)
+{
+	struct keeper *keeper = calloc(1, sizeof(*keeper));
+	int status = EXIT_CANNOT_RUN;
+
+	if (keeper == NULL) {
+		log_error("out of memory");
+		return EXIT_CANNOT_RUN;
+	}
+	if (set_up(keeper, args))
+		status = run(keeper);
+	front_free(keeper->front);
+	sgate_manager_free(keeper->mgr);
+	free(keeper);
+	return status;
+}

@@ -61,7 +61,11 @@ struct sgate_manager {
 
 	const char *served_by;
 	uint64_t rows_older_than_token;
+
+	/* The reaper's pass over all rows, and what it began with: UTC. */
 	struct sgate_ref reap_cursor;
+	int64_t reap_pass_ms;   /* 0: no pass has begun */
+	int64_t reap_passed_ms; /* of the last whole pass; 0: none yet */
 };
 
 /* ---- session_manager.c ---- */

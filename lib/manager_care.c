@@ -65,6 +65,8 @@ reap_expired(struct sgate_manager *mgr, size_t chunk,
 	enum sgate_status found, status = SGATE_OK;
 
 	*out_wrapped = false;
+	if (mgr->reap_pass_ms == 0)
+		mgr->reap_pass_ms = manager_now_ms(mgr);
 	found = manager_read(mgr,
 	    mgr->ops->expired(mgr->durable, manager_now_ms(mgr), chunk, &cursor,
 		out_wrapped, reap_add, &r, err),
@@ -87,9 +89,26 @@ reap_expired(struct sgate_manager *mgr, size_t chunk,
 	}
 	reaped->ended = r.count;
 	mgr->reap_cursor = cursor;
+	if (*out_wrapped) {
+		mgr->reap_passed_ms = mgr->reap_pass_ms;
+		mgr->reap_pass_ms = 0;
+	}
 out:
 	endings_clear(&r.endings);
 	return found;
+}
+
+/*
+ * Sessions are deleted long after their end, and only if they had expired when
+ * the last whole pass began: then that pass has ended them, with an audit row.
+ */
+static int64_t
+delete_sessions_before(const struct sgate_manager *mgr, int64_t now_ms)
+{
+	int64_t kept_from_ms = now_ms - mgr->conf->reap.ended_keep_ms;
+
+	return mgr->reap_passed_ms < kept_from_ms ? mgr->reap_passed_ms
+						  : kept_from_ms;
 }
 
 enum sgate_status
@@ -112,7 +131,7 @@ sgate_reap(struct sgate_manager *mgr, struct sgate_reaped *out_reaped,
 	if (ended != SGATE_OK && ended != SGATE_CORRUPT)
 		return ended;
 	purged = manager_write(mgr,
-	    mgr->ops->purge(mgr->durable, now_ms - conf->reap.ended_keep_ms,
+	    mgr->ops->purge(mgr->durable, delete_sessions_before(mgr, now_ms),
 		now_ms - conf->reap.audit_keep_ms, now_ms, chunk,
 		&reaped.deleted, &others, &purge_err),
 	    &purge_err);

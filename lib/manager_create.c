@@ -497,16 +497,27 @@ lock_rows(struct creation *c, struct sgate_error *err)
 	return status;
 }
 
+/*
+ * An old row of this key goes first, if it still is the old one.
+ * SGATE_CONFLICT: somebody else was first with this key.
+ */
 static enum sgate_status
 insert_key(struct creation *c, struct sgate_error *err)
 {
 	struct sgate_manager *mgr = c->mgr;
+	struct durable_idempotency row;
 	enum sgate_status status = SGATE_OK;
 
-	if (c->is_key_expired)
-		status = manager_write(mgr,
-		    mgr->ops->idempotency_remove(mgr->durable, c->key.id, err),
-		    err);
+	if (c->is_key_expired) {
+		status = look_for_key(c, &row, err);
+		if (status == SGATE_OK && c->is_key_expired)
+			status = manager_write(mgr,
+			    mgr->ops->idempotency_remove(
+				mgr->durable, c->key.id, err),
+			    err);
+		if (status == SGATE_OK && c->is_repeat)
+			return SGATE_CONFLICT;
+	}
 	if (status == SGATE_OK)
 		status = manager_write(mgr,
 		    mgr->ops->idempotency_insert(mgr->durable, &c->key, err),
@@ -526,7 +537,6 @@ create_apply(struct change *change, struct sgate_error *err)
 	if (c->has_key)
 		status = insert_key(c, err);
 	if (status == SGATE_CONFLICT) {
-		/* Somebody else was first with this key. */
 		c->is_repeat = true;
 		change->is_void = true;
 		return SGATE_OK;

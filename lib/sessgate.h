@@ -216,8 +216,8 @@ struct sgate_create {
 	struct sgate_bytes replaces;
 	struct sgate_bytes idempotency_key;
 	int remember;                /* the remember_* timeouts */
-	int64_t idle_timeout_ms;     /* 0 = configured; never above it */
-	int64_t absolute_timeout_ms; /* 0 = configured; never above it */
+	int64_t idle_timeout_ms;     /* 0 = configured; more is cut to it */
+	int64_t absolute_timeout_ms; /* 0 = configured; more is cut to it */
 	struct sgate_bytes client_ip;
 	struct sgate_bytes user_agent; /* up to 255 bytes are kept */
 };
@@ -296,7 +296,7 @@ struct sgate_update {
 	int set_roles;
 	const struct sgate_bytes *roles;
 	size_t roles_count;
-	int64_t idle_timeout_ms; /* 0 = as it is; never above the configured */
+	int64_t idle_timeout_ms; /* 0 = as it is; cut to the configured */
 	uint64_t if_version;
 };
 
@@ -382,7 +382,10 @@ const char *sgate_session_new_token(const struct sgate_session *s);
 
 /* ---- a user's sessions ---- */
 
-/* A user's live sessions, newest first (old: get_user_sessions). */
+/*
+ * A user's live sessions, newest first, without their data (old:
+ * get_user_sessions). limit: at most 1,000; 0 = that many.
+ */
 SGATE_MUST_CHECK enum sgate_status sgate_user_sessions(
     struct sgate_manager *mgr, struct sgate_bytes user_id, size_t limit,
     struct sgate_list **out_list, struct sgate_error *err);
@@ -396,7 +399,9 @@ void sgate_list_free(struct sgate_list *list);
  * End all of a user's sessions but one (old: cleanup_user_sessions).
  * except: NULL = all. *out_count: how many distinct sessions were ended.
  * A session being created at the same moment either is ended, or was created
- * after the cleanup: never both refused and kept.
+ * after the cleanup: never both refused and kept. More than 1,000 sessions end
+ * in several transactions within the call's time; SGATE_UNAVAILABLE may then
+ * mean that some have ended: call again.
  */
 SGATE_MUST_CHECK enum sgate_status sgate_user_cleanup(struct sgate_manager *mgr,
     struct sgate_bytes user_id, const struct sgate_ref *except,
@@ -467,7 +472,10 @@ typedef int sgate_row_fn(
 /*
  * A transaction on the durable store for the caller's own tables. budget_ms:
  * all of it must be done by then; 0 = the caller's budget.
- * sgate_db_close() rolls back what was not committed, and takes NULL.
+ * sgate_db_close() rolls back what was not committed, and takes NULL. It is a
+ * connection of its own: sessions can be looked up meanwhile, but changes of
+ * sessions may wait for it, and its deadline bounds how long. After a statement
+ * that failed nothing can be committed any more.
  */
 SGATE_MUST_CHECK enum sgate_status sgate_db_open(struct sgate_manager *mgr,
     int64_t budget_ms, struct sgate_db **out_db, struct sgate_error *err);

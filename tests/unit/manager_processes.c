@@ -147,8 +147,8 @@ a_thousand_updates_of_two_processes_lose_none(void **state)
 	    data_parse(sgate_session_get_data(row), 1 << 20, &data, &w.err),
 	    SGATE_OK);
 	for (i = 0; i < 2 * UPDATES; i++) {
-		snprintf(name, sizeof(name), "%c%d", "ab"[i / UPDATES],
-		    i % UPDATES);
+		snprintf(
+		    name, sizeof(name), "%c%d", "ab"[i / UPDATES], i % UPDATES);
 		assert_true(data_get_integer(data, name, &value));
 		assert_int_equal(value, i % UPDATES);
 	}
@@ -214,13 +214,13 @@ a_cleanup_ends_what_was_created_before_it(void **state)
 		    SGATE_OK);
 		ended += count;
 		for (i = 0; i < known; i++)
-			assert_int_equal(world_look_at(&w, &refs[i]),
-			    SGATE_REASON_REVOKED);
+			assert_int_equal(
+			    world_look_at(&w, &refs[i]), SGATE_REASON_REVOKED);
 	}
 	child_stop(&child);
 	assert_status(&w,
-	    sgate_user_cleanup(w.mgr, B("ann"), NULL, SGATE_REASON_REVOKED,
-		&count, &w.err),
+	    sgate_user_cleanup(
+		w.mgr, B("ann"), NULL, SGATE_REASON_REVOKED, &count, &w.err),
 	    SGATE_OK);
 	/* None ended twice, none left over. */
 	assert_int_equal(ended + count, CREATES);
@@ -243,8 +243,8 @@ create_and_end(struct world *w, int out_fd)
 		if (sgate_session_create(w->mgr, &c, &s, &token, &w->err) !=
 		    SGATE_OK)
 			return 1;
-		memcpy(record, sgate_session_get_ref(s)->bytes,
-		    SGATE_REF_BYTES);
+		memcpy(
+		    record, sgate_session_get_ref(s)->bytes, SGATE_REF_BYTES);
 		record[SGATE_REF_BYTES] = 'c';
 		if (write(out_fd, record, sizeof(record)) != sizeof(record))
 			return 1;
@@ -293,12 +293,10 @@ a_killed_process_leaves_all_of_a_change_or_nothing(void **state)
 	for (round = 0; round < 5; round++) {
 		child = child_start(&w, create_and_end);
 		for (i = 0; i < 21 + 10 * round; i++)
-			assert_true(
-			    child_read(&child, record, sizeof(record)));
+			assert_true(child_read(&child, record, sizeof(record)));
 		/* It is somewhere in its next change now. */
 		assert_int_equal(kill(child.pid, SIGKILL), 0);
-		assert_int_equal(
-		    waitpid(child.pid, &status, 0), child.pid);
+		assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
 		close(child.in_fd);
 		acked_creates += (size_t)(i + 1) / 2;
 		acked_ends += (size_t)i / 2;
@@ -308,7 +306,7 @@ a_killed_process_leaves_all_of_a_change_or_nothing(void **state)
 			assert_int_equal(status, SGATE_REASON_LOGGED_OUT);
 		else
 			assert_true(status == SGATE_REASON_OK ||
-			    status == SGATE_REASON_LOGGED_OUT);
+				    status == SGATE_REASON_LOGGED_OUT);
 	}
 	assert_status(&w, sgate_db_open(w.mgr, 0, &db, &w.err), SGATE_OK);
 	assert_status(&w,

@@ -343,6 +343,39 @@ the_reaper_goes_in_bounded_steps_through_all_realms(void **state)
 	world_close(&w);
 }
 
+/* Nobody reaped for days: each session still gets its end before it goes. */
+static void
+nothing_is_deleted_that_was_not_ended(void **state)
+{
+	struct sgate_reaped reaped;
+	struct made made[10];
+	struct world w;
+	uint64_t deleted = 0;
+	int i, calls;
+
+	(void)state;
+	world_start(&w);
+	sgate_manager_free(w.mgr);
+	w.conf->reap.chunk = 3;
+	w.mgr = world_manager(&w, NULL);
+	for (i = 0; i < 10; i++)
+		world_create(&w, "ann", &made[i]);
+	w.now_ms += 100 * HOUR;
+	for (calls = 0; calls < 20; calls++) {
+		assert_status(&w, sgate_reap(w.mgr, &reaped, &w.err), SGATE_OK);
+		deleted += reaped.deleted;
+		if (reaped.is_done)
+			break;
+	}
+	assert_true(calls < 20);
+	assert_int_equal(deleted, 10);
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(world_audit(&w, "end", &made[i].ref), 1);
+		made_clear(&made[i]);
+	}
+	world_close(&w);
+}
+
 /* ---- touches, health, leases ---- */
 
 static void
@@ -619,6 +652,7 @@ static const struct CMUnitTest manager_user[] = {
     cmocka_unit_test(a_cleanup_of_thousands_is_one_call),
     cmocka_unit_test(the_reaper_ends_what_expired_and_deletes_it_later),
     cmocka_unit_test(the_reaper_goes_in_bounded_steps_through_all_realms),
+    cmocka_unit_test(nothing_is_deleted_that_was_not_ended),
     cmocka_unit_test(collected_touches_are_written_in_any_number_and_order),
     cmocka_unit_test(health_names_the_store_and_says_why_it_is_down),
     cmocka_unit_test(a_key_is_everywhere_when_every_host_has_announced_it),

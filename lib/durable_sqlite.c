@@ -153,7 +153,9 @@ wait_for_lock(void *arg, int count)
 	const int last = (int)(sizeof(steps_us) / sizeof(steps_us[0])) - 1;
 	struct sqlite_store *store = arg;
 	int64_t now_us = clock_monotonic_us();
-	int64_t deadline_us = store->durable.deadline_ms * 1000;
+	int64_t deadline_us = store->durable.deadline_ms > INT64_MAX / 1000
+				  ? INT64_MAX
+				  : store->durable.deadline_ms * 1000;
 	struct timespec pause = {0, 0};
 	int64_t left_us;
 
@@ -175,8 +177,8 @@ wait_for_lock(void *arg, int count)
 }
 
 /*
- * SQLite asks this also when a statement has just finished, and then takes a
- * COMMIT that is done for interrupted: so COMMIT is never interrupted.
+ * SQLite asks this also when a statement has just finished, and would take a
+ * COMMIT that is done for interrupted: BEGIN and COMMIT never are.
  */
 static int
 is_past_deadline(void *arg)
@@ -273,7 +275,7 @@ store_disconnect(struct sqlite_store *store)
 		sqlite3_finalize(store->prepared[i]);
 		store->prepared[i] = NULL;
 	}
-	sqlite3_close(store->db);
+	sqlite3_close_v2(store->db);
 	store->db = NULL;
 	store->in_transaction = false;
 }
@@ -765,7 +767,7 @@ query_get_address(struct sqlite_query *q, unsigned char out[16])
 
 	memset(out, 0, 16);
 	if (sqlite3_column_type(q->stmt, column) != SQLITE_BLOB ||
-	    (len != 0 && len != 4 && len != 16)) {
+	    !sqlite_address_is_sound(len)) {
 		query_damaged(q);
 		return 0;
 	}
@@ -803,8 +805,6 @@ query_get_text(struct sqlite_query *q, char *out, size_t size)
 
 	memcpy(out, text.data, text.len);
 	out[text.len] = '\0';
-	if (!bytes_is_utf8(text))
-		query_damaged(q);
 }
 
 bool
@@ -862,16 +862,21 @@ sqlite_begin(struct durable *d, struct sgate_error *err)
 	struct sqlite_store *store = (struct sqlite_store *)d;
 	struct sqlite_query q;
 	enum sgate_status status;
+	int code;
 
 	error_clear(err);
 	if (store->in_transaction)
 		return sqlite_misused(
 		    &store->durable, "begin", "in a transaction already", err);
 	status = query_open(&q, d, SQLITE_STMT_BEGIN, "begin", err);
-	if (status == SGATE_OK)
-		status = query_run(&q);
-	if (status == SGATE_OK)
+	if (status != SGATE_OK)
+		return status;
+	code = sqlite3_step(q.stmt);
+	if (code == SQLITE_DONE)
 		store->in_transaction = true;
+	else
+		status = store_fail(store, "begin", code, err);
+	query_close(&q);
 	return status;
 }
 

@@ -117,9 +117,9 @@ int64_t query_get_time(struct sqlite_query *q);
 void query_get_blob(struct sqlite_query *q, void *out, size_t len);
 /* False: NULL, and *out is zeroed. */
 bool query_get_blob_or_null(struct sqlite_query *q, void *out, size_t len);
-/* 0, 4 or 16 bytes. */
+/* 0, 4 or 16 bytes: the length. */
 size_t query_get_address(struct sqlite_query *q, unsigned char out[16]);
-/* UTF-8 without NUL, shorter than size. */
+/* Without NUL, shorter than size. */
 void query_get_text(struct sqlite_query *q, char *out, size_t size);
 /* False: NULL, and out is "". */
 bool query_get_text_or_null(struct sqlite_query *q, char *out, size_t size);
@@ -134,7 +134,7 @@ SGATE_MUST_CHECK enum sgate_status query_row_status(
 /* SGATE_CORRUPT for a row that must be there. */
 enum sgate_status query_missing(struct sqlite_query *q, const char *row);
 
-/* SGATE_INTERNAL. */
+/* The caller's bug: SGATE_INTERNAL. */
 enum sgate_status sqlite_misused(struct durable *d, const char *operation,
     const char *what, struct sgate_error *err);
 bool sqlite_in_transaction(const struct durable *d);
@@ -143,6 +143,10 @@ SGATE_MUST_CHECK enum sgate_status sqlite_begin(
 /* Commit when status is SGATE_OK, else roll back and return status. */
 SGATE_MUST_CHECK enum sgate_status sqlite_end(
     struct durable *d, enum sgate_status status, struct sgate_error *err);
+
+/* Whether a time, or an address's length, can be read again. */
+bool sqlite_time_is_sound(int64_t at_ms);
+bool sqlite_address_is_sound(size_t len);
 
 /* durable_sqlite_rows.c: as durable.h says. */
 enum sgate_status sqlite_session_get(struct durable *d,

@@ -17,9 +17,15 @@ sqlite_audit_insert(struct durable *d, const struct durable_audit *audit,
     struct sgate_error *err)
 {
 	struct sqlite_query q;
-	enum sgate_status status =
-	    query_open(&q, d, SQLITE_STMT_AUDIT_INSERT, "audit_insert", err);
+	enum sgate_status status;
 
+	if (!sqlite_time_is_sound(audit->at_ms) ||
+	    (unsigned)audit->reason >= SGATE_REASON_COUNT ||
+	    !sqlite_address_is_sound(audit->client_ip_len))
+		return sqlite_misused(
+		    d, "audit_insert", "a value that no event has", err);
+	status =
+	    query_open(&q, d, SQLITE_STMT_AUDIT_INSERT, "audit_insert", err);
 	if (status != SGATE_OK)
 		return status;
 	query_bind_blob(&q, audit->event_id, sizeof(audit->event_id));
@@ -246,12 +252,14 @@ sqlite_idempotency_remove(
 
 /* ---- leases ---- */
 
+#define LEASE_TEXT_MAX 128
+
 /* SGATE_DENIED: somebody else holds it now. */
 static enum sgate_status
 lease_look(struct durable *d, const char *name, const char *holder,
     int64_t now_ms, struct sgate_error *err)
 {
-	char held_by[129];
+	char held_by[LEASE_TEXT_MAX + 1];
 	int64_t until_ms;
 	struct sqlite_query q;
 	enum sgate_status status =
@@ -295,8 +303,13 @@ enum sgate_status
 sqlite_lease_take(struct durable *d, const char *name, const char *holder,
     int64_t now_ms, int64_t until_ms, struct sgate_error *err)
 {
-	enum sgate_status status = sqlite_begin(d, err);
+	enum sgate_status status;
 
+	if (strlen(name) > LEASE_TEXT_MAX || strlen(holder) > LEASE_TEXT_MAX ||
+	    !sqlite_time_is_sound(until_ms))
+		return sqlite_misused(
+		    d, "lease_take", "a value that no lease has", err);
+	status = sqlite_begin(d, err);
 	if (status != SGATE_OK)
 		return status;
 	status = lease_look(d, name, holder, now_ms, err);
@@ -309,8 +322,8 @@ enum sgate_status
 sqlite_lease_list(
     struct durable *d, durable_lease_fn *fn, void *arg, struct sgate_error *err)
 {
-	char name[129];
-	char holder[129];
+	char name[LEASE_TEXT_MAX + 1];
+	char holder[LEASE_TEXT_MAX + 1];
 	int64_t until_ms;
 	struct sqlite_query q;
 	enum sgate_status status =

@@ -153,7 +153,44 @@ const struct sqlite_statement_text sqlite_statements[SQLITE_STMT_COUNT] = {
 
 /* ---- sessions ---- */
 
-/* What no session of ours has, neither read nor to be written. */
+#define CONTEXTS_MAX_BYTES (SESSION_CONTEXTS_MAX * (SESSION_CONTEXT_MAX + 1))
+#define ROLES_MAX_BYTES (SESSION_ROLES_MAX * (SESSION_ROLE_MAX + 1))
+
+bool
+sqlite_time_is_sound(int64_t at_ms)
+{
+	return at_ms >= 0 && at_ms <= SQLITE_TIME_MAX_MS;
+}
+
+bool
+sqlite_address_is_sound(size_t len)
+{
+	return len == 0 || len == 4 || len == 16;
+}
+
+/* A JSON object, or nothing (DURABLE_NO_DATA). */
+static bool
+is_object_text(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len == 0 || (len >= 2 && text[0] == '{' && text[len - 1] == '}');
+}
+
+static bool
+texts_are_sound(const struct sgate_session *s)
+{
+	return bytes_is_utf8(bytes_of(s->realm)) &&
+	       bytes_is_utf8(bytes_of(s->user)) &&
+	       bytes_is_utf8(bytes_of(s->context)) &&
+	       strlen(s->contexts) <= CONTEXTS_MAX_BYTES &&
+	       strlen(s->roles) <= ROLES_MAX_BYTES &&
+	       strlen(s->exports) <= SESSION_EXPORTS_MAX &&
+	       strlen(s->data) <= SQLITE_VALUE_MAX_BYTES &&
+	       is_object_text(s->data);
+}
+
+/* Nothing is written that would be refused when it is read. */
 static bool
 session_is_sound(const struct sgate_session *s)
 {
@@ -163,14 +200,13 @@ session_is_sound(const struct sgate_session *s)
 	size_t i;
 
 	for (i = 0; i < sizeof(times) / sizeof(times[0]); i++)
-		if (times[i] < 0 || times[i] > SQLITE_TIME_MAX_MS)
+		if (!sqlite_time_is_sound(times[i]))
 			return false;
 	return s->seq <= INT64_MAX && s->version >= 1 &&
 	       s->version <= INT64_MAX &&
 	       (s->state == SESSION_LIVE || s->state == SESSION_ENDED) &&
 	       (unsigned)s->end_reason < SGATE_REASON_COUNT &&
-	       (s->client_ip_len == 0 || s->client_ip_len == 4 ||
-		   s->client_ip_len == 16);
+	       sqlite_address_is_sound(s->client_ip_len) && texts_are_sound(s);
 }
 
 /* The parameters of SQLITE_STMT_SESSION_INSERT and SQLITE_STMT_SESSION_STORE.
@@ -209,6 +245,15 @@ session_bind(struct sqlite_query *q, const struct sgate_session *s)
 	query_bind_int(q, token_ref_group(&s->ref));
 }
 
+/* The columns that say whose session it is. */
+static void
+session_utf8(struct sqlite_query *q, char *out, size_t size)
+{
+	query_get_text(q, out, size);
+	if (!bytes_is_utf8(bytes_of(out)))
+		query_damaged(q);
+}
+
 /* A column as a new heap string of the session. */
 static void
 session_column(
@@ -216,15 +261,6 @@ session_column(
 {
 	if (!session_set(field, query_get_bytes(q, max)))
 		*out_memory = false;
-}
-
-/* A JSON object, or nothing (DURABLE_NO_DATA). */
-static bool
-is_object_text(const char *text)
-{
-	size_t len = strlen(text);
-
-	return len == 0 || (len >= 2 && text[0] == '{' && text[len - 1] == '}');
 }
 
 /* The columns of SESSION_COLUMNS, then a counter, then data. */
@@ -237,17 +273,15 @@ session_read_columns(
 	query_get_blob(q, s->ref.bytes, SGATE_REF_BYTES);
 	s->seq = (uint64_t)query_get_int(q, 0, INT64_MAX);
 	s->version = (uint64_t)query_get_int(q, 1, INT64_MAX);
-	query_get_text(q, s->realm, sizeof(s->realm));
-	query_get_text(q, s->user, sizeof(s->user));
+	session_utf8(q, s->realm, sizeof(s->realm));
+	session_utf8(q, s->user, sizeof(s->user));
 	query_get_blob(q, s->secret_hash, TOKEN_HASH_BYTES);
 	s->has_prev = query_get_blob_or_null(q, s->prev_hash, TOKEN_HASH_BYTES);
 	s->prev_until_ms = query_get_time(q);
 	s->successor_used_ms = query_get_time(q);
-	query_get_text(q, s->context, sizeof(s->context));
-	session_column(q, &s->contexts,
-	    SESSION_CONTEXTS_MAX * (SESSION_CONTEXT_MAX + 1), &memory);
-	session_column(
-	    q, &s->roles, SESSION_ROLES_MAX * (SESSION_ROLE_MAX + 1), &memory);
+	session_utf8(q, s->context, sizeof(s->context));
+	session_column(q, &s->contexts, CONTEXTS_MAX_BYTES, &memory);
+	session_column(q, &s->roles, ROLES_MAX_BYTES, &memory);
 	s->state =
 	    (enum session_state)query_get_int(q, SESSION_LIVE, SESSION_ENDED);
 	s->end_reason =
@@ -422,8 +456,15 @@ sqlite_user_block(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, int64_t blocked_ms, struct sgate_bytes reason,
     struct sgate_error *err)
 {
+	const size_t reason_max =
+	    sizeof(((struct durable_user *)NULL)->blocked_reason) - 1;
 	struct sqlite_query q;
-	enum sgate_status status = query_open(&q, d,
+	enum sgate_status status;
+
+	if (!sqlite_time_is_sound(blocked_ms) || reason.len > reason_max)
+		return sqlite_misused(
+		    d, "user_block", "a value that no user has", err);
+	status = query_open(&q, d,
 	    blocked_ms != 0 ? SQLITE_STMT_USER_BLOCK : SQLITE_STMT_USER_UNBLOCK,
 	    "user_block", err);
 
@@ -499,15 +540,6 @@ touch_successor(struct durable *d, const struct durable_touch *touch,
 	return query_run(&q);
 }
 
-static bool
-touch_is_sound(const struct durable_touch *touch)
-{
-	return touch->last_seen_ms >= 0 &&
-	       touch->last_seen_ms <= SQLITE_TIME_MAX_MS &&
-	       touch->successor_used_ms >= 0 &&
-	       touch->successor_used_ms <= SQLITE_TIME_MAX_MS;
-}
-
 enum sgate_status
 sqlite_touch(struct durable *d, const struct durable_touch *touches,
     size_t count, struct sgate_error *err)
@@ -517,7 +549,8 @@ sqlite_touch(struct durable *d, const struct durable_touch *touches,
 
 	error_clear(err);
 	for (i = 0; i < count; i++)
-		if (!touch_is_sound(&touches[i]))
+		if (!sqlite_time_is_sound(touches[i].last_seen_ms) ||
+		    !sqlite_time_is_sound(touches[i].successor_used_ms))
 			return sqlite_misused(
 			    d, "touch", "a time that cannot be", err);
 	status = sqlite_begin(d, err);

@@ -102,8 +102,9 @@ ctl_add_time(struct buf *out, int64_t utc_ms, int64_t now_ms)
 		buf_add_text(out, " (now)");
 		return;
 	}
+	/* What is ahead is rounded up: half an hour from now is 30 min. */
 	buf_add_text(out, past < 0 ? " (in " : " (");
-	ctl_add_duration(out, past < 0 ? -past : past);
+	ctl_add_duration(out, past < 0 ? 999 - past : past);
 	buf_add_text(out, past < 0 ? ")" : " ago)");
 }
 

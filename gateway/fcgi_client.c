@@ -268,14 +268,13 @@ add_request(
 /* ---- the socket ---- */
 
 static enum sgate_status
-connect_failed(const struct fcgi_call *call, int code, struct sgate_error *err)
+connect_failed(int code, struct sgate_error *err)
 {
 	if (code == EAGAIN || code == EINPROGRESS || code == ETIMEDOUT)
 		return error_set(err, SGATE_UNAVAILABLE, "fastcgi", "connect",
-		    ETIMEDOUT, "%s: timed out: all workers are busy",
-		    call->socket_path);
+		    ETIMEDOUT, "timed out: all workers are busy");
 	return error_set(err, SGATE_UNAVAILABLE, "fastcgi", "connect", code,
-	    "%s: %s", call->socket_path, strerror(code));
+	    "%s", strerror(code));
 }
 
 /*
@@ -299,7 +298,7 @@ connect_by_deadline(
 	memcpy(address.sun_path, call->socket_path, strlen(call->socket_path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return connect_failed(call, errno, err);
+		return connect_failed(errno, err);
 	do {
 		left_ms = clock_left_ms(call->deadline_ms);
 		code = ETIMEDOUT;
@@ -322,7 +321,7 @@ connect_by_deadline(
 	}
 	if (rc != 0) {
 		close(fd);
-		return connect_failed(call, code, err);
+		return connect_failed(code, err);
 	}
 	*out_fd = fd;
 	return SGATE_OK;

@@ -1,0 +1,656 @@
+/* The commands that ask the daemon: show, list, end, cleanup, block, audit,
+ * status, stats. */
+#include "config.h"
+
+#include "ctl.h"
+
+#include "clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FOLLOW_PERIOD_MS 1000
+/*
+ * A row is written with the time at which its transaction began: it may come
+ * to light this much later.
+ */
+#define FOLLOW_OVERLAP_MS 5000
+#define FOLLOW_LIMIT "500"
+#define LIST_LIMIT "1000"
+#define WATCH_PERIOD_MS 2000
+
+static void
+sleep_ms(int64_t ms)
+{
+	struct timespec t = {
+	    .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	nanosleep(&t, NULL);
+}
+
+/* ---- arguments ---- */
+
+/* False: said what is wrong. */
+static bool
+check_ref(const char *text)
+{
+	struct sgate_ref ref;
+
+	if (sgate_ref_parse(bytes_of(text), &ref) == SGATE_OK)
+		return true;
+	ctl_fail(CTL_USAGE, "%.60s: a session's ref is 24 hex digits", text);
+	return false;
+}
+
+/*
+ * A request about a user, who stands in the query: in a path the API refuses
+ * encoded slashes and dots, and names have those. False: said what is wrong.
+ */
+static bool
+init_user_request(const struct ctl *ctl, struct ctl_request *request,
+    const char *method, const char *route)
+{
+	struct sgate_bytes user = bytes_of(ctl->args.arguments[0]);
+
+	ctl_request_init(request, method, route);
+	ctl_request_query(request, "user_id", user.data);
+	if (user.len > 0 && user.len <= 128 && bytes_is_utf8(user) &&
+	    !bytes_has_control(user))
+		return true;
+	ctl_fail(CTL_USAGE,
+	    "a user is 1 to 128 bytes of UTF-8 without control characters");
+	return false;
+}
+
+/* ---- one session ---- */
+
+/* POST a token from standard input to a route. */
+static enum ctl_exit
+ask_token(struct ctl *ctl, const char *route, struct ctl_reply *reply)
+{
+	struct ctl_request request;
+	struct buf token = {0};
+	struct json json;
+	enum ctl_exit code = CTL_USAGE;
+
+	memset(reply, 0, sizeof(*reply));
+	ctl_request_init(&request, "POST", route);
+	json_init(&json, &request.body);
+	if (ctl_read_stdin(&token, 256, "token")) {
+		if (bytes_is_utf8(buf_bytes(&token))) {
+			json_object(&json, NULL);
+			json_string(&json, "token", buf_bytes(&token));
+			json_end(&json);
+			code = ctl_ask(ctl, &request, reply);
+		} else {
+			ctl_fail(CTL_USAGE, "token: not a token");
+		}
+	}
+	buf_wipe(&token);
+	ctl_request_clear(&request);
+	return code;
+}
+
+static enum ctl_exit
+ask_session(
+    struct ctl *ctl, const char *ref, bool is_quiet, struct ctl_reply *reply)
+{
+	struct ctl_request request;
+	enum ctl_exit code;
+
+	ctl_request_init(&request, "GET", "v1/sessions/");
+	request.is_quiet = is_quiet;
+	buf_add_text(&request.route, ref);
+	ctl_request_query(&request, "state", "any");
+	code = ctl_ask(ctl, &request, reply);
+	ctl_request_clear(&request);
+	return code;
+}
+
+static enum ctl_exit
+print_object(struct ctl *ctl, const struct ctl_reply *reply)
+{
+	struct ctl_table table;
+
+	if (ctl->json)
+		return ctl_print_json(reply);
+	ctl_table_init(&table, 2, NULL);
+	ctl_table_object(&table, reply->data, ctl->now_ms);
+	return ctl_print(&table);
+}
+
+/* {"state", "end_reason", "ended_at", "session": {...}} */
+static enum ctl_exit
+print_session(struct ctl *ctl, const struct ctl_reply *reply)
+{
+	const struct data *session = data_get_object(reply->data, "session");
+	struct sgate_bytes state = ctl_member(reply->data, "state");
+	bool is_live = bytes_equal_text(state, "live");
+	struct ctl_table table;
+	enum ctl_exit code;
+
+	if (ctl->json) {
+		code = ctl_print_json(reply);
+	} else if (session == NULL) {
+		code = ctl_fail(
+		    CTL_UNAVAILABLE, "the daemon's answer has no session");
+	} else {
+		ctl_table_init(&table, 2, NULL);
+		ctl_table_object(&table, session, ctl->now_ms);
+		ctl_table_pair(&table, "state", state);
+		if (!is_live) {
+			ctl_table_pair(&table, "end_reason",
+			    ctl_member(reply->data, "end_reason"));
+			ctl_table_text(&table, "ended_at");
+			ctl_table_time(&table,
+			    ctl_member_time(reply->data, "ended_at"),
+			    ctl->now_ms);
+		}
+		code = ctl_print(&table);
+	}
+	return code == CTL_YES && !is_live ? CTL_NO : code;
+}
+
+/*
+ * What introspection says, without set_cookie: that holds a token, after a
+ * rotation.
+ */
+static enum ctl_exit
+print_introspection(struct ctl *ctl, const struct ctl_reply *reply)
+{
+	static char names[][8] = {
+	    "active", "sub", "iat", "exp", "sid", "roles", "context"};
+	char *const shown[] = {names[0], names[1], names[2], names[3], names[4],
+	    names[5], names[6], NULL};
+	struct data *members = NULL;
+	struct sgate_error err;
+	struct ctl_table table;
+	struct buf text = {0};
+	enum ctl_exit code = CTL_YES;
+
+	if (data_filter(reply->data, shown, &members, &err) != SGATE_OK ||
+	    data_print(members, &text, &err) != SGATE_OK) {
+		code = ctl_fail_error(&err);
+	} else if (ctl->json) {
+		puts(buf_text(&text));
+	} else {
+		ctl_table_init(&table, 2, NULL);
+		ctl_table_object(&table, members, ctl->now_ms);
+		code = ctl_print(&table);
+	}
+	buf_clear(&text);
+	data_free(members);
+	return code;
+}
+
+/*
+ * By token: introspection says which session it is; its other members need a
+ * socket that may see them (control.sock), else the introspection is shown.
+ */
+static enum ctl_exit
+show_token(struct ctl *ctl)
+{
+	struct ctl_reply introspection, session = {0};
+	struct buf ref = {0};
+	enum ctl_exit code = ask_token(ctl, "v1/introspect", &introspection);
+	bool active = false;
+
+	if (code != CTL_YES)
+		goto out;
+	if (!data_get_bool(introspection.data, "active", &active) || !active) {
+		if (ctl->json)
+			print_introspection(ctl, &introspection);
+		code = ctl_fail(CTL_NO, "no live session has this token");
+		goto out;
+	}
+	buf_add_bytes(&ref, ctl_member(introspection.data, "sid"));
+	if (ask_session(ctl, buf_text(&ref), true, &session) == CTL_YES)
+		code = print_session(ctl, &session);
+	else
+		code = print_introspection(ctl, &introspection);
+out:
+	buf_clear(&ref);
+	ctl_reply_clear(&session);
+	ctl_reply_clear(&introspection);
+	return code;
+}
+
+enum ctl_exit
+ctl_show(struct ctl *ctl)
+{
+	const char *ref = ctl->args.arguments[0];
+	struct ctl_reply reply;
+	enum ctl_exit code;
+
+	if (strcmp(ref, "-") == 0)
+		return show_token(ctl);
+	if (!check_ref(ref))
+		return CTL_USAGE;
+	code = ask_session(ctl, ref, false, &reply);
+	if (code == CTL_YES)
+		code = print_session(ctl, &reply);
+	ctl_reply_clear(&reply);
+	return code;
+}
+
+enum ctl_exit
+ctl_end(struct ctl *ctl)
+{
+	const char *ref = ctl->args.arguments[0];
+	const char *reason = ctl_args_get(&ctl->args, "reason");
+	struct ctl_request request;
+	struct ctl_reply reply;
+	enum ctl_exit code;
+
+	if (strcmp(ref, "-") == 0) {
+		if (reason != NULL)
+			return ctl_fail(CTL_USAGE,
+			    "--reason goes with a ref, not with a token");
+		code = ask_token(ctl, "v1/end", &reply);
+	} else {
+		if (!check_ref(ref))
+			return CTL_USAGE;
+		ctl_request_init(&request, "DELETE", "v1/sessions/");
+		buf_add_text(&request.route, ref);
+		ctl_request_query(&request, "reason", reason);
+		code = ctl_ask(ctl, &request, &reply);
+		ctl_request_clear(&request);
+	}
+	if (code == CTL_YES && ctl->json)
+		code = ctl_print_json(&reply);
+	else if (code == CTL_YES)
+		puts("ended");
+	ctl_reply_clear(&reply);
+	return code;
+}
+
+/* ---- a user's sessions ---- */
+
+static enum ctl_exit
+print_list(struct ctl *ctl, const struct ctl_reply *reply)
+{
+	static const char *const headers[] = {
+	    "REF", "SINCE", "LAST SEEN", "ADDRESS", "ROLES", "AGENT"};
+	const struct data *session;
+	struct ctl_table table;
+	size_t i, count;
+	struct buf roles = {0};
+
+	if (ctl->json)
+		return ctl_print_json(reply);
+	count = data_array_count(reply->data, "sessions");
+	if (count == 0) {
+		puts("no live sessions");
+		return CTL_YES;
+	}
+	ctl_table_init(&table, 6, headers);
+	for (i = 0; i < count; i++) {
+		session = data_array_object(reply->data, "sessions", i);
+		if (session == NULL)
+			continue;
+		buf_reset(&roles);
+		ctl_add_strings(&roles, session, "roles");
+		ctl_table_add(&table, ctl_member(session, "ref"));
+		ctl_table_time(&table, ctl_member_time(session, "created_at"),
+		    ctl->now_ms);
+		ctl_table_time(&table, ctl_member_time(session, "last_seen_at"),
+		    ctl->now_ms);
+		ctl_table_add(&table, ctl_member(session, "client_ip"));
+		ctl_table_add(&table, buf_bytes(&roles));
+		ctl_table_add(&table, ctl_member(session, "user_agent"));
+	}
+	buf_clear(&roles);
+	return ctl_print(&table);
+}
+
+enum ctl_exit
+ctl_list(struct ctl *ctl)
+{
+	struct ctl_request request;
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = CTL_USAGE;
+
+	if (init_user_request(ctl, &request, "GET", "v1/users/sessions")) {
+		ctl_request_query(&request, "limit", LIST_LIMIT);
+		code = ctl_ask(ctl, &request, &reply);
+	}
+	if (code == CTL_YES)
+		code = print_list(ctl, &reply);
+	ctl_reply_clear(&reply);
+	ctl_request_clear(&request);
+	return code;
+}
+
+static enum ctl_exit
+print_ended(struct ctl *ctl, const struct ctl_reply *reply, const char *what)
+{
+	int64_t ended = 0;
+
+	if (ctl->json)
+		return ctl_print_json(reply);
+	if (data_get_integer(reply->data, "ended", &ended))
+		printf("%s%lld session%s ended\n", what, (long long)ended,
+		    ended == 1 ? "" : "s");
+	else
+		printf("%sdone\n", what);
+	return CTL_YES;
+}
+
+enum ctl_exit
+ctl_cleanup(struct ctl *ctl)
+{
+	const char *except = ctl_args_get(&ctl->args, "except");
+	struct ctl_request request;
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = CTL_USAGE;
+
+	if (except != NULL && !check_ref(except))
+		return CTL_USAGE;
+	if (init_user_request(ctl, &request, "DELETE", "v1/users/sessions")) {
+		ctl_request_query(&request, "except", except);
+		code = ctl_ask(ctl, &request, &reply);
+	}
+	if (code == CTL_YES)
+		code = print_ended(ctl, &reply, "");
+	ctl_reply_clear(&reply);
+	ctl_request_clear(&request);
+	return code;
+}
+
+static void
+add_block_body(struct buf *body, const char *reason)
+{
+	struct json json;
+
+	if (reason == NULL)
+		return;
+	json_init(&json, body);
+	json_object(&json, NULL);
+	json_text(&json, "reason", reason);
+	json_end(&json);
+}
+
+enum ctl_exit
+ctl_block(struct ctl *ctl)
+{
+	const char *reason = ctl_args_get(&ctl->args, "reason");
+	bool remove = ctl_args_has(&ctl->args, "remove");
+	struct ctl_request request;
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = CTL_USAGE;
+
+	if (remove && reason != NULL)
+		return ctl_fail(CTL_USAGE, "--reason does not go with "
+					   "--remove");
+	if (reason != NULL && !bytes_is_utf8(bytes_of(reason)))
+		return ctl_fail(CTL_USAGE, "--reason: not UTF-8");
+	if (init_user_request(
+		ctl, &request, remove ? "DELETE" : "PUT", "v1/users/block")) {
+		add_block_body(&request.body, reason);
+		code = ctl_ask(ctl, &request, &reply);
+	}
+	if (code == CTL_YES && remove && !ctl->json)
+		puts("not blocked any more");
+	else if (code == CTL_YES)
+		code = print_ended(ctl, &reply, "blocked; ");
+	ctl_reply_clear(&reply);
+	ctl_request_clear(&request);
+	return code;
+}
+
+/* ---- audit ---- */
+
+/* False: said what is wrong. */
+static bool
+add_audit_filter(struct ctl *ctl, struct ctl_request *request)
+{
+	const char *ref = ctl_args_get(&ctl->args, "ref");
+	const char *limit = ctl_args_get(&ctl->args, "limit");
+	const char *since = ctl_args_get(&ctl->args, "since");
+	int64_t since_ms;
+	char number[24];
+	uint64_t n;
+
+	if (ref != NULL && !check_ref(ref))
+		return false;
+	if (limit != NULL &&
+	    (!bytes_to_uint(bytes_of(limit), 1000, &n) || n == 0)) {
+		ctl_fail(CTL_USAGE, "--limit: a number of 1 to 1000");
+		return false;
+	}
+	if (since != NULL && !ctl_parse_since(since, ctl->now_ms, &since_ms)) {
+		ctl_fail(CTL_USAGE,
+		    "--since: like 2h, 2026-11-22 or 2026-11-22T14:03");
+		return false;
+	}
+	ctl_request_query(request, "user", ctl_args_get(&ctl->args, "user"));
+	ctl_request_query(request, "ref", ref);
+	ctl_request_query(request, "kind", ctl_args_get(&ctl->args, "kind"));
+	ctl_request_query(request, "limit", limit == NULL ? "100" : limit);
+	if (since != NULL) {
+		snprintf(number, sizeof(number), "%lld",
+		    (long long)(since_ms / 1000));
+		ctl_request_query(request, "since", number);
+	}
+	return true;
+}
+
+static const char *const audit_headers[] = {
+    "TIME", "KIND", "REASON", "USER", "REF", "ADDRESS", "BY", "DETAIL"};
+#define AUDIT_COLUMNS 8
+
+static void
+add_event(struct ctl_table *table, const struct data *event, int64_t now_ms)
+{
+	ctl_table_time(table, ctl_member_time(event, "at"), now_ms);
+	ctl_table_add(table, ctl_member(event, "kind"));
+	ctl_table_add(table, ctl_member(event, "reason"));
+	ctl_table_add(table, ctl_member(event, "user_id"));
+	ctl_table_add(table, ctl_member(event, "ref"));
+	ctl_table_add(table, ctl_member(event, "client_ip"));
+	ctl_table_add(table, ctl_member(event, "actor"));
+	ctl_table_add(table, ctl_member(event, "detail"));
+}
+
+static enum ctl_exit
+print_audit(struct ctl *ctl, const struct ctl_reply *reply)
+{
+	const struct data *event;
+	struct ctl_table table;
+	size_t i, count = data_array_count(reply->data, "events");
+
+	if (ctl->json)
+		return ctl_print_json(reply);
+	if (count == 0) {
+		puts("no events");
+		return CTL_YES;
+	}
+	ctl_table_init(&table, AUDIT_COLUMNS, audit_headers);
+	for (i = 0; i < count; i++) {
+		event = data_array_object(reply->data, "events", i);
+		if (event != NULL)
+			add_event(&table, event, ctl->now_ms);
+	}
+	return ctl_print(&table);
+}
+
+/* What has been printed: ids of the newest events, and their newest time. */
+struct follow {
+	struct buf seen; /* each id between two '\n' */
+	int64_t newest_ms;
+};
+
+static bool
+was_seen(const struct follow *follow, struct sgate_bytes id)
+{
+	struct buf key = {0};
+	bool found;
+
+	buf_add_char(&key, '\n');
+	buf_add_bytes(&key, id);
+	buf_add_char(&key, '\n');
+	found = strstr(buf_text(&follow->seen), buf_text(&key)) != NULL;
+	buf_clear(&key);
+	return found;
+}
+
+/* One event as one line: TIME KIND ..., or its JSON. */
+static void
+print_event(struct ctl *ctl, const struct data *events, size_t index)
+{
+	const struct data *event = data_array_object(events, "events", index);
+	struct sgate_error err;
+	struct ctl_table table;
+	struct buf text = {0};
+
+	if (ctl->json) {
+		if (data_print(event, &text, &err) == SGATE_OK)
+			puts(buf_text(&text));
+	} else {
+		ctl_table_init(&table, AUDIT_COLUMNS, NULL);
+		add_event(&table, event, clock_utc_ms());
+		ctl_print(&table);
+	}
+	buf_clear(&text);
+}
+
+/* Oldest first, those that are new; then remember this answer's. */
+static void
+follow_print(struct ctl *ctl, struct follow *follow, const struct data *answer)
+{
+	size_t i, count = data_array_count(answer, "events");
+	const struct data *event;
+	struct buf seen = {0};
+	int64_t at_ms;
+
+	buf_add_char(&seen, '\n');
+	for (i = count; i-- > 0;) {
+		event = data_array_object(answer, "events", i);
+		if (event == NULL)
+			continue;
+		if (!was_seen(follow, ctl_member(event, "event_id")))
+			print_event(ctl, answer, i);
+		at_ms = ctl_member_time(event, "at");
+		if (at_ms > follow->newest_ms)
+			follow->newest_ms = at_ms;
+		buf_add_bytes(&seen, ctl_member(event, "event_id"));
+		buf_add_char(&seen, '\n');
+	}
+	/* An empty answer: what was seen lies before the window now. */
+	buf_clear(&follow->seen);
+	follow->seen = seen;
+	fflush(stdout);
+}
+
+static enum ctl_exit
+audit_follow(struct ctl *ctl, struct follow *follow)
+{
+	struct ctl_request request;
+	struct ctl_reply reply;
+	enum ctl_exit code;
+	char since[24];
+
+	sleep_ms(FOLLOW_PERIOD_MS);
+	snprintf(since, sizeof(since), "%lld",
+	    (long long)((follow->newest_ms - FOLLOW_OVERLAP_MS) / 1000));
+	ctl_request_init(&request, "GET", "v1/audit");
+	ctl_request_query(&request, "user", ctl_args_get(&ctl->args, "user"));
+	ctl_request_query(&request, "ref", ctl_args_get(&ctl->args, "ref"));
+	ctl_request_query(&request, "kind", ctl_args_get(&ctl->args, "kind"));
+	ctl_request_query(&request, "since", since);
+	ctl_request_query(&request, "limit", FOLLOW_LIMIT);
+	code = ctl_ask(ctl, &request, &reply);
+	if (code == CTL_YES)
+		follow_print(ctl, follow, reply.data);
+	ctl_reply_clear(&reply);
+	ctl_request_clear(&request);
+	return code;
+}
+
+enum ctl_exit
+ctl_audit(struct ctl *ctl)
+{
+	struct follow follow = {.newest_ms = ctl->now_ms};
+	struct ctl_request request;
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = CTL_USAGE;
+	bool follows = ctl_args_has(&ctl->args, "follow");
+
+	ctl_request_init(&request, "GET", "v1/audit");
+	if (add_audit_filter(ctl, &request))
+		code = ctl_ask(ctl, &request, &reply);
+	if (code == CTL_YES && follows)
+		follow_print(ctl, &follow, reply.data);
+	else if (code == CTL_YES)
+		code = print_audit(ctl, &reply);
+	ctl_reply_clear(&reply);
+	ctl_request_clear(&request);
+	while (code == CTL_YES && follows && !ferror(stdout))
+		code = audit_follow(ctl, &follow);
+	buf_clear(&follow.seen);
+	return code;
+}
+
+/* ---- status ---- */
+
+/* The keeper answers when all workers hang; the workers when it is replaced. */
+static enum ctl_exit
+ask_status(struct ctl *ctl, const char *route, struct ctl_reply *reply)
+{
+	struct ctl_request request;
+	enum ctl_exit code;
+
+	ctl_request_init(&request, "GET", route);
+	request.socket = CTL_KEEPER;
+	request.is_quiet = true;
+	code = ctl_ask(ctl, &request, reply);
+	if (code == CTL_UNAVAILABLE && reply->status == 0) {
+		ctl_reply_clear(reply);
+		request.socket = CTL_CONTROL;
+		request.is_quiet = false;
+		code = ctl_ask(ctl, &request, reply);
+	}
+	ctl_request_clear(&request);
+	return code;
+}
+
+static enum ctl_exit
+status_once(struct ctl *ctl, const char *route)
+{
+	struct ctl_reply reply;
+	enum ctl_exit code = ask_status(ctl, route, &reply);
+
+	ctl->now_ms = clock_utc_ms();
+	if (code == CTL_YES)
+		code = print_object(ctl, &reply);
+	ctl_reply_clear(&reply);
+	return code;
+}
+
+enum ctl_exit
+ctl_status(struct ctl *ctl)
+{
+	bool watches = ctl_args_has(&ctl->args, "watch");
+	bool is_terminal = isatty(STDOUT_FILENO) == 1;
+	enum ctl_exit code;
+
+	for (;;) {
+		/* Home, and clear what is below: ECMA-48. */
+		if (watches && is_terminal && !ctl->json)
+			fputs("\033[H\033[J", stdout);
+		code = status_once(ctl, "v1/status");
+		if (!watches || (fflush(stdout) != 0 || ferror(stdout)))
+			return code;
+		sleep_ms(WATCH_PERIOD_MS);
+		if (!is_terminal && !ctl->json)
+			putchar('\n');
+	}
+}
+
+enum ctl_exit
+ctl_stats(struct ctl *ctl)
+{
+	return status_once(ctl, "v1/stats");
+}

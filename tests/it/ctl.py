@@ -1,0 +1,930 @@
+"""sessgatectl: every command against a real sessgated on SQLite, and against
+daemons that are silent, gone or talk nonsense."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+
+import harness
+import webserver
+from harness import case, main, wait_until
+
+REF = re.compile(r"\b[0-9a-f]{24}\b")
+TOKEN = re.compile(r"[A-Za-z0-9_-]{50}")
+
+
+class Done:
+    """What a command came to."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def __repr__(self):
+        return "exit %d\n--stdout\n%s\n--stderr\n%s" % (
+            self.code, self.out, self.err)
+
+
+def ctl(*args, stdin="", env=None, timeout=harness.PATIENCE, **popen):
+    done = subprocess.run(
+        [harness.SESSGATECTL] + list(args), input=stdin.encode(),
+        stdout=popen.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
+        env=dict({"PATH": os.environ["PATH"], "TZ": "UTC"}, **(env or {})),
+        cwd="/", timeout=timeout, **popen)
+    return Done(done.returncode, (done.stdout or b"").decode(),
+                done.stderr.decode())
+
+
+class Site:
+    """A running gateway with a login socket, and sessgatectl for it."""
+
+    def __init__(self, t, conf=None):
+        conf = dict(conf or {})
+        conf.setdefault("listener", {"login": {"allow": ["create"]}})
+        self.gw = t.gateway(conf)
+        self.gw.expect_log(r"login\.sock|listener\.login")
+
+    def start(self):
+        self.gw.start()
+        return self
+
+    def __call__(self, *args, **more):
+        return ctl("-c", self.gw.conf_path, *args, **more)
+
+    def login(self, *args, **more):
+        """As a login program: login.sock, no configuration."""
+        return ctl("--socket", self.gw.login, *args, **more)
+
+    def new(self, user="alice", *args):
+        """(token, ref)"""
+        made = self("create", "--user", user, "--json", "--print-token", *args)
+        assert made.code == 0, made
+        return made.json["token"], made.json["session"]["ref"]
+
+
+# ---- the command line -------------------------------------------------------
+
+
+def commands():
+    """Names of all commands, from --help."""
+    text = ctl("--help").out.partition("\noptions of every")[0]
+    names = []
+    for line in text.splitlines():
+        found = re.match(r"  ([a-z]+(?: [a-z]+)?)(?: [A-Z|-]+)* +\S", line)
+        if found:
+            names.append(found.group(1))
+    return names
+
+
+@case
+def help_names_every_command_and_each_has_examples(t):
+    names = commands()
+    t.equal(sorted(names), sorted(
+        ["config check", "config show", "config template", "config mount",
+         "key new", "key use", "key list", "key retire", "service add",
+         "service list", "service remove", "db init", "db check", "create",
+         "show", "list", "end", "cleanup", "block", "audit", "explain",
+         "status", "stats"]))
+    for name in names:
+        done = ctl(*name.split(), "--help")
+        t.equal((done.code, done.err), (0, ""), name)
+        t.match(done.out, "usage: sessgatectl " + name)
+        examples = done.out.partition("\nexamples:\n")[2]
+        t.match(examples, "sessgatectl .*" + name)
+        for line in done.out.splitlines():
+            t.true(len(line) <= 110, line)
+
+
+@case
+def version_and_help_need_nothing_else(t):
+    t.match(ctl("--version").out, r"^sessgatectl \d+\.\d+\.\d+\n$")
+    t.equal(ctl("-h").code, 0)
+    t.equal(ctl("list", "-h").code, 0)
+
+
+@case
+def wrong_usage_is_exit_2_with_a_hint(t):
+    for args, hint in (
+            ([], "which command"),
+            (["lits"], "did you mean list"),
+            (["key"], "key needs one of: list, new, retire, use"),
+            (["list"], "list needs USER"),
+            (["show", "xyz"], "24 hex digits"),
+            (["end", "5c8d"], "24 hex digits"),
+            (["explain", "-"], "24 hex digits"),
+            (["create"], "--user: needed"),
+            (["create", "--user", ""], "--user: empty"),
+            (["create", "--user", "a", "--anonymous"], "--user: needed"),
+            (["create", "--user", "a", "--idle", "5"], "a number and a unit"),
+            (["create", "--user", "a", "--idle", "5ms"], "whole seconds"),
+            (["create", "--user", "a", "--data", "[1]"], "--data"),
+            (["create", "--user", "a", "--data", '{"a":1,"a":2}'], "--data"),
+            (["create", "--user", "a", "--data", "-"], "is empty"),
+            (["create", "--user", "a", "--client-ip", "here"],
+             "not an address"),
+            (["create", "--user", b"\xff\xfe"], "not UTF-8"),
+            (["create", "--user", "a", "--data", "-", "--replaces-stdin"],
+             "cannot be the data and the token"),
+            (["create", "--user", "a", "--replaces-stdin"], "is empty"),
+            (["create", "--usr", "a"], "did you mean --user"),
+            (["cleanup", "a", "--except", "b"], "24 hex digits"),
+            (["block", "a", "--remove", "--reason", "x"], "--reason"),
+            (["list", ""], "a user is"),
+            (["list", "a\nb"], "a user is"),
+            (["audit", "--limit", "0"], "--limit"),
+            (["audit", "--since", "yesterday"], "--since"),
+            (["audit", "--ref", "zz"], "24 hex digits"),
+            (["list", "a", "--realm", "a b"], "--realm"),
+            (["list", "a", "--timeout", "0s"], "--timeout"),
+            (["key", "use", "0"], "1 to 255"),
+            (["key", "retire", "256"], "1 to 255"),
+            (["config", "mount", "iis"], "there is: lighttpd"),
+            (["config", "mount", "apache"], "there is: lighttpd"),
+            (["service", "add", "a"], "--scope is needed"),
+            (["service", "add", "a", "--scope", "create,root"], "root"),
+            (["service", "add", "a/b", "--scope", "create"], "name"),
+    ):
+        done = ctl("--socket", "/nonexistent", *args)
+        t.equal(done.code, 2, "%r %r" % (args, done))
+        t.equal(done.out, "", args)
+        t.match(done.err, re.escape(hint))
+        t.match(done.err, "^sessgatectl: ")
+
+
+@case
+def nothing_in_argv_can_reach_the_terminal_as_a_control(t):
+    for args in (["\x1b[31mlist"], ["show", "\x1b[31m"],
+                 ["create", "--\x1b[31m"],
+                 ["config", "mount", "\x1b[31m"]):
+        done = ctl(*args)
+        t.equal(done.code, 2)
+        t.true("\x1b" not in done.err, done)
+
+
+# ---- daemons that do not answer ---------------------------------------------
+
+
+class FakeDaemon:
+    """Answers each connection with the same bytes, or never."""
+
+    def __init__(self, t, answer=None):
+        self.dir = tempfile.mkdtemp(prefix="sgctl.")
+        self.path = os.path.join(self.dir, "s")
+        self.answer = answer
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(self.path)
+        self.listener.listen(8)
+        self.kept = []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+        t.at_end(self.close)
+
+    def run(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.kept.append(sock)
+            if self.answer is None:
+                continue
+            try:
+                sock.recv(65536)
+                sock.sendall(self.answer)
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(5)
+        for sock in self.kept + [self.listener]:
+            sock.close()
+        os.unlink(self.path)
+        os.rmdir(self.dir)
+
+
+def fcgi_answer(text):
+    text = text if isinstance(text, bytes) else text.encode()
+    return (harness.stream(harness.STDOUT, text) +
+            harness.record(harness.END, b"\0" * 8))
+
+
+@case
+def silent_daemon_is_exit_3_when_the_time_is_up(t):
+    daemon = FakeDaemon(t)
+    began = time.monotonic()
+    done = ctl("--socket", daemon.path, "list", "a", "--timeout", "300ms")
+    took = time.monotonic() - began
+    t.equal((done.code, done.out), (3, ""))
+    t.match(done.err, "no answer in time")
+    t.true(0.25 < took < 4, took)
+    done = ctl("--socket", daemon.path, "create", "--user", "a",
+               "--set-cookie", "--timeout", "200ms")
+    t.equal((done.code, done.out), (3, ""))
+    t.match(done.err, "may have been done")
+
+
+@case
+def daemon_that_talks_nonsense_is_exit_3(t):
+    for answer in (
+            b"", b"HTTP/1.1 200 OK\r\n\r\n", b"\x01\x06\0\x01\xff\xff\0\0x",
+            fcgi_answer(""), fcgi_answer("Status: 200 OK\n\n"),
+            fcgi_answer("Status: 200 OK\n\nhello"),
+            fcgi_answer("Status: 200 OK\n\n[1]"),
+            fcgi_answer("Status: 200 OK\n\n{\"a\":1,\"a\":2}"),
+            fcgi_answer("Status: twelve\n\n{}"),
+            fcgi_answer("Status: 302 Found\nLocation: /\n\n"),
+            fcgi_answer("Status: 503 No\n\n{}"),
+            fcgi_answer("Status: 503 No\n\n"),
+            harness.record(harness.STDERR, b"x" * 60000) * 3):
+        daemon = FakeDaemon(t, answer)
+        done = ctl("--socket", daemon.path, "list", "a")
+        t.equal((done.code, done.out), (3, ""), "%r" % (answer[:60],))
+        t.true(done.err.startswith("sessgatectl: "), done)
+
+
+@case
+def answer_over_the_limit_is_refused(t):
+    daemon = FakeDaemon(t, fcgi_answer(
+        b"Status: 200 OK\n\n{\"a\":\"" + b"x" * (17 << 20) + b"\"}"))
+    done = ctl("--socket", daemon.path, "list", "a")
+    t.equal((done.code, done.out), (3, ""))
+    t.match(done.err, "larger than")
+
+
+@case
+def what_a_daemon_says_is_shown_without_controls(t):
+    evil = "\\u001b[31m\\u009b1m\\u202e"
+    daemon = FakeDaemon(t, fcgi_answer(
+        'Status: 403 No\n\n{"title":"%s","code":"x","detail":"%s2"}' % (
+            evil, evil)))
+    done = ctl("--socket", daemon.path, "list", "a")
+    t.equal(done.code, 1)
+    for bad in ("\x1b", "\x9b", "\u202e"):
+        t.true(bad not in done.err, done)
+    daemon = FakeDaemon(t, fcgi_answer(
+        'Status: 200 OK\n\n{"sessions":[{"ref":"r","user_agent":"%s"}]}' %
+        evil))
+    done = ctl("--socket", daemon.path, "list", "a")
+    t.equal(done.code, 0)
+    for bad in ("\x1b", "\x9b", "\u202e"):
+        t.true(bad not in done.out, done)
+
+
+@case
+def cookie_that_is_more_than_one_line_is_not_printed(t):
+    for cookie in ("", "a=b\\r\\nX: y", "a\\nb"):
+        daemon = FakeDaemon(t, fcgi_answer(
+            'Status: 201 OK\n\n{"token":"t","set_cookie":"%s","session":{}}' %
+            cookie))
+        done = ctl("--socket", daemon.path, "create", "--user", "a",
+                   "--set-cookie")
+        t.equal((done.code, done.out), (3, ""), cookie)
+
+
+@case
+def nobody_there_says_what_to_do(t):
+    done = ctl("--socket", "/nonexistent/control.sock", "status")
+    t.equal((done.code, done.out), (3, ""))
+    t.match(done.err, "is sessgated running")
+    directory = tempfile.mkdtemp(prefix="sgctl.")
+    t.at_end(os.rmdir, directory)
+    path = os.path.join(directory, "s")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(path)
+    sock.close()
+    t.at_end(os.unlink, path)
+    done = ctl("--socket", path, "stats")
+    t.equal(done.code, 3)
+    t.match(done.err, "is sessgated running")
+    t.equal(ctl("--socket", "/" + "x" * 200, "stats").code, 2)
+
+
+@case
+def no_permission_names_who_has_it(t):
+    harness.needs_root()
+    daemon = FakeDaemon(t)
+    os.chmod(daemon.dir, 0o755)
+    os.chmod(daemon.path, 0o660)
+    os.chown(daemon.path, -1, 4)
+
+    def become():
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    done = ctl("--socket", daemon.path, "list", "a", preexec_fn=become)
+    t.equal(done.code, 3)
+    t.match(done.err, "as root, as the user root, or as a member of the group")
+
+
+@case
+def standard_output_that_is_full_is_exit_3(t):
+    with open("/dev/full", "wb") as full:
+        done = ctl("config", "template", stdout=full)
+    t.equal(done.code, 3)
+    t.match(done.err, "standard output")
+
+
+# ---- configuration ----------------------------------------------------------
+
+
+@case
+def config_check_says_yes_or_where_it_is_wrong(t):
+    site = Site(t)
+    done = site("config", "check")
+    t.equal((done.code, done.err), (0, ""))
+    t.match(done.out, "is right")
+    t.equal(site("config", "check", "--json").json, {"ok": True})
+    with open(site.gw.conf_path, "a") as f:
+        f.write("nonsense = 3;\n")
+    done = site("config", "check")
+    t.equal((done.code, done.out), (1, ""))
+    t.match(done.err, re.escape(site.gw.conf_path) + r":\d+: ")
+    t.equal(ctl("-c", "/nonexistent", "config", "check").code, 1)
+    t.equal(ctl("-c", "/nonexistent", "list", "a").code, 2)
+    t.equal(site("config", "check", "-o", "session.idle_timeout=x").code, 1)
+
+
+@case
+def config_show_has_values_and_origins(t):
+    site = Site(t)
+    done = site("config", "show", "-o", "session.idle_timeout=10 min")
+    t.equal(done.code, 0, done)
+    t.match(done.out, r"(?m)^OPTION +VALUE +FROM$")
+    t.match(done.out, r'(?m)^session\.idle_timeout +"?10 min"? +-o$')
+    t.match(done.out, r'(?m)^gateway\.runtime_dir +"?%s"? +%s:\d+$' % (
+        re.escape(site.gw.run_dir), re.escape(site.gw.conf_path)))
+    t.match(done.out, r"(?m)^listener\.login\.allow +.*create")
+    t.match(done.out, r'(?m)^cookie\.name +"?__Host-sid"? +default$')
+    options = {o["name"]: o for o in site("config", "show", "--json")
+               .json["options"]}
+    t.match(options["keys.file"]["value"],
+            re.escape(site.gw.conf["keys"]["file"]))
+    t.equal(options["session.idle_timeout"]["origin"], "default")
+
+
+@case
+def config_template_is_a_right_configuration(t):
+    site = Site(t)
+    done = ctl("config", "template")
+    t.equal((done.code, done.err), (0, ""))
+    path = os.path.join(site.gw.dir, "template.conf")
+    with open(path, "w") as f:
+        f.write(done.out)
+    t.equal(ctl("-c", path, "config", "check").code, 0)
+
+
+@case
+def config_mount_prints_the_shipped_file_with_our_values(t):
+    with open(os.path.join(harness.SOURCE,
+                           "conf/lighttpd/sessgate.conf")) as f:
+        shipped = f.read()
+    site = Site(t, {"gateway": {"mount": "/auth/",
+                                "request_terminate_timeout": "5 s"}})
+    empty = os.path.join(site.gw.dir, "empty.conf")
+    with open(empty, "w"):
+        pass
+    done = ctl("-c", empty, "config", "mount", "lighttpd")
+    t.equal((done.code, done.err), (0, ""))
+    t.equal(done.out, shipped)
+    text = site("config", "mount", "lighttpd").out
+    t.match(text, 'sessgate_socket = "%s"' % re.escape(site.gw.pool))
+    t.match(text, 'sessgate_mount = "/auth/"')
+    t.match(text, 'sessgate_read_timeout = 7\n')
+    lighttpd = harness.needs("lighttpd")
+    whole = os.path.join(site.gw.dir, "lighttpd.conf")
+    with open(whole, "w") as f:
+        f.write('server.document-root = "/tmp"\n' + text)
+    t.equal(subprocess.call([lighttpd, "-tt", "-f", whole],
+                            stdout=subprocess.DEVNULL), 0)
+
+
+@case
+def printed_mount_protects_what_a_real_lighttpd_serves(t):
+    site = Site(t, {"cookie": {"name": "sid", "secure": False}})
+    webserver.pool_for_web(site.gw)
+    site.start()
+    web = webserver.Lighttpd(t, site("config", "mount", "lighttpd").out)
+    token, ref = site.new("alice")
+    t.equal(web.ask("GET", "/app/env.cgi").status, 401)
+    t.equal(web.ask("GET", "/app/missing").status, 401)
+    t.equal(web.runs(), [])
+    answer = web.ask("GET", "/app/env.cgi", cookie="sid=" + token)
+    t.equal(answer.status, 200)
+    t.equal(answer.env["REMOTE_USER"], "alice")
+    answer = web.ask("GET", "/.sessgate/session", cookie="sid=" + token)
+    t.equal(json.loads(answer.body)["ref"], ref)
+    t.true(web.ask("GET", "/.sessgate/v1/status", cookie="sid=" + token)
+           .status in (401, 403, 404))
+
+
+# ---- keys, services, tables -------------------------------------------------
+
+
+def make_data_dir(site):
+    """The directory of keys and store, which a first start makes."""
+    data = os.path.join(site.gw.dir, "data")
+    os.mkdir(data, 0o700)
+    if harness.IS_ROOT:
+        import pwd
+        os.chown(data, pwd.getpwnam(harness.USER).pw_uid, -1)
+
+
+@case
+def db_init_makes_what_a_gateway_needs(t):
+    site = Site(t)
+    done = site("db", "init")
+    t.true(done.code != 0 and done.err != "", done)
+    make_data_dir(site)
+    t.true(site("db", "check").code != 0)
+    done = site("db", "init")
+    t.equal((done.code, done.err), (0, ""), done)
+    t.equal(site("db", "init", "--json").json, {"ok": True})
+    t.equal(site("db", "check").code, 0)
+    t.equal(site("db", "check", "--json").json, {"ok": True})
+    mode = os.stat(site.gw.conf["keys"]["file"])
+    t.equal(stat.S_IMODE(mode.st_mode) & 0o027, 0)
+    site.start()
+    t.equal(site("create", "--user", "alice").code, 0)
+
+
+@case
+def keys_are_added_used_and_retired(t):
+    site = Site(t).start()
+    token, ref = site.new()
+    t.equal([(k["id"], k["signs"]) for k in site("key", "list", "--json")
+             .json["keys"]], [(1, True)])
+    done = site("key", "new")
+    t.equal(done.code, 0, done)
+    t.match(done.out, "key 2 .*only verifies")
+    t.match(done.out, "sessgatectl key use 2")
+    t.match(site("key", "list").out, r"(?m)^2 +verifies ")
+    # The running gateway has not read it.
+    done = site("key", "use", "2")
+    t.equal(done.code, 1, done)
+    t.match(done.err, "^sessgatectl: ")
+    t.true(site("key", "use", "9").code in (1, 2))
+    site.gw.signal(signal.SIGHUP)
+    wait_until(lambda: site("key", "use", "2").code == 0, "key 2 is used",
+               harness.PATIENCE * 2)
+    keys = {k["id"]: k for k in site("key", "list", "--json").json["keys"]}
+    t.equal((keys[1]["signs"], keys[2]["signs"]), (False, True))
+    t.true(keys[1]["stopped_at"] is not None)
+    done = site("key", "retire", "1")
+    t.equal(done.code, 1, done)
+    t.true(site("key", "retire", "2").code in (1, 2))
+    site.gw.signal(signal.SIGHUP)
+    t.equal(site("show", "-", stdin=token).code, 0)
+    mode = os.stat(site.gw.conf["keys"]["file"])
+    t.equal(stat.S_IMODE(mode.st_mode) & 0o027, 0)
+    if harness.IS_ROOT:
+        import pwd
+        t.equal(mode.st_uid, pwd.getpwnam(harness.USER).pw_uid)
+
+
+@case
+def service_keys_are_shown_once_and_listed(t):
+    site = Site(t).start()
+    done = site("service", "add", "shop", "--scope", "create,introspect",
+                "--realm", "shop", "--expires", "90d")
+    t.equal(done.code, 0, done)
+    t.match(done.out, r"^sgsk_[A-Za-z0-9_-]{43}\n$")
+    t.match(done.err, "shown only now")
+    t.equal(site("service", "add", "shop", "--scope", "create").code, 1)
+    made = site("service", "add", "ops", "--scope", "admin", "--json").json
+    t.match(made["key"], "^sgsk_")
+    listed = site("service", "list")
+    t.match(listed.out, r"(?m)^shop +create,introspect +shop +20")
+    t.match(listed.out, r"(?m)^ops +admin +\(all\) ")
+    t.true(done.out.strip() not in listed.out)
+    rows = {r["name"]: r for r in site("service", "list", "--json")
+            .json["services"]}
+    t.equal((rows["ops"]["realm"], rows["ops"]["expires_at"]), (None, None))
+    t.equal(rows["shop"]["expired"], False)
+    t.equal(site("service", "remove", "shop").code, 0)
+    t.equal(site("service", "remove", "shop").code, 1)
+    t.true("shop" not in site("service", "list").out)
+
+
+# ---- sessions ---------------------------------------------------------------
+
+
+@case
+def create_shows_the_session_and_no_token(t):
+    site = Site(t).start()
+    done = site("create", "--user", "alice", "--role", "editor", "--role",
+                "author", "--context", "c1", "--contexts", "c1", "--contexts",
+                "c2", "--data", '{"theme":"dark"}', "--idle", "5 min",
+                "--absolute", "1h", "--client-ip", "192.0.2.9",
+                "--user-agent", "Mozilla \"x\"")
+    t.equal((done.code, done.err), (0, ""), done)
+    t.match(done.out, r"(?m)^ref +[0-9a-f]{24}$")
+    t.match(done.out, r"(?m)^user_id +alice$")
+    t.match(done.out, r"(?m)^roles +editor, author$")
+    t.match(done.out, r"(?m)^contexts +c1, c2$")
+    t.match(done.out,
+            r"(?m)^created_at +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \+0000 \(")
+    t.true(not TOKEN.search(done.out), done)
+    ref = REF.search(done.out).group()
+    shown = site("show", ref, "--json").json
+    t.equal(shown["state"], "live")
+    session = shown["session"]
+    t.equal(session["data"], {"theme": "dark"})
+    t.equal(session["client_ip"], "192.0.2.9")
+    t.equal(session["user_agent"], 'Mozilla "x"')
+    t.equal(session["idle_timeout"], 300)
+    t.equal(session["expires_at"] - session["created_at"], 3600)
+    t.match(site("show", ref).out, r'(?m)^data +\{"theme":"dark"\}$')
+
+
+@case
+def create_prints_the_token_only_when_asked(t):
+    site = Site(t).start()
+    done = site("create", "--user", "alice", "--json")
+    t.equal(list(done.json), ["session"])
+    t.true(not TOKEN.search(done.out), done)
+    done = site("create", "--user", "alice", "--print-token")
+    t.match(done.out, r"(?m)^token +[A-Za-z0-9_-]{50}$")
+    made = site("create", "--user", "alice", "--json", "--print-token").json
+    t.equal(site.gw.check("__Host-sid=" + made["token"]).status, 200)
+
+
+@case
+def create_takes_its_data_from_standard_input(t):
+    site = Site(t).start()
+    data = {"n": 1, "long": "x" * 60000}
+    done = site("create", "--user", "alice", "--data", "-", "--json",
+                stdin=json.dumps(data))
+    t.equal(done.code, 0, done.err)
+    ref = done.json["session"]["ref"]
+    t.equal(site("show", ref, "--json").json["session"]["data"], data)
+    t.equal(site("create", "--user", "alice", "--data", "-",
+                 stdin="{\"a\":\"%s\"}" % ("x" * 70000)).code, 2)
+
+
+@case
+def login_program_prints_the_cookie_header_and_nothing_else(t):
+    site = Site(t).start()
+    done = site.login("create", "--user", "alice", "--set-cookie")
+    t.equal((done.code, done.err), (0, ""), done)
+    t.match(done.out, r"^Set-Cookie: __Host-sid=[A-Za-z0-9_-]{50}; [^\n]*\n$")
+    cookie = done.out.split(" ", 1)[1].split(";")[0]
+    answer = site.gw.check(cookie)
+    t.equal(answer.status, 200)
+    t.equal(answer.header("Variable-REMOTE_USER"), "alice")
+
+
+@case
+def login_program_runs_as_the_web_server_without_the_configuration(t):
+    harness.needs_root()
+    site = Site(t, {"listener": {"login": {"allow": ["create"],
+                                           "group": "www-data"}}})
+    os.chmod(site.gw.conf_path, 0o600)
+    site.start()
+
+    def become():
+        import grp
+        os.setgroups([grp.getgrnam("www-data").gr_gid])
+        os.setgid(grp.getgrnam("www-data").gr_gid)
+        os.setuid(33)
+    done = site.login("create", "--user", "alice", "--set-cookie",
+                      preexec_fn=become)
+    t.equal((done.code, done.err), (0, ""), done)
+    t.match(done.out, "^Set-Cookie: ")
+    t.equal(ctl("--socket", site.gw.control, "list", "alice",
+                preexec_fn=become).code, 3)
+
+
+@case
+def from_cgi_takes_the_visitor_from_the_environment(t):
+    site = Site(t).start()
+
+    def made(**env):
+        done = site.login("create", "--user", "alice", "--from-cgi", "--json",
+                          env=env)
+        t.equal((done.code, done.err), (0, ""), done)
+        ref = done.json["session"]["ref"]
+        session = site("show", ref, "--json").json["session"]
+        return session["client_ip"], session["user_agent"]
+    t.equal(made(REMOTE_ADDR="2001:db8::1", HTTP_USER_AGENT="Mozilla/5.0"),
+            ("2001:db8::1", "Mozilla/5.0"))
+    t.equal(made(), (None, None))
+    t.equal(made(REMOTE_ADDR="unix:"), (None, None))
+    agent = b"a\xff\x1b[2J\xc3\xa9".decode("utf-8", "surrogateescape")
+    t.equal(made(HTTP_USER_AGENT=agent), (None, "a??[2J\u00e9"))
+    t.equal(made(HTTP_USER_AGENT="x" + "\u00e9" * 300),
+            (None, "x" + "\u00e9" * 127))
+
+
+@case
+def from_cgi_replaces_the_anonymous_session_and_nothing_else(t):
+    site = Site(t).start()
+
+    def anonymous():
+        made = site("create", "--anonymous", "--json", "--print-token").json
+        return made["token"], made["session"]["ref"]
+
+    def login(cookie, *args):
+        done = site.login("create", "--user", "bob", "--from-cgi",
+                          "--set-cookie", *args, env={"HTTP_COOKIE": cookie})
+        t.equal((done.code, done.err), (0, ""), (cookie[:99], done))
+
+    def state(ref):
+        shown = site("show", ref, "--json").json
+        return shown["state"], shown["end_reason"]
+    token, ref = anonymous()
+    login("a=b; __Host-sid=%s; c=d" % token)
+    t.equal(state(ref), ("ended", "replaced"))
+    login("__Host-sid=%s" % token)  # ended meanwhile: no obstacle
+    token, ref = anonymous()
+    login("__Host-sid=%s; __Host-sid=%s" % (token, token))  # ambiguous
+    login("x__Host-sid=%s; __Host-sid2=%s; __Host-sid" % (token, token))
+    login("__Host-sid=%s" % token[:-1])
+    login("__Host-sid=" + "A" * 50)
+    login("__Host-sid=\xff\"; " + "x" * 40000)
+    t.equal(state(ref), ("live", None))
+    login("other=%s" % token, "--cookie-name", "other")
+    t.equal(state(ref), ("ended", "replaced"))
+    user_token, user_ref = site.new("alice")
+    login("__Host-sid=%s" % user_token)
+    t.equal(state(user_ref), ("live", None))
+
+
+@case
+def replaces_stdin_takes_the_token_from_standard_input(t):
+    site = Site(t).start()
+    made = site("create", "--anonymous", "--json", "--print-token").json
+    done = site("create", "--user", "bob", "--replaces-stdin",
+                stdin=made["token"] + "\n")
+    t.equal(done.code, 0, done)
+    t.equal(site("show", made["session"]["ref"]).code, 1)
+    t.equal(site("create", "--user", "bob", "--replaces-stdin",
+                 stdin="no token").code, 2)
+
+
+@case
+def repeat_with_an_idempotency_key_is_the_same_session(t):
+    site = Site(t).start()
+    first = site("create", "--user", "a", "--idempotency-key", "k", "--json")
+    again = site("create", "--user", "a", "--idempotency-key", "k", "--json")
+    t.equal(first.json["session"]["ref"], again.json["session"]["ref"])
+    other = site("create", "--user", "b", "--idempotency-key", "k")
+    t.equal(other.code, 1, other)
+    t.match(other.err, "idempotency")
+
+
+@case
+def show_is_a_question_with_an_exit_code(t):
+    site = Site(t).start()
+    token, ref = site.new()
+    t.equal(site("show", ref).code, 0)
+    by_token = site("show", "-", stdin=token + "\n")
+    t.equal(by_token.code, 0, by_token)
+    t.match(by_token.out, ref)
+    t.true(token not in by_token.out)
+    t.equal(site.login("show", "-", stdin=token).code, 0)
+    t.equal(site.login("show", "-", "--json", stdin=token).json["sid"], ref)
+    t.equal(site("show", "0" * 24).code, 1)
+    t.match(site("show", "0" * 24).err, "(?i)not found")
+    t.equal(site("show", "-", stdin="A" * 50).code, 1)
+    t.equal(site("show", "-", stdin="\n").code, 2)
+    t.equal(site("show", "-", stdin="x" * 1000).code, 2)
+    t.equal(site("show", ref, "--realm", "shop").code, 1)
+    t.equal(site("end", ref).code, 0)
+    done = site("show", ref)
+    t.equal(done.code, 1)
+    t.match(done.out, r"(?m)^state +ended$")
+    t.match(done.out, r"(?m)^end_reason +revoked$")
+    t.equal(site("show", "-", stdin=token).code, 1)
+    t.equal(site("show", "-", "--json", stdin=token).json["active"], False)
+
+
+@case
+def list_shows_live_sessions_of_that_user_and_realm(t):
+    site = Site(t).start()
+    refs = {site.new("a/b.c d")[1] for _ in range(3)}
+    site.new("other")
+    site.new("a/b.c d", "--realm", "shop")
+    done = site("list", "a/b.c d")
+    t.equal(done.code, 0, done)
+    t.match(done.out, r"^REF +SINCE +LAST SEEN +ADDRESS +ROLES +AGENT\n")
+    t.equal(set(REF.findall(done.out)), refs)
+    t.equal({s["ref"] for s in site("list", "a/b.c d", "--json")
+             .json["sessions"]}, refs)
+    t.equal(len(site("list", "a/b.c d", "--realm", "shop", "--json")
+                .json["sessions"]), 1)
+    done = site("list", "nobody")
+    t.equal((done.code, done.out), (0, "no live sessions\n"))
+    for user in ("..", ".", "%2f", "a&b=c+d", "\u00e9\U0001f600", "-x"):
+        t.equal(site("create", "--user", user).code, 0, user)
+        t.equal(len(site("list", "--json", "--", user).json["sessions"]), 1,
+                user)
+
+
+@case
+def list_of_many_sessions_with_much_in_them_is_read(t):
+    site = Site(t).start()
+    for _ in range(120):
+        site.gw.create("busy", roles=["r%d" % i for i in range(20)])
+    done = site("list", "busy")
+    t.equal(done.code, 0, done.err)
+    t.equal(len(REF.findall(done.out)), 120)
+    token, session = site.gw.create(
+        "deep", data={"m%d" % i: i for i in range(1000)})
+    t.equal(site("show", session["ref"]).code, 0)
+
+
+@case
+def end_by_ref_and_by_token(t):
+    site = Site(t).start()
+    token, ref = site.new()
+    done = site("end", ref, "--reason", "logged_out")
+    t.equal((done.code, done.out), (0, "ended\n"), done)
+    t.equal(site("show", ref, "--json").json["end_reason"], "logged_out")
+    t.equal(site.gw.check("__Host-sid=" + token).status, 401)
+    token, ref = site.new()
+    t.equal(site.login("end", "-", stdin=token).code, 0)
+    t.equal(site("show", ref).code, 1)
+    t.equal(site("end", "0" * 24).code, 1)
+    t.equal(site("end", ref, "--reason", "boredom").code, 2)
+    t.equal(site("end", "-", "--reason", "revoked", stdin=token).code, 2)
+    t.true("ended" in site("end", site.new()[1], "--json").json)
+
+
+@case
+def cleanup_ends_all_but_one_and_counts(t):
+    site = Site(t).start()
+    refs = [site.new()[1] for _ in range(4)]
+    done = site("cleanup", "alice", "--except", refs[0])
+    t.equal((done.code, done.out), (0, "3 sessions ended\n"), done)
+    t.equal(REF.findall(site("list", "alice").out), [refs[0]])
+    t.equal(site("cleanup", "alice", "--json").json["ended"], 1)
+    t.equal(site("cleanup", "alice").out, "0 sessions ended\n")
+
+
+@case
+def block_ends_and_refuses_until_removed(t):
+    site = Site(t).start()
+    token, ref = site.new()
+    done = site("block", "alice", "--reason", "stolen \"laptop\"")
+    t.equal((done.code, done.out), (0, "blocked; 1 session ended\n"), done)
+    done = site("create", "--user", "alice")
+    t.equal((done.code, done.out), (1, ""))
+    t.equal(site("block", "alice").code, 0)
+    done = site("block", "alice", "--remove")
+    t.equal((done.code, done.out), (0, "not blocked any more\n"), done)
+    t.equal(site("create", "--user", "alice").code, 0)
+    t.equal(site("block", "alice", "--remove", "--json").json["blocked"],
+            False)
+
+
+# ---- audit, explain, status -------------------------------------------------
+
+
+@case
+def audit_can_be_filtered(t):
+    site = Site(t).start()
+    token, ref = site.new()
+    site.new("bob")
+    site("end", ref)
+    done = site("audit")
+    t.equal(done.code, 0, done)
+    t.match(done.out, r"^TIME +KIND +REASON +USER +REF +ADDRESS +BY +DETAIL\n")
+    t.true(token not in done.out)
+    events = site("audit", "--ref", ref, "--json").json["events"]
+    t.equal([e["kind"] for e in events], ["end", "create"])
+    t.equal(len(site("audit", "--user", "bob", "--json").json["events"]), 1)
+    t.equal(len(site("audit", "--kind", "create", "--json")
+                .json["events"]), 2)
+    t.equal(len(site("audit", "--limit", "1", "--json").json["events"]), 1)
+    t.equal(len(site("audit", "--since", "1h", "--json").json["events"]), 3)
+    t.equal(site("audit", "--since", "2999-01-01").out, "no events\n")
+    t.equal(site("audit", "--realm", "shop").out, "no events\n")
+
+
+@case
+def audit_follow_prints_each_event_once(t):
+    site = Site(t).start()
+    site.new("before")
+    process = subprocess.Popen(
+        [harness.SESSGATECTL, "-c", site.gw.conf_path, "audit", "--follow",
+         "--json"], stdout=subprocess.PIPE)
+    t.at_end(process.stdout.close)
+    t.at_end(process.wait)
+    t.at_end(process.kill)
+    lines = []
+
+    def read():
+        for line in process.stdout:
+            lines.append(json.loads(line))
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    wait_until(lambda: len(lines) == 1, "the event before")
+    for user in ("x", "y"):
+        site.new(user)
+    wait_until(lambda: len(lines) >= 3, "two events more")
+    site.new("z")
+    wait_until(lambda: len(lines) >= 4, "one more")
+    time.sleep(1.5)
+    t.equal([e["user_id"] for e in lines], ["before", "x", "y", "z"])
+    process.kill()
+    thread.join(5)
+
+
+@case
+def explain_tells_the_story(t):
+    site = Site(t).start()
+    token, ref = site.new("alice", "--role", "editor", "--client-ip",
+                          "192.0.2.9")
+    done = site("explain", ref)
+    t.equal((done.code, done.err), (0, ""), done)
+    t.match(done.out, "It belongs to alice.*editor")
+    t.match(done.out, r"it was created.*by control")
+    t.match(done.out, "It is live.*unused it ends 20")
+    site("end", ref, "--reason", "logged_out")
+    done = site("explain", ref)
+    t.match(done.out, r"It ended 20.* because the user logged out")
+    t.true(token not in done.out)
+    told = site("explain", ref, "--json").json
+    t.equal(told["session"]["state"], "ended")
+    t.equal([e["kind"] for e in told["events"]], ["end", "create"])
+    done = site("explain", "0" * 24)
+    t.equal((done.code, done.out), (1, ""))
+    made = site("create", "--anonymous", "--json").json["session"]["ref"]
+    t.match(site("explain", made).out, "it is anonymous")
+
+
+@case
+def status_comes_from_the_keeper_even_when_workers_hang(t):
+    site = Site(t).start()
+    done = site("status")
+    t.equal(done.code, 0, done)
+    t.match(done.out, r"(?m)^version +\d")
+    t.match(done.out, r"(?m)^workers\.1 +pid \d+, state ")
+    status = site("status", "--json").json
+    workers = [w["pid"] for w in status["workers"]]
+    t.equal(len(workers), 2)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        t.equal(site("status", "--timeout", "1s").code, 0)
+        t.equal(site("list", "a", "--timeout", "300ms").code, 3)
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+
+
+@case
+def status_watch_goes_on_until_interrupted(t):
+    site = Site(t).start()
+    process = subprocess.Popen(
+        [harness.SESSGATECTL, "-c", site.gw.conf_path, "status", "--watch",
+         "--json"], stdout=subprocess.PIPE)
+    t.at_end(process.stdout.close)
+    t.at_end(process.wait)
+    t.at_end(process.kill)
+    for _ in range(2):
+        t.true("version" in json.loads(process.stdout.readline()))
+    process.send_signal(signal.SIGINT)
+    t.equal(process.wait(5), -signal.SIGINT)
+
+
+@case
+def stats_has_counts(t):
+    site = Site(t).start()
+    done = site("stats")
+    t.equal(done.code, 0, done)
+    t.match(done.out, r"(?m)^live +\S")
+    t.true("users" in site("stats", "--json").json)
+
+
+@case
+def stopped_gateway_is_exit_3(t):
+    site = Site(t).start()
+    site.gw.stop()
+    for args in (["list", "a"], ["status"], ["create", "--user", "a"]):
+        done = site(*args)
+        t.equal((done.code, done.out), (3, ""), args)
+        t.match(done.err, "is sessgated running")
+
+
+@case
+def another_mount_is_found_or_given(t):
+    site = Site(t, {"gateway": {"mount": "/auth/"}}).start()
+    t.equal(site("list", "a").code, 0)
+    t.true(site.login("create", "--user", "a").code != 0)
+    t.equal(site.login("--mount", "/auth/", "create", "--user", "a").code, 0)
+
+
+main()

@@ -212,12 +212,15 @@ check_listener_address(const struct check *check, size_t index)
 	const struct sgate_conf *conf = check->conf;
 	const char *address = conf->listeners[index].address;
 	struct buf keeper = {0};
-	bool is_keeper;
+	bool is_keeper, is_failed;
 	size_t i;
 
 	buf_printf(&keeper, "unix:%s/keeper.sock", conf->gateway.runtime_dir);
 	is_keeper = strcmp(address, buf_text(&keeper)) == 0;
+	is_failed = buf_failed(&keeper);
 	buf_clear(&keeper);
+	if (is_failed)
+		return SGATE_NO_MEMORY;
 	if (is_keeper)
 		return refuse(check, "listener", index, "address", NULL,
 		    "keeper.sock is sessgated's own; choose another path");

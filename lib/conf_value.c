@@ -520,22 +520,24 @@ set_realm(const struct option *option, const struct option_given *given,
 static char **
 split(const char *text)
 {
-	char **list = calloc(ITEMS_MAX + 2, sizeof(*list));
-	size_t count = 0;
+	size_t count = *text == '\0' ? 0 : 1;
+	const char *c;
+	char **list;
+	size_t i;
 
-	while (list != NULL && *text != '\0' && count <= ITEMS_MAX) {
+	for (c = text; *c != '\0'; c++)
+		if (*c == ',')
+			count++;
+	list = calloc(count + 1, sizeof(*list));
+	for (i = 0; list != NULL && i < count; i++) {
 		size_t len = strcspn(text, ",");
 
-		list[count] = bytes_dup((struct sgate_bytes){text, len});
-		if (list[count++] == NULL) {
+		list[i] = bytes_dup((struct sgate_bytes){text, len});
+		if (list[i] == NULL) {
 			list_free(list);
 			return NULL;
 		}
-		text += len;
-		if (*text == ',' && *++text == '\0') {
-			/* "a," has a second item, which is empty. */
-			list[count++] = strdup("");
-		}
+		text += len + 1;
 	}
 	return list;
 }

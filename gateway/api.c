@@ -141,6 +141,13 @@ api_not_found(struct call *c)
 }
 
 void
+api_refuse_member(
+    struct call *c, int status, const char *code, const char *name)
+{
+	api_problem(c, status, code, strlen(name) > 64 ? NULL : name);
+}
+
+void
 api_deny(struct call *c, enum sgate_reason reason)
 {
 	const struct reply_reason *row = reply_reason(reason);

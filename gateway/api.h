@@ -50,6 +50,9 @@ const struct api_route *api_find_route(struct call *c,
 void api_problem(
     struct call *c, int status, const char *code, const char *detail);
 void api_not_found(struct call *c);
+/* The same about one member of a body; a long name is not echoed. */
+void api_refuse_member(
+    struct call *c, int status, const char *code, const char *name);
 /* A refusal by reason, in the words that a browser may know; noted. */
 void api_deny(struct call *c, enum sgate_reason reason);
 /* What c->err and a status of the library come to. */

@@ -108,7 +108,7 @@ patch_is_allowed(struct call *c)
 
 	for (i = 0; (name = data_member_at(c->body.json, i)) != NULL; i++)
 		if (strcmp(name, "data") != 0 && strcmp(name, "context") != 0) {
-			api_problem(c, 403, "not_writable", name);
+			api_refuse_member(c, 403, "not_writable", name);
 			return false;
 		}
 	if (data_kind(c->body.json, "data") == DATA_ABSENT)
@@ -121,7 +121,7 @@ patch_is_allowed(struct call *c)
 	for (i = 0; (name = data_member_at(patch, i)) != NULL; i++)
 		if (!conf_list_has(
 			c->conf->session.browser_writable, bytes_of(name))) {
-			api_problem(c, 403, "not_writable", name);
+			api_refuse_member(c, 403, "not_writable", name);
 			return false;
 		}
 	return true;

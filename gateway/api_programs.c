@@ -150,7 +150,7 @@ api_only(struct call *c, const char *const *names, int status, const char *code)
 			if (strcmp(name, names[k]) == 0)
 				break;
 		if (names[k] == NULL) {
-			api_problem(c, status, code, name);
+			api_refuse_member(c, status, code, name);
 			return false;
 		}
 	}
@@ -276,7 +276,7 @@ admit_service(struct call *c, struct sgate_bytes key)
 		api_fail(c, status);
 		return false;
 	}
-	c->scopes = scopes_of(&service);
+	c->scopes = scopes_of(&service) | SCOPE_LOOK;
 	c->is_program = true;
 	c->client_ip[0] = '\0';
 	if (service.has_realm) {
@@ -299,7 +299,7 @@ admit(struct call *c)
 	struct sgate_bytes key;
 
 	if (call_may(c, CONF_ALLOW_ALL)) {
-		c->scopes = SCOPE_ANY;
+		c->scopes = SCOPE_ALL;
 		return true;
 	}
 	if (call_may(c, CONF_ALLOW_V1) && find_bearer(c, &key))
@@ -642,8 +642,8 @@ static const struct api_route program_routes[] = {
     {"users/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block},
     {"users/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock},
     {"audit", REQUEST_GET, 0, SCOPE_ADMIN, api_audit},
-    {"health", REQUEST_GET, 0, SCOPE_ANY, api_status_health},
-    {"ready", REQUEST_GET, 0, SCOPE_ANY, api_status_ready},
+    {"health", REQUEST_GET, 0, SCOPE_LOOK, api_status_health},
+    {"ready", REQUEST_GET, 0, SCOPE_LOOK, api_status_ready},
     {"status", REQUEST_GET, 0, NEEDS_LOOK, api_status_full},
     {"stats", REQUEST_GET, 0, NEEDS_LOOK, api_status_stats},
 };

@@ -17,7 +17,8 @@
 #define SCOPE_MANAGE (1u << 2)
 #define SCOPE_ADMIN (1u << 3)
 #define SCOPE_END (1u << 4)
-#define SCOPE_ANY 0x1fu
+#define SCOPE_LOOK (1u << 5) /* health and ready: any valid key */
+#define SCOPE_ALL 0x3fu
 
 /* api_manage.c */
 void api_session_show(struct call *c, const struct api_path *path);

@@ -133,23 +133,55 @@ call_reason(const struct call *c, enum sgate_status status)
 }
 
 /*
- * A session that was made for one browser and comes from another. The agent is
- * compared as it was kept (cut at SESSION_AGENT_MAX).
+ * The agent was kept cut short, and with '?' for what is no plain text: those
+ * places match any such byte.
+ */
+static bool
+is_kept_agent(struct sgate_bytes kept, struct sgate_bytes agent)
+{
+	size_t i;
+
+	if (agent.len > SESSION_AGENT_MAX)
+		agent.len = SESSION_AGENT_MAX;
+	if (agent.len != kept.len)
+		return false;
+	for (i = 0; i < kept.len; i++) {
+		unsigned char c = (unsigned char)agent.data[i];
+
+		if (kept.data[i] != agent.data[i] &&
+		    (kept.data[i] != '?' || (c >= 0x20 && c < 0x7f)))
+			return false;
+	}
+	return true;
+}
+
+/* Refused either way; that it could not be ended is the store's failure. */
+static enum sgate_reason
+call_end_stolen(struct call *c)
+{
+	if (sgate_session_end(c->gw->mgr, sgate_session_get_ref(c->session),
+		SGATE_REASON_BINDING, &c->err) == SGATE_OK)
+		call_count(c, SHARED_ENDED);
+	else
+		call_note_error(c, "binding");
+	return SGATE_REASON_BINDING;
+}
+
+/*
+ * A session that was made for one browser and comes from another: "strict"
+ * ends it, for the cookie must have been stolen; "log" says so.
  */
 static enum sgate_reason
 call_check_binding(struct call *c)
 {
 	static struct log_limit limit = {10, 60000, 0, 0, 0};
 	struct sgate_bytes kept = sgate_session_get_user_agent(c->session);
-	struct sgate_bytes agent = c->req.user_agent;
 	const char *address = sgate_session_get_client_ip(c->session);
 	char ref[SGATE_REF_HEX + 1];
 	bool agent_differs, address_differs;
 
-	if (agent.len > SESSION_AGENT_MAX)
-		agent.len = SESSION_AGENT_MAX;
 	agent_differs = c->conf->session.bind_agent != CONF_BIND_OFF &&
-			kept.len > 0 && !bytes_equal(kept, agent);
+			kept.len > 0 && !is_kept_agent(kept, c->req.user_agent);
 	address_differs = c->conf->session.bind_address != CONF_BIND_OFF &&
 			  address[0] != '\0' &&
 			  strcmp(address, c->client_ip) != 0;
@@ -159,7 +191,7 @@ call_check_binding(struct call *c)
 		c->conf->session.bind_agent == CONF_BIND_STRICT) ||
 	    (address_differs &&
 		c->conf->session.bind_address == CONF_BIND_STRICT))
-		return SGATE_REASON_BINDING;
+		return call_end_stolen(c);
 	sgate_ref_text(sgate_session_get_ref(c->session), ref);
 	log_limited(&limit, LOG_LEVEL_NOTICE,
 	    "session %s: used with another %s than it was made with; accepted "

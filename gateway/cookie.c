@@ -13,8 +13,7 @@ enum sgate_reason
 cookie_find(
     struct sgate_bytes header, const char *name, struct sgate_bytes *out_value)
 {
-	const char *at = header.data;
-	const char *end = header.data + header.len;
+	const char *at, *end;
 	size_t name_len = strlen(name);
 	unsigned count = 0;
 	unsigned found = 0;
@@ -24,6 +23,8 @@ cookie_find(
 		return SGATE_REASON_NONE;
 	if (header.len > COOKIE_HEADER_MAX || bytes_has_control(header))
 		return SGATE_REASON_MALFORMED;
+	at = header.data;
+	end = header.data + header.len;
 	while (at < end) {
 		const char *stop = memchr(at, ';', (size_t)(end - at));
 

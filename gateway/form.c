@@ -54,13 +54,16 @@ enum form_answer
 form_get(struct sgate_bytes text, const char *name, struct buf *out)
 {
 	struct sgate_bytes value = {NULL, 0};
-	const char *at = text.data;
-	const char *end = text.data + text.len;
+	const char *at, *end;
 	unsigned fields = 0;
 	bool is_found = false;
 
 	buf_reset(out);
-	while (text.len > 0 && at < end) {
+	if (text.len == 0)
+		return FORM_ABSENT;
+	at = text.data;
+	end = text.data + text.len;
+	while (at < end) {
 		const char *stop = memchr(at, '&', (size_t)(end - at));
 		const char *equals;
 		struct sgate_bytes key;

@@ -98,7 +98,6 @@ serve(
 	struct call c;
 
 	call_init(&c, gw, input, out_answer);
-	call_count(&c, SHARED_REQUESTS);
 	if (c.req.role == REQUEST_API) {
 		c.reply.is_head = c.req.method == REQUEST_HEAD;
 		api_serve(&c);

@@ -347,7 +347,7 @@ site_ask(struct site *site, const struct ask *ask)
 	    ask->allow != 0 ? ask->allow : CONF_ALLOW_CHECK | CONF_ALLOW_API;
 	input.has_peer = !ask->no_peer;
 	input.peer_uid = 33;
-	input.peer_pid = 12;
+	input.peer_pid = ask->peer_pid != 0 ? ask->peer_pid : 12;
 	input.read_body = read_some;
 	input.read_body_arg = &reader;
 	status = serve_input(site, &input);

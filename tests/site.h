@@ -60,6 +60,7 @@ struct ask {
 	bool is_malformed;
 	bool body_breaks; /* read_body fails after the body's bytes */
 	bool no_peer;
+	int peer_pid; /* 0 = 12 */
 };
 /* The status of the answer, which is in site->answer. Asserts its form. */
 int site_ask(struct site *site, const struct ask *ask);

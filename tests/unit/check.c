@@ -4,6 +4,7 @@
  */
 #include "tap.h"
 
+#include "reply.h"
 #include "site.h"
 
 #include <stdlib.h>
@@ -612,6 +613,20 @@ a_bound_session_is_refused_elsewhere(void **state)
 	assert_int_equal(site_ask(&site, &ask), 401);
 	assert_string_equal(site_header(&site, "X-Session-Reason"), "binding");
 	assert_false(has_variables(&site));
+	/* It has been ended: nobody who has the cookie can go on trying. */
+	ask.more[0] = "HTTP_USER_AGENT=Browser/1";
+	assert_int_equal(site_ask(&site, &ask), 401);
+	assert_string_equal(site_header(&site, "X-Session-Reason"), "binding");
+	create.user_agent = bytes_of("B\x01\xff/1");
+	create.client_ip = bytes_of("192.0.2.2");
+	site_create(&site, &create);
+	ask.cookie = buf_text(&site.cookie);
+	assert_int_equal(site_ask(&site, &ask), 401);
+	create.client_ip = bytes_of("192.0.2.1");
+	site_create(&site, &create);
+	ask.cookie = buf_text(&site.cookie);
+	ask.more[0] = "HTTP_USER_AGENT=B\x01\xff/1";
+	assert_int_equal(site_ask(&site, &ask), 200);
 	site_close(&site);
 }
 
@@ -779,7 +794,34 @@ only_a_live_session_is_allowed(void **state)
 	site_close(&site);
 }
 
+static void
+a_value_that_ends_a_line_ends_the_answer(void **state)
+{
+	static const char *const bad[] = {
+	    "a\r\nX: y", "a\nb", "a\rb", "\x01", "a\x7f", "\t"};
+	struct buf out = {0};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct reply reply;
+
+		buf_reset(&out);
+		buf_add_text(&out, "before");
+		reply_init(&reply, &out);
+		reply_begin(&reply, 200);
+		reply_header(&reply, "Variable-REMOTE_USER", bytes_of(bad[i]));
+		reply_no_body(&reply);
+		reply_end(&reply);
+		assert_int_equal(strncmp(buf_text(&out), "before", 6), 0);
+		assert_string_equal(buf_text(&out) + 6, serve_unavailable);
+		reply_clear(&reply);
+	}
+	buf_clear(&out);
+}
+
 static const struct CMUnitTest check_tests[] = {
+    cmocka_unit_test(a_value_that_ends_a_line_ends_the_answer),
     cmocka_unit_test(a_live_session_is_allowed_with_its_variables),
     cmocka_unit_test(every_reason_has_its_status),
     cmocka_unit_test(the_absolute_expiry_stands_whatever_the_activity),

@@ -914,6 +914,19 @@ fake_enter_alone(struct call *call, struct durable *d, const char *operation,
 	return SGATE_OK;
 }
 
+/* Operations of a transaction, or of one of their own. */
+static enum sgate_status
+fake_enter_either(struct call *call, struct durable *d, const char *operation,
+    struct sgate_error *err)
+{
+	enum sgate_status status = fake_enter_made(call, d, operation, err);
+
+	if (status == SGATE_OK && call->fake->working == NULL && writer != NULL)
+		return call_fail(
+		    call, SGATE_UNAVAILABLE, "another handle is writing");
+	return status;
+}
+
 static void
 touch_one(struct sgate_session *session, const struct durable_touch *touch)
 {
@@ -1232,7 +1245,7 @@ fake_service_put(struct durable *d, const struct durable_service *svc,
 {
 	struct call call;
 	enum sgate_status status =
-	    fake_enter_alone(&call, d, "service_put", err);
+	    fake_enter_either(&call, d, "service_put", err);
 
 	if (status != SGATE_OK)
 		return status;
@@ -1249,7 +1262,7 @@ fake_service_remove(
 	struct call call;
 	size_t i;
 	enum sgate_status status =
-	    fake_enter_alone(&call, d, "service_remove", err);
+	    fake_enter_either(&call, d, "service_remove", err);
 
 	if (status != SGATE_OK)
 		return status;

@@ -697,6 +697,32 @@ a_service_key_is_found_by_its_hash_until_removed(struct fixture *f)
 	    f->ops->service_get(f->a, svc.key_hash, &found, &f->err));
 }
 
+/* Its audit row is written in the same transaction. */
+static void
+a_service_key_goes_with_the_transaction_that_is_open(struct fixture *f)
+{
+	struct durable_service svc = make_service("shop", 1);
+	struct durable_service found;
+
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->service_put(f->a, &svc, &f->err));
+	f->ops->rollback(f->a);
+	assert_status(f, SGATE_NOT_FOUND,
+	    f->ops->service_get(f->b, svc.key_hash, &found, &f->err));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->service_put(f->a, &svc, &f->err));
+	assert_ok(f, f->ops->commit(f->a, &f->err));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->service_remove(f->a, "shop", &f->err));
+	f->ops->rollback(f->a);
+	assert_ok(f, f->ops->service_get(f->b, svc.key_hash, &found, &f->err));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->service_remove(f->a, "shop", &f->err));
+	assert_ok(f, f->ops->commit(f->a, &f->err));
+	assert_status(f, SGATE_NOT_FOUND,
+	    f->ops->service_get(f->b, svc.key_hash, &found, &f->err));
+}
+
 static void
 a_service_key_of_the_default_realm_is_not_one_of_all_realms(struct fixture *f)
 {
@@ -795,6 +821,7 @@ const struct contract_case row_cases[] = {
     CASE(a_block_is_seen_with_the_lock_and_can_be_lifted),
     CASE(a_lease_has_one_holder_until_it_is_over),
     CASE(a_service_key_is_found_by_its_hash_until_removed),
+    CASE(a_service_key_goes_with_the_transaction_that_is_open),
     CASE(a_service_key_of_the_default_realm_is_not_one_of_all_realms),
     CASE(exec_binds_every_kind_of_value_and_gives_it_back),
 #undef CASE

@@ -79,8 +79,8 @@ create_session_of_inactive_user(const char *user)
 	assert_status(&w,
 	    sgate_user_block(w.mgr, B(user), B("inactive"), &count, &w.err),
 	    SGATE_OK);
-	assert_status(&w,
-	    sgate_session_create(w.mgr, &c, &s, &token, &w.err), SGATE_DENIED);
+	assert_status(&w, sgate_session_create(w.mgr, &c, &s, &token, &w.err),
+	    SGATE_DENIED);
 	served_by_sqlite();
 	assert_null(token);
 }
@@ -128,8 +128,7 @@ validate_session(void)
 	made_clear(&made);
 	world_create(&w, "1", &made);
 	assert_status(&w,
-	    sgate_session_end(
-		w.mgr, &made.ref, SGATE_REASON_REVOKED, &w.err),
+	    sgate_session_end(w.mgr, &made.ref, SGATE_REASON_REVOKED, &w.err),
 	    SGATE_OK);
 	assert_status(&w,
 	    sgate_session_validate(w.mgr, B(made.token), &ref, &w.err),
@@ -274,8 +273,7 @@ session_manager_v2_get_session_data(void **state)
 	assert_int_equal(sgate_session_get_version(s), 1);
 	assert_int_equal(sgate_session_get_last_seen_ms(s), w.now_ms);
 	sgate_session_free(s);
-	assert_status(&w,
-	    sgate_session_get(w.mgr, B("unknown"), 0, &s, &w.err),
+	assert_status(&w, sgate_session_get(w.mgr, B("unknown"), 0, &s, &w.err),
 	    SGATE_NOT_FOUND);
 	assert_null(s);
 	made_clear(&made);
@@ -302,8 +300,7 @@ session_manager_v2_update_session(void **state)
 	assert_bytes(sgate_session_get_data(s), "{\"b\":3,\"c\":4}");
 	sgate_session_free(s);
 	assert_status(&w,
-	    sgate_session_end(
-		w.mgr, &made.ref, SGATE_REASON_REVOKED, &w.err),
+	    sgate_session_end(w.mgr, &made.ref, SGATE_REASON_REVOKED, &w.err),
 	    SGATE_OK);
 	/* Not resurrected. */
 	assert_status(&w,
@@ -344,8 +341,8 @@ session_manager_v2_get_user_sessions(void **state)
 	world_create(&w, "1", &first);
 	w.now_ms += MINUTE;
 	world_create(&w, "1", &second);
-	assert_status(&w,
-	    sgate_user_sessions(w.mgr, B("1"), 10, &list, &w.err), SGATE_OK);
+	assert_status(&w, sgate_user_sessions(w.mgr, B("1"), 10, &list, &w.err),
+	    SGATE_OK);
 	served_by_sqlite();
 	assert_int_equal(sgate_list_count(list), 2);
 	s = sgate_list_get(list, 1);

@@ -23,13 +23,15 @@ struct updating {
 };
 
 /* Names of changed members for the audit row; their values never. */
-static void
-describe_update(const struct updating *u, char *out, size_t size)
+static enum sgate_status
+describe_update(
+    const struct updating *u, char *out, size_t size, struct sgate_error *err)
 {
 	const struct sgate_update *update = u->update;
 	struct buf text;
 	const char *name;
 	size_t i, left_out = 0;
+	bool has_failed;
 
 	buf_init(&text);
 	if (update->context.data != NULL)
@@ -52,9 +54,11 @@ describe_update(const struct updating *u, char *out, size_t size)
 	}
 	if (left_out > 0)
 		buf_printf(&text, " and %zu more of data", left_out);
-	input_copy(out, size,
-	    text.len > 0 ? bytes_of(buf_text(&text) + 1) : bytes_of(""));
+	has_failed = buf_failed(&text);
+	if (!has_failed && text.len > 0)
+		input_copy(out, size, bytes_of(buf_text(&text) + 1));
 	buf_clear(&text);
+	return has_failed ? error_memory(err, "update") : SGATE_OK;
 }
 
 static enum sgate_status
@@ -203,10 +207,11 @@ sgate_session_update(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		change_init(
 		    &change, mgr, "update", SGATE_REASON_OK, update_apply, &u);
 		audit_about(&change.audit, before);
-		describe_update(
-		    &u, change.audit.detail, sizeof(change.audit.detail));
-		status = change_run(&change, err);
+		status = describe_update(
+		    &u, change.audit.detail, sizeof(change.audit.detail), err);
 	}
+	if (status == SGATE_OK)
+		status = change_run(&change, err);
 	if (status == SGATE_OK && out_session != NULL) {
 		*out_session = u.session;
 		u.session = NULL;
@@ -396,24 +401,28 @@ sgate_session_rotate(struct sgate_manager *mgr, struct sgate_bytes token,
     struct sgate_error *err)
 {
 	struct look look;
-	struct sgate_bytes text = token;
+	char *text;
 	enum sgate_status status;
 
 	*out_session = NULL;
 	*out_token = NULL;
 	memset(&look, 0, sizeof(look));
+	/* Before the change: what was done is not to fail for want of memory.
+	 */
+	text = calloc(1, SGATE_TOKEN_LEN + 1);
+	if (text == NULL)
+		return error_memory(err, "rotate");
 	status = rotate_looked(mgr, token, &look, err);
-	if (status == SGATE_OK && look.session->new_token[0] != '\0')
-		text = bytes_of(look.session->new_token);
 	if (status == SGATE_OK) {
-		*out_token = bytes_dup(text);
-		if (*out_token == NULL)
-			status = error_memory(err, "rotate");
-	}
-	if (status == SGATE_OK) {
+		if (look.session->new_token[0] != '\0')
+			token = bytes_of(look.session->new_token);
+		input_copy(text, SGATE_TOKEN_LEN + 1, token);
 		*out_session = look.session;
+		*out_token = text;
 		look.session = NULL;
+		text = NULL;
 	}
+	sgate_token_free(text);
 	look_clear(&look);
 	return status;
 }

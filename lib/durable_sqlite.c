@@ -9,11 +9,13 @@
  * write lock there is from its start: it never meets a changed snapshot, and
  * the locks of users, rows and counters that durable.h asks for come with it.
  *
- * What a read costs: two fcntl() (its mark in the -shm file, on and off) when
- * nobody has committed since the last one, and one pread() for each page it
- * needs when somebody has. mmap is off: after each commit of somebody else
- * SQLite maps the file anew, which costs more than it saves (48 us a read
- * instead of 11), and a file that shrinks would be a SIGBUS.
+ * What a read costs: two fcntl() (its mark in the -shm file, on and off), and
+ * one pread() for each page that it needs and has not in its cache, which is
+ * empty whenever somebody else has committed. The two fcntl() keep a writer
+ * from overwriting what is being read, so they cannot go. mmap is off: after
+ * each commit of somebody else SQLite maps the file anew, which costs more than
+ * it saves (48 us a read instead of 11), and a file that shrinks would be a
+ * SIGBUS.
  */
 #include "config.h"
 
@@ -271,6 +273,9 @@ store_disconnect(struct sqlite_store *store)
 {
 	size_t i;
 
+	/* In a child it is the parent's: closing it would write to the file. */
+	if (store->fork_generation != fork_generation)
+		return;
 	for (i = 0; i < SQLITE_STMT_COUNT; i++) {
 		sqlite3_finalize(store->prepared[i]);
 		store->prepared[i] = NULL;
@@ -985,9 +990,7 @@ sqlite_close(struct durable *d)
 
 	if (store == NULL)
 		return;
-	/* In a child the connection is the parent's: closing it would write. */
-	if (store->fork_generation == fork_generation)
-		store_disconnect(store);
+	store_disconnect(store);
 	free(store->path);
 	free(store);
 }

@@ -315,7 +315,8 @@ session_read(
 	q->damaged_column = -1;
 	if (session == NULL || !session_read_columns(q, session, out_counter)) {
 		sgate_session_free(session);
-		return error_memory(q->err, q->operation);
+		error_memory(q->err, q->operation);
+		return SGATE_NO_MEMORY;
 	}
 	sgate_ref_text(&session->ref, row);
 	status = query_row_status(q, row);

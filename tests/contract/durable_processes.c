@@ -14,7 +14,7 @@
 #include "clock.h"
 
 #define CHILDREN 2
-#define ROUNDS 150
+#define ROUNDS 100
 
 typedef int child_fn(struct fixture *f, struct durable *d, int fd);
 
@@ -441,8 +441,9 @@ use_and_close_parents(struct fixture *f, struct durable *d, int fd)
 
 	(void)fd;
 	f->ops->rollback(f->a);
-	if (f->ops->ping(f->a, &f->err) != SGATE_INTERNAL ||
+	if (f->ops->ping(f->b, &f->err) != SGATE_INTERNAL ||
 	    strstr(f->err.text, "fork") == NULL ||
+	    f->ops->schema_init(f->b, &f->err) != SGATE_INTERNAL ||
 	    f->ops->commit(f->a, &f->err) != SGATE_INTERNAL)
 		return 1;
 	f->ops->close(f->a);

@@ -534,7 +534,7 @@ answers_are_exact_wherever_the_deadline_passes(struct fixture *f)
 	unsigned done = 0;
 	unsigned i;
 
-	for (i = 1; i <= 1500; i++) {
+	for (i = 1; i <= 600; i++) {
 		s = make_session(1, i);
 		f->a->deadline_ms = clock_monotonic_ms() + i % 2;
 		/* Somewhere within a millisecond. */
@@ -554,7 +554,7 @@ answers_are_exact_wherever_the_deadline_passes(struct fixture *f)
 		done += status == SGATE_OK;
 		sgate_session_free(s);
 	}
-	assert_true(done > 0 && done < 1500);
+	assert_true(done > 0 && done < 600);
 }
 
 /* ---- the caller's own statements ---- */
@@ -684,25 +684,127 @@ exec_gives_rows_until_told_to_stop(struct fixture *f)
 	assert_ok(f, f->ops->commit(f->a, &f->err));
 }
 
-/* ---- out of memory ---- */
+/* ---- what fails below SQLite ---- */
 
+/* Memory and files as they are, but for the call that is to fail. */
 static sqlite3_mem_methods real_memory;
-static long memory_left = -1; /* allocations until one fails; -1: never */
+static const sqlite3_io_methods *real_methods;
+static int (*real_open)(
+    sqlite3_vfs *, const char *, sqlite3_file *, int, int *);
+
+enum fault {
+	FAULT_MALLOC,
+	FAULT_WRITE,
+	FAULT_DISK_FULL,
+	FAULT_SYNC,
+	FAULT_SHARED_MEMORY,
+	FAULT_READ
+};
+static enum fault fault;
+static long fault_left = -1; /* calls until one fails; -1: never */
+
+static bool
+is_failing(enum fault what)
+{
+	return fault == what && fault_left >= 0 && fault_left-- == 0;
+}
 
 static void *
 failing_malloc(int size)
 {
-	if (memory_left >= 0 && memory_left-- == 0)
-		return NULL;
-	return real_memory.xMalloc(size);
+	return is_failing(FAULT_MALLOC) ? NULL : real_memory.xMalloc(size);
 }
 
 static void *
 failing_realloc(void *memory, int size)
 {
-	if (memory_left >= 0 && memory_left-- == 0)
-		return NULL;
-	return real_memory.xRealloc(memory, size);
+	return is_failing(FAULT_MALLOC) ? NULL
+					: real_memory.xRealloc(memory, size);
+}
+
+static int
+failing_write(sqlite3_file *file, const void *data, int len, sqlite3_int64 at)
+{
+	/* A write that fails may have written a part. */
+	if (is_failing(FAULT_WRITE)) {
+		real_methods->xWrite(file, data, len / 2, at);
+		return SQLITE_IOERR_WRITE;
+	}
+	if (is_failing(FAULT_DISK_FULL))
+		return SQLITE_FULL;
+	return real_methods->xWrite(file, data, len, at);
+}
+
+static int
+failing_read(sqlite3_file *file, void *data, int len, sqlite3_int64 at)
+{
+	if (is_failing(FAULT_READ))
+		return SQLITE_IOERR_READ;
+	return real_methods->xRead(file, data, len, at);
+}
+
+static int
+failing_sync(sqlite3_file *file, int flags)
+{
+	if (is_failing(FAULT_SYNC))
+		return SQLITE_IOERR_FSYNC;
+	return real_methods->xSync(file, flags);
+}
+
+static int
+failing_shm_map(
+    sqlite3_file *file, int page, int size, int extend, void volatile **out)
+{
+	if (is_failing(FAULT_SHARED_MEMORY)) {
+		*out = NULL;
+		return SQLITE_IOERR_SHMSIZE;
+	}
+	return real_methods->xShmMap(file, page, size, extend, out);
+}
+
+static int
+failing_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
+    int *out_flags)
+{
+	/* The -wal file has other methods than the database: no locks. */
+	static sqlite3_io_methods methods[2];
+	sqlite3_io_methods *failing =
+	    &methods[(flags & SQLITE_OPEN_MAIN_DB) != 0];
+	int code = real_open(vfs, name, file, flags, out_flags);
+
+	if (file->pMethods == NULL)
+		return code;
+	*failing = *file->pMethods;
+	if ((flags & SQLITE_OPEN_MAIN_DB) != 0)
+		real_methods = file->pMethods;
+	failing->xWrite = failing_write;
+	failing->xRead = failing_read;
+	failing->xSync = failing_sync;
+	if (failing->xShmMap != NULL)
+		failing->xShmMap = failing_shm_map;
+	file->pMethods = failing;
+	return code;
+}
+
+/* Only before SQLite is used: in a child, after a restart. */
+static void
+install_faults(void)
+{
+	static sqlite3_vfs vfs;
+	sqlite3_mem_methods memory;
+
+	sqlite3_shutdown();
+	sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory);
+	memory = real_memory;
+	memory.xMalloc = failing_malloc;
+	memory.xRealloc = failing_realloc;
+	sqlite3_config(SQLITE_CONFIG_MALLOC, &memory);
+	sqlite3_initialize();
+	vfs = *sqlite3_vfs_find(NULL);
+	real_open = vfs.xOpen;
+	vfs.zName = "failing";
+	vfs.xOpen = failing_open;
+	sqlite3_vfs_register(&vfs, 1);
 }
 
 /* One of everything that a login does; whether it was acknowledged. */
@@ -729,70 +831,114 @@ log_in(struct fixture *f, struct durable *d, unsigned number)
 	return status;
 }
 
-/* Fails the n-th allocation of a login on a new handle, for n = 0, 1, ... */
-static int
-sweep_memory(struct fixture *f)
+/* Whether what was answered is what is there: row and event, or neither. */
+static bool
+answer_is_exact(struct fixture *f, struct durable *d, unsigned number,
+    enum sgate_status answer)
+{
+	const struct durable_audit audit = make_audit(T0, number);
+	const struct sgate_ref ref = make_ref(1, number);
+	bool is_there = has_session(f, d, &ref);
+	enum sgate_status event =
+	    f->ops->audit_exists(d, audit.event_id, &f->err);
+
+	if (event != (is_there ? SGATE_OK : SGATE_NOT_FOUND))
+		return false;
+	switch (answer) {
+	case SGATE_OK:
+		return is_there;
+	case SGATE_UNAVAILABLE:
+	case SGATE_NO_MEMORY:
+		return !is_there;
+	case SGATE_UNCERTAIN:
+		return fault != FAULT_WRITE && fault != FAULT_DISK_FULL &&
+		       fault != FAULT_READ;
+	default:
+		return false;
+	}
+}
+
+struct tally {
+	unsigned failed;
+	unsigned uncertain;
+	unsigned rounds;
+};
+
+/*
+ * Fails the n-th call of a login on a new handle, for n = 0, 1, ... until the
+ * login makes fewer calls than that.
+ */
+static bool
+sweep(struct fixture *f, enum fault what, unsigned first, struct tally *out)
 {
 	struct durable *check = open_handle(f);
-	struct sgate_ref ref;
 	struct durable *d;
-	enum sgate_status status = SGATE_NO_MEMORY;
+	enum sgate_status status;
 	bool is_consumed = true;
-	unsigned failures = 0;
 	unsigned n;
 
-	for (n = 0; is_consumed; n++) {
+	*out = (struct tally){0};
+	fault = what;
+	for (n = first; is_consumed; n += 2) {
 		d = open_handle(f);
-		memory_left = n;
+		fault_left = out->rounds++;
 		status = log_in(f, d, n);
-		is_consumed = memory_left < 0;
-		memory_left = -1;
-		ref = make_ref(1, n);
-		if (status != SGATE_OK && status != SGATE_NO_MEMORY &&
-		    status != SGATE_UNAVAILABLE && status != SGATE_UNCERTAIN) {
-			fprintf(stderr, "%u: %s: %s\n", n,
-			    sgate_status_text(status), f->err.text);
-			return 1;
-		}
-		failures += status != SGATE_OK;
-		if (status != SGATE_UNCERTAIN &&
-		    has_session(f, check, &ref) != (status == SGATE_OK)) {
-			fprintf(stderr, "%u: %s, but it is otherwise\n", n,
-			    sgate_status_text(status));
-			return 1;
+		is_consumed = fault_left < 0;
+		fault_left = -1;
+		out->failed += status != SGATE_OK;
+		out->uncertain += status == SGATE_UNCERTAIN;
+		if (!answer_is_exact(f, check, n, status) ||
+		    !answer_is_exact(f, d, n, status)) {
+			fprintf(stderr, "fault %d, %u: not exact: %s: %s\n",
+			    what, out->rounds, sgate_status_text(status),
+			    f->err.text);
+			return false;
 		}
 		/* Nothing is left behind for the next one to trip over. */
-		d->deadline_ms = check->deadline_ms;
-		status = log_in(f, d, n + 20000);
-		if (status != SGATE_OK) {
-			fprintf(stderr, "%u: afterwards: %s: %s\n", n,
-			    sgate_status_text(status), f->err.text);
-			return 1;
+		status = log_in(f, d, n + 1);
+		if (!answer_is_exact(f, check, n + 1, SGATE_OK)) {
+			fprintf(stderr, "fault %d, %u: afterwards: %s: %s\n",
+			    what, out->rounds, sgate_status_text(status),
+			    f->err.text);
+			return false;
 		}
 		f->ops->close(d);
 	}
 	f->ops->close(check);
-	return failures > 100 && n > 200 ? 0 : 1;
+	return true;
+}
+
+static int
+sweep_all(struct fixture *f)
+{
+	struct tally tally;
+
+	install_faults();
+	if (!sweep(f, FAULT_MALLOC, 1, &tally) || tally.failed < 100)
+		return 1;
+	if (!sweep(f, FAULT_READ, 10001, &tally) || tally.failed < 3)
+		return 2;
+	if (!sweep(f, FAULT_WRITE, 20001, &tally) || tally.failed < 3)
+		return 3;
+	if (!sweep(f, FAULT_DISK_FULL, 30001, &tally) || tally.failed < 3)
+		return 4;
+	if (!sweep(f, FAULT_SHARED_MEMORY, 40001, &tally) || tally.failed < 1)
+		return 5;
+	if (!sweep(f, FAULT_SYNC, 50001, &tally) || tally.uncertain < 1)
+		return 6;
+	return 0;
 }
 
 static void
-every_allocation_that_fails_is_answered_exactly(struct fixture *f)
+whatever_fails_below_is_answered_exactly(struct fixture *f)
 {
-	sqlite3_mem_methods memory;
 	int status;
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		alarm(60);
-		/* Only before SQLite is used: in a child, after a restart. */
-		sqlite3_shutdown();
-		sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory);
-		memory = real_memory;
-		memory.xMalloc = failing_malloc;
-		memory.xRealloc = failing_realloc;
-		sqlite3_config(SQLITE_CONFIG_MALLOC, &memory);
-		_exit(sweep_memory(f));
+		alarm(120);
+		_exit(sweep_all(f));
 	}
 	assert_true(waitpid(pid, &status, 0) == pid);
 	assert_true(WIFEXITED(status));
@@ -825,7 +971,7 @@ const struct contract_case sqlite_cases[] = {
     CASE(exec_refuses_what_would_leave_the_transaction_or_touch_our_tables),
     CASE(a_statement_that_rolls_back_ends_the_whole_transaction),
     CASE(exec_gives_rows_until_told_to_stop),
-    CASE(every_allocation_that_fails_is_answered_exactly),
+    CASE(whatever_fails_below_is_answered_exactly),
 #undef CASE
     {NULL, NULL, 0},
 };

@@ -282,7 +282,6 @@ admit_service(struct call *c, struct sgate_bytes key)
 	if (service.has_realm) {
 		if (!api_use_realm(c, bytes_of(service.realm)))
 			return false;
-		c->realm_is_given = true;
 	}
 	snprintf(actor, sizeof(actor), "service:%s", service.name);
 	actor[sizeof(c->actor) - 1] = '\0';
@@ -323,8 +322,10 @@ api_use_realm(struct call *c, struct sgate_bytes name)
 		api_problem(c, 400, "invalid", "realm: is not a name");
 		return false;
 	}
-	if (bytes_equal(name, c->realm))
+	if (bytes_equal(name, c->realm)) {
+		c->realm_is_given = true;
 		return true;
+	}
 	if (c->realm_is_given) {
 		call_note_denial(c, SGATE_REASON_LISTENER);
 		api_problem(c, 403, "listener", "another realm is served here");
@@ -333,6 +334,7 @@ api_use_realm(struct call *c, struct sgate_bytes name)
 	memcpy(c->realm_text, name.data, name.len);
 	c->realm_text[name.len] = '\0';
 	c->realm = bytes_of(c->realm_text);
+	c->realm_is_given = true;
 	if (c->actor[0] == '\0')
 		return true;
 	if (call_introduce(c, c->is_program ? c->actor : NULL) ==

@@ -95,8 +95,12 @@ body_read(struct call *c, unsigned takes)
 		    c, 400, "malformed", "CONTENT_LENGTH is not a number");
 	}
 	if (len == 0) {
-		if ((takes & BODY_REQUIRED) == 0)
+		/* A form without fields is a form: its answer is a page. */
+		if ((takes & BODY_REQUIRED) == 0) {
+			c->body.kind =
+			    body_kind(c->req.content_type) & takes & BODY_FORM;
 			return true;
+		}
 		return body_refuse(c, 400, "malformed", "the body is missing");
 	}
 	if (len > c->conf->gateway.body_max_bytes)

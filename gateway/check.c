@@ -15,6 +15,7 @@
 
 #include "csrf.h"
 #include "log.h"
+#include "return_to.h"
 #include "token.h"
 
 #include <string.h>
@@ -319,9 +320,13 @@ add_location(struct call *c, const struct decision *d)
 	struct buf location = {0};
 
 	buf_add_text(&location, url);
-	buf_add_char(&location, strchr(url, '?') == NULL ? '?' : '&');
-	buf_add_text(&location, "return_to=");
-	buf_add_url(&location, c->req.uri);
+	/* A longer one would be refused on the way back, and may be more than
+	 * the web server takes as a header. */
+	if (c->req.uri.len <= RETURN_TO_MAX) {
+		buf_add_char(&location, strchr(url, '?') == NULL ? '?' : '&');
+		buf_add_text(&location, "return_to=");
+		buf_add_url(&location, c->req.uri);
+	}
 	if (buf_failed(&location))
 		c->reply.is_broken = true;
 	reply_header(&c->reply, "Location", buf_bytes(&location));

@@ -208,8 +208,7 @@ reply_page(struct reply *reply, int status)
 	reply_begin(reply, status);
 	reply_header(reply, "Content-Security-Policy",
 	    bytes_of("default-src 'none'; style-src 'unsafe-inline'; "
-		     "form-action 'self'; frame-ancestors 'none'; "
-		     "base-uri 'none'"));
+		     "frame-ancestors 'none'; base-uri 'none'"));
 	reply_header(reply, "Referrer-Policy", bytes_of("same-origin"));
 	reply_body(reply, "text/html; charset=utf-8");
 }

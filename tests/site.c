@@ -364,7 +364,7 @@ read_never(void *arg, char *out, size_t max)
 	(void)arg;
 	(void)out;
 	(void)max;
-	fail_msg("a check read the body");
+	fail_msg("the body was read");
 	return -1;
 }
 
@@ -376,7 +376,7 @@ site_ask_raw(struct site *site, char *const *params, bool is_authorizer)
 	memset(&input, 0, sizeof(input));
 	input.params = params;
 	input.is_authorizer = is_authorizer;
-	input.allow = CONF_ALLOW_CHECK;
+	input.allow = CONF_ALLOW_CHECK | CONF_ALLOW_API;
 	input.read_body = read_never;
 	return serve_input(site, &input);
 }

@@ -65,7 +65,7 @@ struct ask {
 /* The status of the answer, which is in site->answer. Asserts its form. */
 int site_ask(struct site *site, const struct ask *ask);
 
-/* The same with params as they are: check or authorizer, nothing else. */
+/* The same with params as they are; check and api; no body is read. */
 int site_ask_raw(struct site *site, char *const *params, bool is_authorizer);
 
 /* The value of a header of the last answer, or NULL. Valid until the next. */

@@ -504,6 +504,10 @@ realms_are_kept_apart(void **state)
 	assert_int_equal(
 	    control(&site, "GET", uri_of(&site, "sessions/@?realm=shop"), NULL),
 	    403);
+	site.listener.has_realm = false;
+	assert_int_equal(control(&site, "POST", V1 "sessions?realm=shop",
+			     "{\"user_id\":\"x\",\"realm\":\"other\"}"),
+	    403);
 	site_close(&site);
 }
 

@@ -423,6 +423,7 @@ browsers_are_sent_to_the_login(void **state)
 	struct ask ask = {.is_authorizer = true,
 	    .uri = "/app/a b?c=d&e=//\r\nX: y\"<",
 	    .accept = "text/html,*/*"};
+	char long_uri[4096] = "";
 
 	(void)state;
 	site_open(&site, overrides);
@@ -430,6 +431,11 @@ browsers_are_sent_to_the_login(void **state)
 	assert_string_equal(site_header(&site, "Location"),
 	    "/login?return_to=/app/a%20b%3Fc%3Dd%26e%3D//%0D%0AX%3A%20y%22%3C");
 	assert_false(has_variables(&site));
+	memset(long_uri, 'a', sizeof(long_uri) - 1);
+	long_uri[0] = '/';
+	ask.uri = long_uri;
+	assert_int_equal(site_ask(&site, &ask), 302);
+	assert_string_equal(site_header(&site, "Location"), "/login");
 	ask.uri = "/app/";
 	ask.method = "HEAD";
 	assert_int_equal(site_ask(&site, &ask), 302);
@@ -649,6 +655,7 @@ struct fuzz {
 	char text[FUZZ_PARAMS][FUZZ_SIZE];
 	char *items[FUZZ_PARAMS + 1];
 	size_t count;
+	bool is_api;
 };
 
 static void
@@ -662,10 +669,15 @@ fuzz_begin(struct fuzz *f, const char *cookie, uint64_t r)
 	    "https://example.org", "https://evil", "null", ""};
 
 	f->count = 8;
-	snprintf(f->text[0], FUZZ_SIZE, "REQUEST_METHOD=%s", methods[r & 7]);
-	snprintf(f->text[1], FUZZ_SIZE, "REQUEST_URI=/app/x?y=z");
+	f->is_api = (r >> 11) % 4 == 0;
+	/* An unsafe one would log the session out. */
+	snprintf(f->text[0], FUZZ_SIZE, "REQUEST_METHOD=%s",
+	    methods[f->is_api ? 0 : r & 7]);
+	snprintf(f->text[1], FUZZ_SIZE, "REQUEST_URI=%s",
+	    f->is_api ? "/.sessgate/session?y=z" : "/app/x?y=z");
 	snprintf(f->text[2], FUZZ_SIZE, "HTTP_COOKIE=%s", cookie);
-	snprintf(f->text[3], FUZZ_SIZE, "SESSGATE_CHECK=1");
+	snprintf(
+	    f->text[3], FUZZ_SIZE, "SESSGATE_CHECK=%s", f->is_api ? "" : "1");
 	snprintf(f->text[4], FUZZ_SIZE, "SESSGATE_POLICY=%s",
 	    policies[(r >> 3) & 7]);
 	snprintf(f->text[5], FUZZ_SIZE, "SESSGATE_REALM=%s",
@@ -735,7 +747,7 @@ only_a_live_session_is_allowed(void **state)
 	uint64_t seed = (uint64_t)time(NULL) * 2654435761u + 1;
 	const char *given = getenv("SESSGATE_SEED");
 	struct buf ended = {0}, other = {0};
-	unsigned allowed = 0, anonymous = 0;
+	unsigned allowed = 0, anonymous = 0, shown = 0;
 	struct site site;
 	int i;
 
@@ -758,12 +770,13 @@ only_a_live_session_is_allowed(void **state)
 		const char *cookie = r % 4 == 0   ? buf_text(&ended)
 				     : r % 4 == 1 ? buf_text(&other)
 						  : buf_text(&site.cookie);
-		bool is_authorizer = (r >> 20) % 2 == 0;
+		bool is_authorizer;
 		unsigned changes = (unsigned)(r >> 21) % 4;
 		struct fuzz f;
 		size_t k;
 
 		fuzz_begin(&f, cookie, r >> 24);
+		is_authorizer = !f.is_api && (r >> 20) % 2 == 0;
 		while (changes-- > 0)
 			fuzz_change(&f, &seed);
 		for (k = 0; k < f.count; k++)
@@ -771,6 +784,14 @@ only_a_live_session_is_allowed(void **state)
 		f.items[f.count] = NULL;
 		if (site_ask_raw(&site, f.items, is_authorizer) != 200) {
 			assert_false(has_variables(&site));
+			continue;
+		}
+		if (!has_variables(&site)) {
+			assert_true(f.is_api);
+			assert_true(fuzz_holds(&f, "HTTP_COOKIE=", site.token));
+			assert_string_equal(
+			    site_member(&site, "user_id"), "alice");
+			shown++;
 			continue;
 		}
 		if (strcmp(variable(&site, "SESSION_STATE"), "anonymous") ==
@@ -786,9 +807,11 @@ only_a_live_session_is_allowed(void **state)
 		allowed++;
 	}
 	/* Otherwise nothing has been shown. */
-	print_message("# allowed %u, anonymous %u\n", allowed, anonymous);
+	print_message("# allowed %u, anonymous %u, shown %u\n", allowed,
+	    anonymous, shown);
 	assert_true(allowed > MUTATIONS / 20);
 	assert_true(anonymous > MUTATIONS / 100);
+	assert_true(shown > MUTATIONS / 100);
 	buf_clear(&ended);
 	buf_clear(&other);
 	site_close(&site);

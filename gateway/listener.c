@@ -411,6 +411,22 @@ open_keeper(struct listeners *l, const struct sgate_conf *conf,
 }
 
 enum sgate_status
+listeners_check(const struct sgate_conf *conf, struct sgate_error *err)
+{
+	enum sgate_status status;
+	struct user user;
+	uid_t uid;
+	gid_t gid;
+	size_t i;
+
+	status = user_resolve(conf, &user, err);
+	for (i = 0; status == SGATE_OK && i < conf->listeners_count; i++)
+		status =
+		    find_owner(&conf->listeners[i], &user, &uid, &gid, err);
+	return status;
+}
+
+enum sgate_status
 listeners_open(const struct sgate_conf *conf, struct listeners *out,
     struct sgate_error *err)
 {

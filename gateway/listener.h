@@ -32,6 +32,9 @@ struct listeners {
  */
 SGATE_MUST_CHECK enum sgate_status listeners_open(const struct sgate_conf *conf,
     struct listeners *out, struct sgate_error *err);
+/* Whether all owners and groups are there, as listeners_open() will ask. */
+SGATE_MUST_CHECK enum sgate_status listeners_check(
+    const struct sgate_conf *conf, struct sgate_error *err);
 /*
  * Add what is inherited: LISTEN_FDS (LISTEN_FDNAMES name the sections; an
  * unnamed or unknown one is SGATE_INVALID), or fd 0 when it is a listening

@@ -26,6 +26,7 @@
 #define TICK_MS 200
 #define BUSY_TICK_MS 20 /* while somebody is awaited */
 #define READY_MS 15000
+#define KEEPER_BACK_MS 2000
 
 struct master {
 	const struct master_args *args;
@@ -233,21 +234,49 @@ look_after(struct master *m)
 
 /* ---- stop ---- */
 
-/* Wait for those who leave; what comes in meanwhile is not looked at. */
+/* Until a child dies, or a moment has passed. */
 static void
-wait_for_leaving(struct master *m, bool with_keepers)
+wait_a_tick(void)
 {
 	static const struct timespec tick = {0, BUSY_TICK_MS * 1000000L};
 	sigset_t child;
 
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
+	sigtimedwait(&child, NULL, &tick);
+}
+
+/* Wait for those who leave; what comes in meanwhile is not looked at. */
+static void
+wait_for_leaving(struct master *m, bool with_keepers)
+{
 	for (;;) {
 		bury_dead(m);
 		if (family_leaving(&m->family, with_keepers) == 0)
 			return;
 		family_kill_late(&m->family);
-		sigtimedwait(&child, NULL, &tick);
+		wait_a_tick();
+	}
+}
+
+/*
+ * Somebody who tells the whole process group to end has ended the keeper
+ * already, and what workers handed over since is not written: start one more.
+ */
+static void
+bring_keeper_back(struct master *m)
+{
+	int64_t deadline_ms = clock_monotonic_ms() + KEEPER_BACK_MS;
+
+	bury_dead(m);
+	if (m->current->keeper.pid != 0)
+		return;
+	m->current->keeper.not_before_ms = 0;
+	generation_fill(m->current, &m->family);
+	while (m->current->keeper.pid != 0 && clock_left_ms(deadline_ms) > 0 &&
+	       !generation_is_ready(m->current, &m->family)) {
+		wait_a_tick();
+		bury_dead(m);
 	}
 }
 
@@ -264,6 +293,8 @@ stop(struct master *m)
 	generation_dismiss_workers(m->current, &m->family);
 	wait_for_leaving(m, false);
 	/* The keeper last: it writes the touches of the others. */
+	m->current->wanted = 0;
+	bring_keeper_back(m);
 	if (m->next != NULL)
 		generation_dismiss_keeper(m->next, &m->family);
 	generation_dismiss_keeper(m->current, &m->family);

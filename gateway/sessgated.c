@@ -353,7 +353,7 @@ run(struct options *options)
 		&err))
 		return STATUS_FAILED;
 	if (options->is_test) {
-		status = said(user_resolve(start.conf, &start.user, &err), &err)
+		status = said(listeners_check(start.conf, &err), &err)
 			     ? STATUS_FAILED
 			     : STATUS_OK;
 		if (status == STATUS_OK)

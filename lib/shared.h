@@ -16,7 +16,8 @@
 #include "durable.h"
 #include "sessgate.h"
 
-#define SHARED_WORKERS_MAX 256
+/* Two generations of the largest pool that the configuration takes. */
+#define SHARED_WORKERS_MAX 512
 #define SHARED_TOUCH_BUCKETS 256
 #define SHARED_TOUCH_WAYS 64
 

@@ -48,6 +48,10 @@ IS_ROOT = os.geteuid() == 0
 USER = "nobody" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
 
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL,
+           signal.SIGFPE)
+
+
 class Skip(Exception):
     """This case cannot run here; the text says why."""
 
@@ -450,7 +454,7 @@ class Case:
         for gw in self.gateways:
             try:
                 status = gw.stop()
-                if status is not None and status < 0:
+                if status in [-n for n in CRASHES]:
                     wrong.append("the master died by signal %d" % -status)
             except AssertionError as e:
                 wrong.append(str(e))

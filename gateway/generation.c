@@ -11,6 +11,7 @@
 #include "generation.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,14 @@ at_most(int value, int max)
 	return value < max ? value : max;
 }
 
+static void
+close_ready(struct seat *seat)
+{
+	if (seat->ready_fd >= 0)
+		close(seat->ready_fd);
+	seat->ready_fd = -1;
+}
+
 struct generation *
 generation_new(struct sgate_conf *conf)
 {
@@ -50,6 +59,7 @@ generation_new(struct sgate_conf *conf)
 	gen->conf = conf;
 	gen->spawn_rate = 1;
 	gen->keeper.row = -1;
+	gen->keeper.ready_fd = -1;
 	if (conf->gateway.workers > 0) {
 		gen->min = gen->max =
 		    at_most(conf->gateway.workers, GENERATION_WORKERS_MAX);
@@ -76,6 +86,7 @@ generation_free(struct generation *gen)
 {
 	if (gen == NULL)
 		return;
+	close_ready(&gen->keeper);
 	sgate_conf_free(gen->conf);
 	free(gen);
 }
@@ -142,8 +153,9 @@ set_child_signals(const sigset_t *mask)
 	sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
-static void __attribute__((noreturn)) run_child(const struct generation *gen,
-    const struct family *family, int row, pid_t master_pid)
+static _Noreturn void
+run_child(const struct generation *gen, const struct family *family, int row,
+    pid_t master_pid, int ready_fd)
 {
 	struct process_args args = {
 	    .conf = gen->conf,
@@ -151,6 +163,7 @@ static void __attribute__((noreturn)) run_child(const struct generation *gen,
 	    .listeners = family->listeners,
 	    .index = row,
 	    .master_pid = master_pid,
+	    .ready_fd = ready_fd,
 	};
 	char who[32];
 
@@ -174,34 +187,71 @@ static void __attribute__((noreturn)) run_child(const struct generation *gen,
 }
 
 static void
-fork_into(struct generation *gen, struct family *family, struct seat *seat,
-    bool is_keeper)
+fork_failed(struct family *family, struct seat *seat, int row)
 {
 	static struct log_limit limit = {.burst = 5, .period_ms = 10000};
-	pid_t master_pid = getpid();
-	int64_t now_ms = clock_monotonic_ms();
-	int row = is_keeper ? -1 : take_row(family);
 
-	if (!is_keeper && row < 0)
+	log_limited(&limit, LOG_LEVEL_ERROR,
+	    "fork: %s; trying again in a second", strerror(errno));
+	seat->pid = 0;
+	seat->not_before_ms = clock_monotonic_ms() + DELAY_MIN_MS;
+	free_row(family, row);
+}
+
+static void
+fork_worker(struct generation *gen, struct family *family, struct seat *seat)
+{
+	pid_t master_pid = getpid();
+	int row = take_row(family);
+
+	if (row < 0)
 		return;
 	listeners_rebind(family->listeners, gen->conf);
-	if (row >= 0)
-		set_row(family, row, SHARED_STARTING);
+	set_row(family, row, SHARED_STARTING);
 	seat->pid = fork();
 	if (seat->pid == 0)
-		run_child(gen, family, row, master_pid);
+		run_child(gen, family, row, master_pid, -1);
 	if (seat->pid < 0) {
-		log_limited(&limit, LOG_LEVEL_ERROR,
-		    "fork: %s; trying again in a second", strerror(errno));
-		seat->pid = 0;
-		seat->not_before_ms = now_ms + DELAY_MIN_MS;
-		free_row(family, row);
+		fork_failed(family, seat, row);
 		return;
 	}
 	seat->row = row;
-	seat->started_ms = now_ms;
-	if (row >= 0)
-		atomic_store(&family->shared->workers[row].pid, seat->pid);
+	seat->started_ms = clock_monotonic_ms();
+	atomic_store(&family->shared->workers[row].pid, seat->pid);
+}
+
+/*
+ * A keeper has no row of its own in shared memory, and two may be starting at
+ * the same time: each has a pipe to say that it is ready.
+ */
+static void
+fork_keeper(struct generation *gen, struct family *family)
+{
+	struct seat *seat = &gen->keeper;
+	pid_t master_pid = getpid();
+	int ends[2] = {-1, -1};
+
+	close_ready(seat);
+	listeners_rebind(family->listeners, gen->conf);
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0)
+		seat->pid = fork();
+	else
+		seat->pid = -1;
+	if (seat->pid == 0) {
+		close(ends[0]);
+		run_child(gen, family, -1, master_pid, ends[1]);
+	}
+	if (seat->pid < 0) {
+		fork_failed(family, seat, -1);
+		if (ends[0] >= 0)
+			close(ends[0]);
+	} else {
+		seat->ready_fd = ends[0];
+		seat->started_ms = clock_monotonic_ms();
+		atomic_store(&family->shared->keeper_pid, seat->pid);
+	}
+	if (ends[1] >= 0)
+		close(ends[1]);
 }
 
 void
@@ -211,11 +261,11 @@ generation_fill(struct generation *gen, struct family *family)
 	int i;
 
 	if (gen->keeper.pid == 0 && gen->keeper.not_before_ms <= now_ms)
-		fork_into(gen, family, &gen->keeper, true);
+		fork_keeper(gen, family);
 	for (i = 0; i < gen->wanted; i++)
 		if (gen->workers[i].pid == 0 &&
 		    gen->workers[i].not_before_ms <= now_ms)
-			fork_into(gen, family, &gen->workers[i], false);
+			fork_worker(gen, family, &gen->workers[i]);
 }
 
 /* ---- looking after them ---- */
@@ -242,13 +292,24 @@ state_age_ms(const struct family *family, const struct seat *seat)
 					   : now_ms - since_ms;
 }
 
+static bool
+keeper_is_ready(struct seat *keeper)
+{
+	char byte;
+
+	if (keeper->pid == 0)
+		return false;
+	if (keeper->ready_fd >= 0 && read(keeper->ready_fd, &byte, 1) == 1)
+		close_ready(keeper);
+	return keeper->ready_fd < 0;
+}
+
 bool
-generation_is_ready(const struct generation *gen, const struct family *family)
+generation_is_ready(struct generation *gen, const struct family *family)
 {
 	int i;
 
-	if (gen->keeper.pid == 0 ||
-	    atomic_load(&family->shared->keeper_pid) != gen->keeper.pid)
+	if (!keeper_is_ready(&gen->keeper))
 		return false;
 	for (i = 0; i < gen->wanted; i++) {
 		int state = state_of(family, &gen->workers[i]);

@@ -46,6 +46,7 @@ struct seat {
 	int64_t started_ms;    /* monotonic */
 	int64_t not_before_ms; /* no new process before that */
 	int64_t delay_ms;      /* grows while processes die young */
+	int ready_fd; /* a keeper's word that it answers; -1: has been read */
 };
 
 struct generation {
@@ -68,8 +69,7 @@ void generation_free(struct generation *gen);
 /* Fork what is missing and may be forked now. */
 void generation_fill(struct generation *gen, struct family *family);
 /* All seats taken, by processes that wait for requests. */
-bool generation_is_ready(
-    const struct generation *gen, const struct family *family);
+bool generation_is_ready(struct generation *gen, const struct family *family);
 /* End workers and the keeper that are stuck. */
 void generation_check(struct generation *gen, struct family *family);
 /* Dynamic: once a second, spares as php-fpm's pm = dynamic keeps them. */

@@ -299,13 +299,23 @@ answer_last(struct keeper *keeper)
 		beat(keeper);
 }
 
+static void
+say_ready(int fd)
+{
+	if (fd < 0)
+		return;
+	if (write(fd, "r", 1) != 1)
+		log_warning("the master does not hear that it is ready");
+	close(fd);
+}
+
 static int
 run(struct keeper *keeper)
 {
 	int rc = 0;
 
 	beat(keeper);
-	atomic_store(&keeper->args->shared->keeper_pid, getpid());
+	say_ready(keeper->args->ready_fd);
 	while (!is_told_to_end && rc >= 0) {
 		do_what_is_due(keeper);
 		if (!is_told_to_end)

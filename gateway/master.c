@@ -146,7 +146,6 @@ give_next_up(struct master *m, const char *why)
 	listeners_rebind(m->args->listeners, m->current->conf);
 	generation_free(m->next);
 	m->next = NULL;
-	/* So that the old keeper's word counts again. */
 	atomic_store(&m->args->shared->keeper_pid, m->current->keeper.pid);
 }
 
@@ -162,6 +161,7 @@ switch_to_next(struct master *m)
 	generation_dismiss_workers(old, &m->family);
 	generation_dismiss_keeper(old, &m->family);
 	generation_free(old);
+	atomic_store(&m->args->shared->keeper_pid, m->current->keeper.pid);
 	if (log_open(conf->log.destination, (enum log_level)conf->log.level) !=
 	    0)
 		log_warning("log.destination: %s: %s; using stderr",

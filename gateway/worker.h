@@ -14,6 +14,7 @@ struct process_args {
 	const struct listeners *listeners;
 	int index; /* of the worker's row in shared->workers; -1 = keeper */
 	pid_t master_pid;
+	int ready_fd; /* the keeper writes a byte when it answers */
 };
 
 /* SIGTERM: finish what has begun, then return. */

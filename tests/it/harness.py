@@ -310,6 +310,10 @@ class Gateway:
                 raise AssertionError("sessgated ended with %d:\n%s" % (
                     self.process.returncode, self.log()))
             try:
+                # Not a worker of an instance before it, which still answers.
+                with open(os.path.join(self.run_dir, "lock")) as f:
+                    if f.read().strip() != str(self.pid):
+                        return False
                 return self.check(address=address).status in (200, 401, 403)
             except OSError:
                 return False

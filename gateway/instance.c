@@ -5,7 +5,9 @@
  * children inherit: it is free only when the last process of an instance has
  * ended. The POSIX record lock belongs to the master's process alone: whoever
  * does not get the first asks with F_GETLK whether a master lives, and its pid
- * comes from the kernel, not from a file that may be stale.
+ * comes from the kernel, not from a file that may be stale. The file is 0600:
+ * whoever can open it, even for reading, could flock() it and keep a new
+ * instance from starting.
  */
 #include "config.h"
 
@@ -172,7 +174,7 @@ open_lock(const char *path, const struct user *user)
 	int fd;
 
 	fd = open(
-	    path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+	    path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
 	/* Root is not to be led to write another's file. */
@@ -193,7 +195,7 @@ write_pid(int fd, const char *path, struct sgate_error *err)
 	int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
 	if (fcntl(fd, F_SETLK, &lock) != 0 || ftruncate(fd, 0) != 0 ||
-	    pwrite(fd, text, (size_t)len, 0) != len || fchmod(fd, 0644) != 0)
+	    pwrite(fd, text, (size_t)len, 0) != len || fchmod(fd, 0600) != 0)
 		return FAILED(err, "lock", "%s", path);
 	return SGATE_OK;
 }

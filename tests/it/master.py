@@ -118,7 +118,8 @@ def files_have_the_modes_that_the_manual_says(t):
     gw = t.gateway()
     gw.start()
     for name, mode in (("pool.sock", 0o660), ("control.sock", 0o600),
-                       ("keeper.sock", 0o600), ("shared", 0o600)):
+                       ("keeper.sock", 0o600), ("lock", 0o600),
+                       ("shared", 0o600)):
         st = os.lstat(os.path.join(gw.run_dir, name))
         t.equal(stat.S_IMODE(st.st_mode), mode, name)
     t.equal(stat.S_IMODE(os.lstat(gw.run_dir).st_mode), 0o755)

@@ -89,7 +89,7 @@ def tell(address, work):
     answer = alice.open_book()
     expect("a visitor without a session is sent to the login page", answer.status, 302)
     expect("and comes back after it", answer.headers["Location"],
-           "/login.cgi?return_to=%2Fapp%2Faddressbook.cgi")
+           "/login.cgi?return_to=/app/addressbook.cgi")
     expect("a program without a session is refused",
            alice.ask("GET", "/app/addressbook.cgi", Accept="*/*").status, 401)
     expect("the old program did not run", visits(), 0)

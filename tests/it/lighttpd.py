@@ -55,7 +55,7 @@ def a_browser_is_sent_to_the_login_page(t):
     gw, web = site(t, {"gateway": {"login_url": "/login.cgi"}})
     answer = web.ask("GET", "/app/env.cgi?a=1&b=%2F", Accept="text/html,*/*")
     t.equal(answer.status, 302)
-    t.equal(answer.header("Location"), "/login.cgi?return_to=%2Fapp%2Fenv.cgi%3Fa%3D1%26b%3D%252F")
+    t.equal(answer.header("Location"), "/login.cgi?return_to=/app/env.cgi%3Fa%3D1%26b%3D%252F")
     t.equal(web.ask("POST", "/app/env.cgi", b"a", Accept="text/html").status, 401)
     t.equal(web.runs(), [])
 
@@ -64,14 +64,13 @@ def a_browser_is_sent_to_the_login_page(t):
 def spoofed_names_do_not_reach_the_program_as_identity(t):
     gw, web = site(t)
     token, _ = gw.create("alice")
-    raw = web.raw(("GET /app/env.cgi HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: sid=%s\r\n"
-                   "Remote-User: mallory\r\nREMOTE_USER: mallory\r\nVariable-REMOTE_USER: mallory\r\n"
-                   "X-Remote-User: mallory\r\nAuth-Type: Basic\r\nSession-Roles: admin\r\n"
-                   "Authorization: Basic bWFsbG9yeTp4\r\n\r\n" % token).encode())
-    env = dict(line.split("=", 1) for line in raw.decode().splitlines() if "=" in line)
-    t.equal(env.get("REMOTE_USER"), "alice")
-    t.equal(env.get("AUTH_TYPE"), "Session")
-    t.true("mallory" not in env.get("SESSION_ROLES", "") and env.get("SESSION_ROLES", "") == "", "no roles")
+    for name in ("Remote-User", "REMOTE_USER"):  # both at once are one name twice: refused
+        raw = web.raw(("GET /app/env.cgi HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: sid=%s\r\n"
+                       "%s: mallory\r\nVariable-REMOTE_USER: mallory\r\n"
+                       "X-Remote-User: mallory\r\nAuth-Type: Basic\r\nSession-Roles: admin\r\n"
+                       "Authorization: Basic bWFsbG9yeTp4\r\n\r\n" % (token, name)).encode())
+        env = dict(line.split("=", 1) for line in raw.decode().splitlines() if "=" in line)
+        t.equal((env.get("REMOTE_USER"), env.get("AUTH_TYPE"), env.get("SESSION_ROLES")), ("alice", "Session", ""))
     t.equal(web.ask("GET", "/app/env.cgi", REMOTE_USER="mallory", Remote_User="mallory").status, 401)
 
 
@@ -293,7 +292,7 @@ def of_10000_mutated_requests_none_without_a_session_reaches_the_program(t):
                 lines[which] = mutate(rng, lines[which])
             rng.shuffle(lines)
         method = b"GET" if is_live else rng.choice([b"GET", b"HEAD", b"POST", b"OPTIONS", b"TRACE", b"PUT", b"get"])
-        raw = web.raw(method + b" " + path + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n")
+        raw = web.raw(method + b" " + path + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n", 0.3)
         status = raw[9:12].decode("ascii", "replace")
         statuses[status] = statuses.get(status, 0) + 1
         if is_live:

@@ -79,6 +79,7 @@ class Lighttpd:
         with open(conf, "w") as f:
             f.write('server.port = %d\nserver.bind = "127.0.0.1"\nserver.document-root = "%s"\n'
                     'server.errorlog = "%s"\n%s'
+                    'server.max-keep-alive-requests = 0\nserver.max-read-idle = 5\n'
                     'server.modules = ( %s )\nmimetype.assign = ( ".html" => "text/html" )\n'
                     'alias.url = ( "/app/" => "%s/" )\n'
                     'cgi.assign = ( ".cgi" => "" )\n%s\n' % (

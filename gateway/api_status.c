@@ -150,6 +150,18 @@ worker_state_text(int state)
 	return texts[state];
 }
 
+/* 0 would be a whole process group to kill(1): not known yet is null. */
+static void
+add_pid(struct json *j, const char *key, const _Atomic int *pid)
+{
+	int value = atomic_load_explicit(pid, memory_order_relaxed);
+
+	if (value > 0)
+		json_int(j, key, value);
+	else
+		json_null(j, key);
+}
+
 static void
 add_workers(struct json *j, const struct shared *shared)
 {
@@ -165,8 +177,7 @@ add_workers(struct json *j, const struct shared *shared)
 		if (text == NULL)
 			continue;
 		json_object(j, NULL);
-		json_int(j, "pid",
-		    atomic_load_explicit(&w->pid, memory_order_relaxed));
+		add_pid(j, "pid", &w->pid);
 		json_text(j, "state", text);
 		json_int(j, "for_ms", now_ms - load(&w->since_ms));
 		api_json_seconds(j, "started_at", load(&w->started_ms));
@@ -199,8 +210,7 @@ add_keeper(struct json *j, const struct shared *shared)
 	int64_t beat_ms = load(&shared->state.heartbeat_ms);
 
 	json_object(j, "keeper");
-	json_int(j, "pid",
-	    atomic_load_explicit(&shared->keeper_pid, memory_order_relaxed));
+	add_pid(j, "pid", &shared->keeper_pid);
 	if (beat_ms == 0)
 		json_null(j, "heartbeat_age_ms");
 	else
@@ -232,8 +242,7 @@ api_status_full(struct call *c, const struct api_path *path)
 	api_json_seconds(&j, "started_at", load(&shared->started_ms));
 	json_int(&j, "generation", (int64_t)load_count(&shared->generation));
 	json_bool(&j, "stopping", atomic_load(&shared->stopping) != 0);
-	json_int(&j, "master_pid",
-	    atomic_load_explicit(&shared->master_pid, memory_order_relaxed));
+	add_pid(&j, "master_pid", &shared->master_pid);
 	json_int(
 	    &j, "worker_deaths", (int64_t)load_count(&shared->worker_deaths));
 	add_keeper(&j, shared);

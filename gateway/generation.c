@@ -1,10 +1,11 @@
 /*
  * Forking, replacing and ending the processes of one configuration.
  *
- * A process that dies is replaced at once, unless it died young or said that
- * it cannot run: then its seat stays empty for a second, and twice as long
- * each further time up to ten, so that a broken store or a request that kills
- * cannot make the master fork in a circle.
+ * A process that dies is replaced at once, or a tenth of a second later if it
+ * died young. One that did not come as far as serving leaves its seat empty for
+ * a second, and twice as long each further time up to ten: a broken store
+ * cannot make the master fork in a circle, and requests that kill cannot empty
+ * the pool.
  */
 #include "config.h"
 
@@ -23,6 +24,7 @@
 #include "log.h"
 
 #define YOUNG_MS 1000
+#define DELAY_YOUNG_MS 100
 #define DELAY_MIN_MS 1000
 #define DELAY_MAX_MS 10000
 #define SCALE_MS 1000
@@ -136,21 +138,22 @@ free_row(struct family *family, int row)
 }
 
 /*
- * What is meant for the master alone is ignored; SIGTERM ends a child that has
- * not set up its own handler yet, which then has done nothing.
+ * What is meant for the master alone is ignored. SIGTERM stays blocked until
+ * the child waits for requests: then it ends in order.
  */
 static void
 set_child_signals(const sigset_t *mask)
 {
 	static const int ignored[] = {
 	    SIGINT, SIGHUP, SIGUSR1, SIGTTIN, SIGTTOU, SIGPIPE};
+	sigset_t blocked = *mask;
 	size_t i;
 
 	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
-	signal(SIGTERM, SIG_DFL);
 	signal(SIGCHLD, SIG_DFL);
-	sigprocmask(SIG_SETMASK, mask, NULL);
+	sigaddset(&blocked, SIGTERM);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
 static _Noreturn void
@@ -564,12 +567,40 @@ log_death(const struct seat *seat, int wait_status, int64_t lived_ms)
 		snprintf(who, sizeof(who), "worker %d", seat->row);
 	describe(wait_status, how, sizeof(how));
 	if (seat->delay_ms > 0)
-		snprintf(next, sizeof(next), "replacing it in %lld s",
-		    (long long)seat->delay_ms / 1000);
+		snprintf(next, sizeof(next), "replacing it in %lld ms",
+		    (long long)seat->delay_ms);
 	else
 		snprintf(next, sizeof(next), "replacing it");
 	log_warning("%s (pid %ld) %s after %lld ms; %s", who, (long)seat->pid,
 	    how, (long long)lived_ms, next);
+}
+
+/* Whether it came as far as serving; the row is as the dead one left it. */
+static bool
+was_ready(const struct family *family, struct seat *seat)
+{
+	int state;
+
+	if (seat->row < 0)
+		return keeper_is_ready(seat);
+	state = atomic_load(&family->shared->workers[seat->row].state);
+	return state != SHARED_STARTING && state != SHARED_FREE;
+}
+
+static bool
+has_served(
+    const struct family *family, const struct seat *seat, int wait_status)
+{
+	return seat->row >= 0 && is_done(wait_status) &&
+	       atomic_load(&family->shared->workers[seat->row].requests) > 0;
+}
+
+static int64_t
+longer_delay_ms(int64_t delay_ms)
+{
+	if (delay_ms < DELAY_MIN_MS)
+		return DELAY_MIN_MS;
+	return delay_ms * 2 > DELAY_MAX_MS ? DELAY_MAX_MS : delay_ms * 2;
 }
 
 static void
@@ -579,18 +610,11 @@ bury(struct generation *gen, struct family *family, struct seat *seat,
 	int64_t lived_ms = clock_monotonic_ms() - seat->started_ms;
 	bool cannot_run = WIFEXITED(wait_status) &&
 			  WEXITSTATUS(wait_status) == EXIT_CANNOT_RUN;
-	bool has_served = false;
 
-	if (seat->row >= 0)
-		has_served =
-		    is_done(wait_status) &&
-		    atomic_load(&family->shared->workers[seat->row].requests) >
-			0;
-	if (cannot_run || (lived_ms < YOUNG_MS && !has_served))
-		seat->delay_ms = seat->delay_ms == 0 ? DELAY_MIN_MS
-				 : seat->delay_ms * 2 > DELAY_MAX_MS
-				     ? DELAY_MAX_MS
-				     : seat->delay_ms * 2;
+	if (cannot_run || (!is_done(wait_status) && !was_ready(family, seat)))
+		seat->delay_ms = longer_delay_ms(seat->delay_ms);
+	else if (lived_ms < YOUNG_MS && !has_served(family, seat, wait_status))
+		seat->delay_ms = DELAY_YOUNG_MS;
 	else
 		seat->delay_ms = 0;
 	seat->not_before_ms =
@@ -636,9 +660,7 @@ family_bury(struct family *family, pid_t pid, int wait_status)
 	if (i == family->leaving_count)
 		return false;
 	leaving = &family->leaving[i];
-	/* SIGTERM by itself: it had not set up its handler yet. */
-	if (!is_done(wait_status) && !leaving->is_killed &&
-	    !(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM)) {
+	if (!is_done(wait_status) && !leaving->is_killed) {
 		count_death(family, leaving->row < 0);
 		describe(wait_status, how, sizeof(how));
 		log_warning("%s (pid %ld) %s while it was to end",

@@ -239,7 +239,7 @@ static const struct option options[] = {
 	    LOCALSTATEDIR "/lib/sessgate/sessgate.db", FIXED, path,
 	    "The database"),
 	NUMBER(DURATION, "sqlite", "busy_timeout",
-	    IN_CONF(sqlite.busy_timeout_ms), "250 ms", LIVE, 1, MINUTE,
+	    IN_CONF(sqlite.busy_timeout_ms), "600 ms", LIVE, 1, MINUTE,
 	    "How long to wait for another writer"),
 
 	NUMBER(DURATION, "reap", "interval", IN_CONF(reap.interval_ms), "60 s",

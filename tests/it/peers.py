@@ -45,7 +45,7 @@ def still_serves(t, gw, token):
 
 
 def worker_pids(gw):
-    return sorted(w["pid"] for w in gw.api("GET", "v1/status", address=gw.keeper_socket).json()["workers"])
+    return sorted(w["pid"] for w in gw.api("GET", "v1/status", address=gw.keeper_socket).json()["workers"] if w["pid"])
 
 
 @case

@@ -146,7 +146,7 @@ defaults_are_what_is_documented(void **state)
 	    conf->keys.file, LOCALSTATEDIR "/lib/sessgate/keys");
 	assert_string_equal(
 	    conf->sqlite.file, LOCALSTATEDIR "/lib/sessgate/sessgate.db");
-	assert_int_equal(conf->sqlite.busy_timeout_ms, 250);
+	assert_int_equal(conf->sqlite.busy_timeout_ms, 600);
 	assert_int_equal(conf->reap.interval_ms, 60000);
 	assert_int_equal(conf->reap.chunk, 500);
 	assert_int_equal(conf->limit.login_per_minute, 30);

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -252,14 +253,23 @@ authorize(void *arg, int action, const char *first, const char *second,
 /*
  * Counts forks. A connection that is used on both sides of a fork destroys the
  * file, so each use compares; getpid() would be one more system call a read.
+ *
+ * A connection of its own does not help a child either while it has inherited
+ * one: SQLite shares the file's locks among the connections of a process, and
+ * believes to hold those that the parent holds. Another process then takes
+ * itself for the last one and removes the WAL into which the child commits.
  */
 static unsigned fork_generation;
+static atomic_uint open_connections; /* of this process */
+static bool has_inherited;           /* was any open when it was forked? */
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void
 fork_happened(void)
 {
 	fork_generation++;
+	has_inherited = has_inherited || atomic_load(&open_connections) > 0;
+	atomic_store(&open_connections, 0);
 }
 
 static void
@@ -280,6 +290,8 @@ store_disconnect(struct sqlite_store *store)
 		sqlite3_finalize(store->prepared[i]);
 		store->prepared[i] = NULL;
 	}
+	if (store->db != NULL)
+		atomic_fetch_sub(&open_connections, 1);
 	sqlite3_close_v2(store->db);
 	store->db = NULL;
 	store->in_transaction = false;
@@ -488,10 +500,14 @@ store_open_file(
 
 	if (status != SGATE_OK)
 		return status;
+	/* Before it opens: whoever forks meanwhile has inherited it. */
+	atomic_fetch_add(&open_connections, 1);
 	code = sqlite3_open_v2(store->path, &store->db,
 	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
 		SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE,
 	    NULL);
+	if (store->db == NULL)
+		atomic_fetch_sub(&open_connections, 1);
 	if (code == SQLITE_OK)
 		code = store_configure(store);
 	if (code != SQLITE_OK)
@@ -547,6 +563,11 @@ store_enter(struct sqlite_store *store, enum connect_for purpose,
 	if (store->fork_generation != fork_generation)
 		return sqlite_misused(&store->durable, operation,
 		    "opened in another process: open it after fork()", err);
+	if (has_inherited)
+		return sqlite_misused(&store->durable, operation,
+		    "a store was open when this process was forked: fork() "
+		    "before the first use",
+		    err);
 	if (now_ms >= store->durable.deadline_ms)
 		return error_set(err, SGATE_UNAVAILABLE, SOURCE, operation, 0,
 		    "%.100s: no time left to begin", store->path);

@@ -16,7 +16,8 @@
  * - A getter's value is borrowed: it lives as long as its object.
  * - Every _free takes NULL. The library never exits, never prints, and logs
  *   nothing; it expects the program to ignore SIGPIPE.
- * - One manager a thread. Open it after fork(), never before.
+ * - One manager a thread. Open it after fork(), never before: a process that
+ *   was forked while a store was open gets SGATE_INTERNAL from every use.
  */
 #ifndef SESSGATE_H
 #define SESSGATE_H

@@ -92,8 +92,9 @@ manager_write(struct sgate_manager *mgr, enum sgate_status answer,
 
 /*
  * This process's own part of event ids. A handle that came through fork() is
- * the parent's: to use it mixes two processes in one connection, and to close
- * it drops the parent's locks, so it is let go untouched.
+ * the parent's: to use or to close it mixes two processes in one connection,
+ * so it is let go untouched. Whether the store can be opened again here is the
+ * driver's to know.
  */
 static void
 manager_settle_in(struct sgate_manager *mgr, pid_t pid)

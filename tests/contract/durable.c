@@ -37,6 +37,31 @@ open_handle(struct fixture *f)
 	return d;
 }
 
+static void
+reopen(struct fixture *f, struct durable **handle)
+{
+	int64_t deadline_ms;
+
+	if (*handle == NULL)
+		return;
+	deadline_ms = (*handle)->deadline_ms;
+	f->ops->close(*handle);
+	*handle = open_handle(f);
+	(*handle)->deadline_ms = deadline_ms;
+}
+
+pid_t
+fork_child(struct fixture *f)
+{
+	pid_t pid;
+
+	reopen(f, &f->a);
+	reopen(f, &f->b);
+	pid = fork();
+	assert_true(pid >= 0);
+	return pid;
+}
+
 void
 check_status(struct fixture *f, enum sgate_status expected,
     enum sgate_status got, const char *call, const char *file, int line)

@@ -46,6 +46,11 @@ extern const struct contract_case fake_cases[];    /* durable.c */
 void allow_ms(struct fixture *f, int64_t budget_ms);
 /* A third handle, with 30 seconds; the caller closes it. */
 struct durable *open_handle(struct fixture *f);
+/*
+ * fork(), with both handles opened anew before: a child of a process that has
+ * the store open is refused.
+ */
+pid_t fork_child(struct fixture *f);
 
 /* The status, and on a surprise the text of the error. */
 #define assert_status(f, expected, call)                                       \

@@ -240,9 +240,8 @@ static void
 check_as_nobody(struct fixture *f, const char *name)
 {
 	int status;
-	pid_t pid = fork();
+	pid_t pid = fork_child(f);
 
-	assert_true(pid >= 0);
 	if (pid == 0)
 		_exit(try_as_nobody(f, name));
 	assert_true(waitpid(pid, &status, 0) == pid);
@@ -476,8 +475,7 @@ a_full_disk_is_unavailable_and_nothing_is_lost(struct fixture *f)
 
 	add_session(f, make_session(1, 1));
 	assert_int_equal(pipe(pipes), 0);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child(f);
 	if (pid == 0) {
 		alarm(60);
 		count = fill_disk(f);
@@ -933,9 +931,8 @@ static void
 whatever_fails_below_is_answered_exactly(struct fixture *f)
 {
 	int status;
-	pid_t pid = fork();
+	pid_t pid = fork_child(f);
 
-	assert_true(pid >= 0);
 	if (pid == 0) {
 		alarm(120);
 		_exit(sweep_all(f));

@@ -321,7 +321,8 @@ rotate_apply(struct change *change, struct sgate_error *err)
 	session->prev_until_ms = now_ms + mgr->conf->session.rotate_grace_ms;
 	session->successor_used_ms = 0;
 	token_hash(r->successor.secret, session->secret_hash);
-	session->last_seen_ms = now_ms;
+	if (now_ms > session->last_seen_ms)
+		session->last_seen_ms = now_ms;
 	status = change_store(change, session, err);
 	if (status != SGATE_OK) {
 		sgate_session_free(session);

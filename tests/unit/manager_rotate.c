@@ -327,6 +327,24 @@ an_extension_with_the_old_secret_brings_the_new_one(void **state)
 	chain_stop(&c);
 }
 
+static void
+a_rotation_while_the_clock_is_behind_keeps_the_last_activity(void **state)
+{
+	struct sgate_session *s;
+	struct chain c;
+
+	(void)state;
+	chain_start(&c, 0);
+	c.w.now_ms -= HOUR;
+	c.tokens[1] = rotate(&c, c.tokens[0]);
+	c.w.now_ms += HOUR;
+	s = row(&c);
+	assert_int_equal(s->last_seen_ms, c.w.now_ms);
+	sgate_session_free(s);
+	assert_int_equal(world_look(&c.w, c.tokens[1]), SGATE_REASON_OK);
+	chain_stop(&c);
+}
+
 static const struct CMUnitTest manager_rotate[] = {
     cmocka_unit_test(a_rotation_keeps_the_session_and_changes_the_secret),
     cmocka_unit_test(the_current_secret_marks_the_successors_first_use),
@@ -340,6 +358,8 @@ static const struct CMUnitTest manager_rotate[] = {
     cmocka_unit_test(logout_needs_only_a_right_tag),
     cmocka_unit_test(successors_hold_when_the_signing_key_changes),
     cmocka_unit_test(an_extension_with_the_old_secret_brings_the_new_one),
+    cmocka_unit_test(
+	a_rotation_while_the_clock_is_behind_keeps_the_last_activity),
 };
 
 TAP_MAIN(manager_rotate)

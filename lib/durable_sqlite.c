@@ -41,7 +41,10 @@
 #define SOURCE "sqlite"
 #define SCHEMA_VERSION 1
 
-/* How often a connection looks whether its path still names its file. */
+/*
+ * How often a connection that only reads looks whether its path still names
+ * its file; one that is to write looks each time.
+ */
 #define MOVED_CHECK_MS 1000
 /* Steps of SQLite's machine between two looks at the deadline: some 20 us. */
 #define PROGRESS_STEPS 1000
@@ -894,6 +897,8 @@ sqlite_begin(struct durable *d, struct sgate_error *err)
 	if (store->in_transaction)
 		return sqlite_misused(
 		    &store->durable, "begin", "in a transaction already", err);
+	/* A write into a file that has lost its name would be lost with it. */
+	store->moved_check_ms = 0;
 	status = query_open(&q, d, SQLITE_STMT_BEGIN, "begin", err);
 	if (status != SGATE_OK)
 		return status;

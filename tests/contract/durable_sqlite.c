@@ -292,6 +292,26 @@ a_file_that_was_replaced_is_noticed_within_two_seconds(struct fixture *f)
 	assert_status(f, SGATE_UNAVAILABLE, f->ops->begin(f->a, &f->err));
 }
 
+/* What is acknowledged must not go with a file that has no name any more. */
+static void
+a_write_never_goes_to_a_file_that_was_replaced(struct fixture *f)
+{
+	const struct sgate_ref ref = make_ref(1, 2);
+	char aside[160];
+	struct durable *d;
+
+	add_session(f, make_session(1, 1));
+	snprintf(aside, sizeof(aside), "%s/aside.db", f->directory);
+	assert_int_equal(rename(f->file, aside), 0);
+	d = open_handle(f);
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	add_session(f, make_session(1, 2));
+	assert_true(has_session(f, d, &ref));
+	assert_int_equal(unlink(f->file), 0);
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->begin(f->a, &f->err));
+	f->ops->close(d);
+}
+
 /* ---- damaged rows ---- */
 
 static const char *const damages[] = {
@@ -958,6 +978,7 @@ const struct contract_case sqlite_cases[] = {
     CASE(a_foreign_table_named_store_is_not_taken_over),
     CASE(a_read_only_directory_or_file_is_unavailable_and_says_so),
     CASE(a_file_that_was_replaced_is_noticed_within_two_seconds),
+    CASE(a_write_never_goes_to_a_file_that_was_replaced),
     CASE(a_row_that_cannot_be_right_is_corrupt_and_left_in_place),
     CASE(a_damaged_row_does_not_stop_the_reaper),
     CASE(damaged_pages_are_corrupt_and_nobody_s_not_found),

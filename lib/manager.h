@@ -25,6 +25,8 @@
 #define MANAGER_THEFT_STEPS 10000
 /* How long a repeated create answers as the first did. */
 #define MANAGER_IDEMPOTENCY_MS (INT64_C(24) * 60 * 60 * 1000)
+/* A budget beyond this is cut to it: sums with clocks must not overflow. */
+#define MANAGER_BUDGET_MAX_MS (INT64_C(24) * 60 * 60 * 1000)
 /* A look may wait this long for the touch that it writes by itself. */
 #define MANAGER_TOUCH_WAIT_MS 100
 /* Rows in one transaction of a touch batch: durable.h. */

@@ -32,6 +32,8 @@ sgate_db_open(struct sgate_manager *mgr, int64_t budget_ms,
 	if (budget_ms < 0)
 		return error_set(err, SGATE_INVALID, "input", "db_open", 0,
 		    "budget_ms: a time cannot be negative");
+	if (budget_ms > MANAGER_BUDGET_MAX_MS)
+		budget_ms = MANAGER_BUDGET_MAX_MS;
 	db = calloc(1, sizeof(*db));
 	if (db == NULL)
 		return error_memory(err, "db_open");

@@ -179,7 +179,8 @@ void sgate_manager_free(struct sgate_manager *mgr);
  * of [A-Za-z0-9._-]. actor: who the audit rows name, up to 64 bytes (default
  * "library"); what stands behind " pid=" does not tell callers apart when an
  * idempotency key is repeated. client_ip: the visitor's address as text, or
- * empty. budget_ms: the time one call may take; 0 = gateway.request_timeout.
+ * empty. budget_ms: the time one call may take, cut to a day; 0 =
+ * gateway.request_timeout.
  */
 struct sgate_caller {
 	struct sgate_bytes realm;

@@ -203,6 +203,8 @@ sgate_manager_set_caller(struct sgate_manager *mgr,
 	mgr->budget_ms = caller->budget_ms > 0
 			     ? caller->budget_ms
 			     : mgr->conf->gateway.request_timeout_ms;
+	if (mgr->budget_ms > MANAGER_BUDGET_MAX_MS)
+		mgr->budget_ms = MANAGER_BUDGET_MAX_MS;
 	return SGATE_OK;
 }
 

@@ -494,6 +494,27 @@ the_caller_is_checked_and_named_in_the_audit(void **state)
 }
 
 static void
+the_largest_budget_is_a_long_time_and_not_none(void **state)
+{
+	struct sgate_caller caller = {.budget_ms = INT64_MAX};
+	struct sgate_db *db = NULL;
+	struct world w;
+	struct made made;
+
+	(void)state;
+	world_start(&w);
+	assert_status(
+	    &w, sgate_manager_set_caller(w.mgr, &caller, &w.err), SGATE_OK);
+	world_create(&w, "ann", &made);
+	assert_int_equal(world_look(&w, made.token), SGATE_REASON_OK);
+	assert_status(
+	    &w, sgate_db_open(w.mgr, INT64_MAX, &db, &w.err), SGATE_OK);
+	sgate_db_close(db);
+	made_clear(&made);
+	world_close(&w);
+}
+
+static void
 an_end_is_final_and_may_be_repeated(void **state)
 {
 	struct sgate_session *row;
@@ -914,6 +935,7 @@ static const struct CMUnitTest session_manager[] = {
     cmocka_unit_test(a_login_replaces_an_anonymous_session),
     cmocka_unit_test(realms_do_not_see_each_other),
     cmocka_unit_test(the_caller_is_checked_and_named_in_the_audit),
+    cmocka_unit_test(the_largest_budget_is_a_long_time_and_not_none),
     cmocka_unit_test(an_end_is_final_and_may_be_repeated),
     cmocka_unit_test(a_repeated_create_gives_the_same_token),
     cmocka_unit_test(

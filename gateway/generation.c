@@ -324,6 +324,40 @@ generation_is_ready(struct generation *gen, const struct family *family)
 	return true;
 }
 
+/*
+ * Where a process that must be killed hangs, for whoever looks for the cause:
+ * the scheduler's letter and the kernel function it sleeps in, as ps has them
+ * ("D in jbd2_log_wait_commit" is a disk that does not answer).
+ */
+static const char *
+where_it_hangs(pid_t pid, char *out, size_t size)
+{
+	char path[64], line[512], function[64] = "";
+	const char *end;
+	char state = '?';
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+	file = fopen(path, "re");
+	if (file != NULL) {
+		if (fgets(line, sizeof(line), file) != NULL &&
+		    (end = strrchr(line, ')')) != NULL && end[1] == ' ')
+			state = end[2];
+		fclose(file);
+	}
+	snprintf(path, sizeof(path), "/proc/%ld/wchan", (long)pid);
+	file = fopen(path, "re");
+	if (file != NULL) {
+		if (fgets(function, sizeof(function), file) == NULL)
+			function[0] = '\0';
+		fclose(file);
+	}
+	snprintf(out, size, "%c in %s", state,
+	    function[0] == '\0' || function[0] == '0' ? "user space"
+						      : function);
+	return out;
+}
+
 static void
 check_worker(const struct generation *gen, const struct family *family,
     const struct seat *seat)
@@ -331,6 +365,7 @@ check_worker(const struct generation *gen, const struct family *family,
 	int64_t limit_ms = gen->conf->gateway.request_terminate_timeout_ms;
 	int state = state_of(family, seat);
 	int64_t age_ms;
+	char where[96];
 
 	if (state == SHARED_STARTING) {
 		if (limit_ms < STARTING_MIN_MS)
@@ -342,10 +377,10 @@ check_worker(const struct generation *gen, const struct family *family,
 	if (limit_ms <= 0 || age_ms <= limit_ms)
 		return;
 	log_error("worker %d (pid %ld): %s for %lld ms, longer than "
-		  "gateway.request_terminate_timeout: killing it",
+		  "gateway.request_terminate_timeout (%s): killing it",
 	    seat->row, (long)seat->pid,
 	    state == SHARED_STARTING ? "starting" : "in one request",
-	    (long long)age_ms);
+	    (long long)age_ms, where_it_hangs(seat->pid, where, sizeof(where)));
 	kill(seat->pid, SIGKILL);
 }
 
@@ -354,6 +389,7 @@ check_keeper(const struct generation *gen, const struct family *family)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	int64_t beat_ms = atomic_load(&family->shared->state.heartbeat_ms);
+	char where[96];
 
 	if (gen->keeper.pid == 0)
 		return;
@@ -361,8 +397,9 @@ check_keeper(const struct generation *gen, const struct family *family)
 		beat_ms = gen->keeper.started_ms;
 	if (now_ms - beat_ms <= KEEPER_SILENT_MS)
 		return;
-	log_error("keeper (pid %ld): no heartbeat for %lld ms: killing it",
-	    (long)gen->keeper.pid, (long long)(now_ms - beat_ms));
+	log_error("keeper (pid %ld): no heartbeat for %lld ms (%s): killing it",
+	    (long)gen->keeper.pid, (long long)(now_ms - beat_ms),
+	    where_it_hangs(gen->keeper.pid, where, sizeof(where)));
 	kill(gen->keeper.pid, SIGKILL);
 }
 

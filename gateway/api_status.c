@@ -110,8 +110,7 @@ has_worker(const struct shared *shared)
 		int state = atomic_load_explicit(
 		    &shared->workers[i].state, memory_order_relaxed);
 
-		if (state == SHARED_IDLE || state == SHARED_READING ||
-		    state == SHARED_BUSY)
+		if (state == SHARED_IDLE || state == SHARED_BUSY)
 			return true;
 	}
 	return false;
@@ -140,7 +139,6 @@ worker_state_text(int state)
 	static const char *const texts[] = {
 	    [SHARED_STARTING] = "starting",
 	    [SHARED_IDLE] = "idle",
-	    [SHARED_READING] = "reading",
 	    [SHARED_BUSY] = "busy",
 	    [SHARED_STOPPING] = "stopping",
 	};

@@ -299,6 +299,22 @@ call_describe(const struct call *c, struct buf *out)
 	buf_add_escaped(out, path);
 }
 
+/*
+ * Whoever tries out tokens must not fill the log and the figures: of each
+ * address only so many a minute are told.
+ */
+static bool
+is_worth_a_note(const struct call *c, enum sgate_reason reason)
+{
+	int max = c->conf->limit.bad_token_per_minute;
+
+	if (reason != SGATE_REASON_BAD_TAG && reason != SGATE_REASON_MALFORMED)
+		return true;
+	return max == 0 || c->gw->shared == NULL ||
+	       shared_bad_token(c->gw->shared, c->client_ip, (unsigned)max,
+		   clock_monotonic_ms());
+}
+
 void
 call_note_denial(struct call *c, enum sgate_reason reason)
 {
@@ -307,6 +323,11 @@ call_note_denial(struct call *c, enum sgate_reason reason)
 	struct sgate_ref ref;
 	char ref_text[SGATE_REF_HEX + 1] = "-";
 
+	if (c->client_ip[0] == '\0' && !c->is_program)
+		request_client(
+		    &c->req, c->conf->gateway.trusted_proxies, c->client_ip);
+	if (!is_worth_a_note(c, reason))
+		return;
 	if (c->gw->shared != NULL && (unsigned)reason < SGATE_REASON_COUNT)
 		atomic_fetch_add_explicit(
 		    &c->gw->shared->reasons[reason], 1, memory_order_relaxed);
@@ -314,9 +335,6 @@ call_note_denial(struct call *c, enum sgate_reason reason)
 		sgate_ref_text(sgate_session_get_ref(c->session), ref_text);
 	else if (call_token_ref(c, &ref))
 		sgate_ref_text(&ref, ref_text);
-	if (c->client_ip[0] == '\0' && !c->is_program)
-		request_client(
-		    &c->req, c->conf->gateway.trusted_proxies, c->client_ip);
 	limit.burst = (unsigned)c->conf->log.denials_per_minute;
 	call_describe(c, &line);
 	/* No cookie at all is every first visit: not worth a notice. */

@@ -227,6 +227,13 @@ set_state(struct front *front, enum shared_worker_state state)
 	atomic_store(&front->slot->state, (int)state);
 }
 
+/* Between two requests. */
+static enum shared_worker_state
+resting_state(const struct front *front)
+{
+	return front->is_stopped ? SHARED_STOPPING : SHARED_IDLE;
+}
+
 static ssize_t
 read_body(void *arg, char *out, size_t max)
 {
@@ -291,7 +298,7 @@ serve_request(struct front *front, const struct listener *listener, int fd,
 	set_state(front, SHARED_BUSY);
 	if (!fcgi_open(front->fcgi, fd, head, is_read ? bytes : read)) {
 		shared_count(front->gw->shared, SHARED_BAD_PEERS);
-		set_state(front, SHARED_IDLE);
+		set_state(front, resting_state(front));
 		return -1;
 	}
 	make_answer(front, listener, fd, head);
@@ -306,7 +313,7 @@ serve_request(struct front *front, const struct listener *listener, int fd,
 	shared_count(front->gw->shared, SHARED_REQUESTS);
 	if (front->slot != NULL)
 		atomic_fetch_add(&front->slot->requests, 1);
-	set_state(front, front->is_stopped ? SHARED_STOPPING : SHARED_IDLE);
+	set_state(front, resting_state(front));
 	return fd;
 }
 

@@ -317,8 +317,7 @@ generation_is_ready(struct generation *gen, const struct family *family)
 	for (i = 0; i < gen->wanted; i++) {
 		int state = state_of(family, &gen->workers[i]);
 
-		if (state != SHARED_IDLE && state != SHARED_READING &&
-		    state != SHARED_BUSY)
+		if (state != SHARED_IDLE && state != SHARED_BUSY)
 			return false;
 	}
 	return true;
@@ -370,7 +369,7 @@ check_worker(const struct generation *gen, const struct family *family,
 	if (state == SHARED_STARTING) {
 		if (limit_ms < STARTING_MIN_MS)
 			limit_ms = STARTING_MIN_MS;
-	} else if (state != SHARED_READING && state != SHARED_BUSY) {
+	} else if (state != SHARED_BUSY) {
 		return;
 	}
 	age_ms = state_age_ms(family, seat);

@@ -141,7 +141,7 @@ struct sgate_conf {
 		int64_t ended_keep_ms, audit_keep_ms;
 	} reap;
 	struct {
-		int login_per_minute, bad_token_per_minute;
+		int bad_token_per_minute;
 	} limit;
 	struct {
 		int level;         /* enum log_level */

@@ -20,12 +20,13 @@
 #define SHARED_WORKERS_MAX 512
 #define SHARED_TOUCH_BUCKETS 256
 #define SHARED_TOUCH_WAYS 64
+/* More addresses than can send bad tokens worth telling apart in a minute. */
+#define SHARED_ADDRESS_SLOTS 1024
 
 enum shared_worker_state {
 	SHARED_FREE = 0,
 	SHARED_STARTING,
 	SHARED_IDLE,
-	SHARED_READING, /* a request's body */
 	SHARED_BUSY,
 	SHARED_STOPPING
 };
@@ -91,6 +92,7 @@ struct shared {
 	_Atomic uint64_t counters[SHARED_COUNTER_COUNT];
 	_Atomic uint64_t reasons[SGATE_REASON_COUNT]; /* denials by reason */
 	struct shared_state state;
+	_Atomic uint64_t bad_tokens[SHARED_ADDRESS_SLOTS]; /* minute, count */
 	struct shared_worker workers[SHARED_WORKERS_MAX];
 	struct shared_touch_bucket touches[SHARED_TOUCH_BUCKETS];
 };
@@ -108,6 +110,14 @@ shared_count(struct shared *shared, enum shared_counter counter)
 	atomic_fetch_add_explicit(
 	    &shared->counters[counter], 1, memory_order_relaxed);
 }
+
+/*
+ * Whether this bad token is one of the first `max` that came from the address
+ * in this minute (of now_ms, any clock that is the same to all processes).
+ * Addresses are told apart by a hash: two that meet in it share a count.
+ */
+bool shared_bad_token(
+    struct shared *shared, const char *address, unsigned max, int64_t now_ms);
 
 /*
  * Touches: put merges with what is pending for that ref; false when the bucket

@@ -817,6 +817,40 @@ only_a_live_session_is_allowed(void **state)
 	site_close(&site);
 }
 
+/* It is refused and counted as a denial all the same. */
+static void
+bad_tokens_of_one_address_are_told_so_often_a_minute(void **state)
+{
+	static const char *const overrides[] = {
+	    "limit.bad_token_per_minute=3", NULL};
+	struct shared *shared;
+	struct buf forged = {0};
+	struct site site;
+	char *at;
+	int i;
+
+	(void)state;
+	site_open(&site, overrides);
+	shared = site.shared;
+	site_login(&site, "alice", NULL);
+	buf_add_text(&forged, buf_text(&site.cookie));
+	at = &forged.data[forged.len - 9];
+	*at = *at == 'A' ? 'B' : 'A';
+	for (i = 0; i < 5; i++)
+		assert_int_equal(
+		    authorize(&site, buf_text(&forged), NULL), 401);
+	/* More than three if a minute began meanwhile. */
+	assert_in_range(
+	    atomic_load(&shared->reasons[SGATE_REASON_BAD_TAG]), 3, 5);
+	assert_int_equal(
+	    atomic_load(&shared->counters[SHARED_CHECK_DENIED]), 5);
+	assert_int_equal(authorize(&site, buf_text(&site.cookie), NULL), 200);
+	assert_int_equal(authorize(&site, NULL, NULL), 401);
+	assert_int_equal(atomic_load(&shared->reasons[SGATE_REASON_NONE]), 1);
+	buf_clear(&forged);
+	site_close(&site);
+}
+
 static void
 a_value_that_ends_a_line_ends_the_answer(void **state)
 {
@@ -860,6 +894,7 @@ static const struct CMUnitTest check_tests[] = {
     cmocka_unit_test(a_rotated_token_is_replaced_on_the_way),
     cmocka_unit_test(identity_in_the_request_is_ignored),
     cmocka_unit_test(a_bound_session_is_refused_elsewhere),
+    cmocka_unit_test(bad_tokens_of_one_address_are_told_so_often_a_minute),
     cmocka_unit_test(only_a_live_session_is_allowed),
 };
 

@@ -149,7 +149,6 @@ defaults_are_what_is_documented(void **state)
 	assert_int_equal(conf->sqlite.busy_timeout_ms, 600);
 	assert_int_equal(conf->reap.interval_ms, 60000);
 	assert_int_equal(conf->reap.chunk, 500);
-	assert_int_equal(conf->limit.login_per_minute, 30);
 	assert_int_equal(conf->limit.bad_token_per_minute, 60);
 	assert_int_equal(conf->log.level, LOG_LEVEL_NOTICE);
 	assert_string_equal(conf->log.destination, "stderr");
@@ -388,7 +387,7 @@ static const char all_changed[] =
     "s\"; };\n"
     "reap: { interval = \"1 s\"; chunk = 1; ended_keep = \"2 d\"; audit_keep "
     "= \"1 d\"; };\n"
-    "limit: { login_per_minute = 0; bad_token_per_minute = 1; };\n"
+    "limit: { bad_token_per_minute = 1; };\n"
     "log: { level = \"debug\"; destination = \"file:/var/log/s\"; "
     "denials_per_minute = 0; };\n";
 
@@ -852,8 +851,9 @@ numbers_out_of_range_are_refused(void **state)
 	    {"reap: { audit_keep = \"0\"; };",
 		":1: reap.audit_keep: \"0\" is out of range; it must be from "
 		"\"1 d\" to \"36500 d\""},
-	    {"limit: { login_per_minute = -1; };",
-		":1: limit.login_per_minute: -1 is out of range; it must be "
+	    {"limit: { bad_token_per_minute = -1; };",
+		":1: limit.bad_token_per_minute: -1 is out of range; it must "
+		"be "
 		"from 0 to 1000000"},
 	};
 

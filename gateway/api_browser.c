@@ -242,7 +242,7 @@ serve_session_rotate(struct call *c, const struct api_path *path)
  * route answers with JSON.
  */
 static bool
-answer_form(struct call *c, const char *title, const char *text)
+answer_form(struct call *c, const char *title)
 {
 	struct sgate_bytes return_to;
 
@@ -258,7 +258,7 @@ answer_form(struct call *c, const char *title, const char *text)
 			return true;
 		}
 	}
-	page_message(c, title, text);
+	page_message(c, title);
 	return true;
 }
 
@@ -267,7 +267,7 @@ answer_ended(struct call *c, const char *title, uint64_t count)
 {
 	struct json j;
 
-	if (answer_form(c, title, NULL))
+	if (answer_form(c, title))
 		return;
 	api_json_begin(c, 200, &j);
 	json_int(&j, "ended", (int64_t)count);

@@ -105,7 +105,7 @@ answer_one(struct call *c, const struct sgate_session *s)
 	reply_header(&c->reply, "ETag", bytes_of(etag));
 	reply_body(&c->reply, "application/json");
 	json_init(&j, c->reply.out);
-	api_json_session_full(c, &j, NULL, s, true);
+	api_json_session_full(&j, NULL, s, true);
 	buf_add_char(c->reply.out, '\n');
 }
 
@@ -128,7 +128,7 @@ answer_any(struct call *c, const struct sgate_session *s)
 	else
 		json_text(&j, "end_reason", sgate_reason_text(reason));
 	api_json_seconds(&j, "ended_at", s->ended_ms);
-	api_json_session_full(c, &j, "session", s, true);
+	api_json_session_full(&j, "session", s, true);
 	api_json_end(c, &j);
 }
 
@@ -311,8 +311,7 @@ answer_sessions(struct call *c, const struct sgate_list *list)
 	api_json_begin(c, 200, &j);
 	json_array(&j, "sessions");
 	for (i = 0; i < sgate_list_count(list); i++)
-		api_json_session_full(
-		    c, &j, NULL, sgate_list_get(list, i), false);
+		api_json_session_full(&j, NULL, sgate_list_get(list, i), false);
 	json_end(&j);
 	api_json_end(c, &j);
 }

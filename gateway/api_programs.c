@@ -181,12 +181,11 @@ api_may_grant(struct call *c, const struct sgate_bytes *roles, size_t count)
 }
 
 void
-api_json_session_full(struct call *c, struct json *j, const char *key,
+api_json_session_full(struct json *j, const char *key,
     const struct sgate_session *s, bool with_data)
 {
 	const char *address = sgate_session_get_client_ip(s);
 
-	(void)c;
 	json_object(j, key);
 	api_json_session(j, s);
 	json_int(
@@ -446,7 +445,7 @@ answer_created(
 	api_json_begin(c, 201, &j);
 	json_text(&j, "token", token);
 	json_text(&j, "set_cookie", buf_text(&cookie));
-	api_json_session_full(c, &j, "session", session, true);
+	api_json_session_full(&j, "session", session, true);
 	api_json_end(c, &j);
 	buf_wipe(&cookie);
 }

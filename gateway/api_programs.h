@@ -77,7 +77,7 @@ SGATE_MUST_CHECK bool api_may_grant(
     struct call *c, const struct sgate_bytes *roles, size_t count);
 
 /* All members of a session, as an object. */
-void api_json_session_full(struct call *c, struct json *j, const char *key,
+void api_json_session_full(struct json *j, const char *key,
     const struct sgate_session *session, bool with_data);
 
 #endif

@@ -62,14 +62,9 @@ form_return_to(struct call *c, struct sgate_bytes return_to)
 }
 
 void
-page_message(struct call *c, const char *title, const char *text)
+page_message(struct call *c, const char *title)
 {
 	page_begin(c, title);
-	if (text != NULL) {
-		buf_add_text(c->reply.out, "<p>");
-		buf_add_html(c->reply.out, bytes_of(text));
-		buf_add_text(c->reply.out, "</p>\n");
-	}
 }
 
 void

@@ -7,8 +7,8 @@
 
 #include "call.h"
 
-/* text may be NULL. */
-void page_message(struct call *c, const char *title, const char *text);
+/* Nothing but a heading. */
+void page_message(struct call *c, const char *title);
 /* 303; return_to has been allowed by return_to_is_allowed(). */
 void page_redirect(struct call *c, struct sgate_bytes return_to);
 /* The page with the button. ref NULL: no token can be put into the form. */

@@ -223,12 +223,6 @@ manager_keys(const struct sgate_manager *mgr)
 	return mgr->keys;
 }
 
-const struct sgate_conf *
-manager_conf(const struct sgate_manager *mgr)
-{
-	return mgr->conf;
-}
-
 int64_t
 manager_now_ms(const struct sgate_manager *mgr)
 {

@@ -32,7 +32,6 @@ SGATE_MUST_CHECK enum sgate_status manager_new_with(
     struct sgate_error *err);
 
 const struct keys *manager_keys(const struct sgate_manager *mgr);
-const struct sgate_conf *manager_conf(const struct sgate_manager *mgr);
 /* The durable store's clock, UTC ms: what expiry is judged by. */
 int64_t manager_now_ms(const struct sgate_manager *mgr);
 /* "sqlite": which store answered the last call ("" = none was asked). */

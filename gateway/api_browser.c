@@ -293,7 +293,7 @@ serve_logout(struct call *c, const struct api_path *path)
 		return;
 	}
 	if (status == SGATE_OK)
-		call_count(c, SHARED_ENDED);
+		call_count_ended(c, 1);
 	call_clear_cookie(c);
 	answer_ended(c, "Logged out", status == SGATE_OK ? 1 : 0);
 }
@@ -513,7 +513,7 @@ serve_sessions_end(struct call *c, const struct api_path *path)
 		api_fail(c, status);
 		return;
 	}
-	call_count(c, SHARED_ENDED);
+	call_count_ended(c, 1);
 	if (reason == SGATE_REASON_LOGGED_OUT)
 		call_clear_cookie(c);
 	answer_ended(c, "Session ended", 1);
@@ -534,7 +534,7 @@ serve_sessions_end_others(struct call *c, const struct api_path *path)
 		api_fail(c, status);
 		return;
 	}
-	call_count(c, SHARED_ENDED);
+	call_count_ended(c, count);
 	answer_ended(c, "Other sessions ended", count);
 }
 

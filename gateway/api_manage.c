@@ -277,7 +277,7 @@ api_session_delete(struct call *c, const struct api_path *path)
 		fail_ref(c, status);
 		return;
 	}
-	call_count(c, SHARED_ENDED);
+	call_count_ended(c, 1);
 	answer_count(c, "ended", 1);
 }
 
@@ -369,10 +369,12 @@ api_user_cleanup(struct call *c, const struct api_path *path)
 	    read_user(c, path, &buf, &user)) {
 		status = sgate_user_cleanup(c->gw->mgr, user,
 		    has_except ? &except : NULL, reason, &count, &c->err);
-		if (status == SGATE_OK)
+		if (status == SGATE_OK) {
+			call_count_ended(c, count);
 			answer_count(c, "ended", count);
-		else
+		} else {
 			api_fail(c, status);
+		}
 	}
 	buf_clear(&buf);
 }
@@ -391,6 +393,7 @@ api_user_block(struct call *c, const struct api_path *path)
 		status =
 		    sgate_user_block(c->gw->mgr, user, reason, &count, &c->err);
 		if (status == SGATE_OK) {
+			call_count_ended(c, count);
 			api_json_begin(c, 200, &j);
 			json_bool(&j, "blocked", true);
 			json_int(&j, "ended", (int64_t)count);

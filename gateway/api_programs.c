@@ -611,7 +611,7 @@ serve_end(struct call *c, const struct api_path *path)
 		return;
 	}
 	if (status == SGATE_OK)
-		call_count(c, SHARED_ENDED);
+		call_count_ended(c, 1);
 	api_json_begin(c, 200, &j);
 	json_int(&j, "ended", status == SGATE_OK ? 1 : 0);
 	api_json_end(c, &j);

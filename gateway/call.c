@@ -161,7 +161,7 @@ call_end_stolen(struct call *c)
 {
 	if (sgate_session_end(c->gw->mgr, sgate_session_get_ref(c->session),
 		SGATE_REASON_BINDING, &c->err) == SGATE_OK)
-		call_count(c, SHARED_ENDED);
+		call_count_ended(c, 1);
 	else
 		call_note_error(c, "binding");
 	return SGATE_REASON_BINDING;
@@ -281,6 +281,13 @@ call_count(const struct call *c, enum shared_counter counter)
 {
 	if (c->gw->shared != NULL)
 		shared_count(c->gw->shared, counter);
+}
+
+void
+call_count_ended(const struct call *c, uint64_t sessions)
+{
+	if (c->gw->shared != NULL)
+		shared_count_many(c->gw->shared, SHARED_ENDED, sessions);
 }
 
 /* The path alone (queries carry what should not be in a log), cut short. */

@@ -69,6 +69,7 @@ void call_clear_cookie(struct call *c);
 enum sgate_reason call_reason(const struct call *c, enum sgate_status status);
 
 void call_count(const struct call *c, enum shared_counter counter);
+void call_count_ended(const struct call *c, uint64_t sessions);
 /* Count a refusal and log it with its exact reason and the ref. */
 void call_note_denial(struct call *c, enum sgate_reason reason);
 /* Log c->err: a store failed, or the library met its own bug. */

@@ -143,9 +143,8 @@ write_touches(struct keeper *keeper)
 			complain("write touches", &err);
 			return status;
 		}
-		atomic_fetch_add(
-		    &keeper->args->shared->counters[SHARED_TOUCHES_WRITTEN],
-		    count);
+		shared_count_many(
+		    keeper->args->shared, SHARED_TOUCHES_WRITTEN, count);
 	} while (count == TOUCH_BATCH && clock_left_ms(deadline_ms) > 0);
 	return SGATE_OK;
 }

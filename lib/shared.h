@@ -41,7 +41,7 @@ enum shared_counter {
 	SHARED_API_REFUSED,
 	SHARED_API_UNAVAILABLE,
 	SHARED_CREATED,
-	SHARED_ENDED,
+	SHARED_ENDED, /* sessions, by a request; the reaper's: state */
 	SHARED_CHANGED,
 	SHARED_TOUCHES_QUEUED,
 	SHARED_TOUCHES_WRITTEN,
@@ -105,10 +105,17 @@ void shared_close(struct shared *shared);
 void shared_remove(const char *runtime_dir);
 
 static inline void
-shared_count(struct shared *shared, enum shared_counter counter)
+shared_count_many(
+    struct shared *shared, enum shared_counter counter, uint64_t count)
 {
 	atomic_fetch_add_explicit(
-	    &shared->counters[counter], 1, memory_order_relaxed);
+	    &shared->counters[counter], count, memory_order_relaxed);
+}
+
+static inline void
+shared_count(struct shared *shared, enum shared_counter counter)
+{
+	shared_count_many(shared, counter, 1);
 }
 
 /*

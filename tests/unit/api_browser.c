@@ -903,13 +903,15 @@ own_sessions_can_be_ended(void **state)
 	snprintf(first, sizeof(first), "%s", site.ref);
 	site_login(&site, "alice", NULL);
 	site_login(&site, "alice", NULL);
+	site_login(&site, "alice", NULL);
 	snprintf(uri, sizeof(uri), MOUNT "sessions/%s/end", first);
 	assert_int_equal(
 	    call_body(&site, "POST", uri, FORM, "return_to=/mine"), 303);
 	assert_string_equal(site_header(&site, "Location"), "/mine");
 	assert_int_equal(call(&site, "POST", uri), 404);
 	assert_int_equal(call(&site, "POST", MOUNT "sessions/end-others"), 200);
-	assert_string_equal(site_member(&site, "ended"), "1");
+	assert_string_equal(site_member(&site, "ended"), "2");
+	assert_int_equal(atomic_load(&site.shared->counters[SHARED_ENDED]), 3);
 	assert_null(site_header(&site, "Set-Cookie"));
 	assert_int_equal(call(&site, "GET", MOUNT "session"), 200);
 	snprintf(uri, sizeof(uri), MOUNT "sessions/%s", site.ref);

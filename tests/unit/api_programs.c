@@ -45,6 +45,12 @@ is_problem(struct site *site, const char *code)
 	assert_string_equal(site_member(site, "code"), code);
 }
 
+static uint64_t
+ended_so_far(const struct site *site)
+{
+	return atomic_load(&site->shared->counters[SHARED_ENDED]);
+}
+
 /* Keeps what a create answered. */
 static void
 take_token(struct site *site)
@@ -685,6 +691,7 @@ a_users_sessions_are_listed_and_cleaned_up(void **state)
 	assert_int_equal(
 	    control(&site, "DELETE", V1 "users/al%20ice/sessions", NULL), 200);
 	assert_string_equal(site_member(&site, "ended"), "1");
+	assert_int_equal(ended_so_far(&site), 3);
 	assert_int_equal(authorize(&site), 401);
 	assert_int_equal(control(&site, "DELETE",
 			     V1 "users/al%20ice/sessions?except=xyz", NULL),
@@ -707,6 +714,7 @@ a_block_ends_all_and_can_be_lifted(void **state)
 	    200);
 	assert_true(site_body_has(&site, "\"blocked\":true"));
 	assert_string_equal(site_member(&site, "ended"), "1");
+	assert_int_equal(ended_so_far(&site), 1);
 	assert_int_equal(authorize(&site), 401);
 	assert_int_equal(
 	    control(&site, "DELETE", V1 "users/alice/block", NULL), 200);

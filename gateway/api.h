@@ -33,11 +33,12 @@ void api_browser_serve(struct call *c, struct sgate_bytes path);
 void api_programs_serve(struct call *c, struct sgate_bytes path);
 /* GET health for browsers: up or down, nothing else. */
 void api_status_public(struct call *c);
-/* v1/health, ready, status and stats. */
+/* v1/health, ready, status, stats and metrics. */
 void api_status_health(struct call *c, const struct api_path *path);
 void api_status_ready(struct call *c, const struct api_path *path);
 void api_status_full(struct call *c, const struct api_path *path);
 void api_status_stats(struct call *c, const struct api_path *path);
+void api_status_metrics(struct call *c, const struct api_path *path);
 
 /*
  * Find the route. HEAD finds GET's. NULL: c->reply has the answer: 404, or

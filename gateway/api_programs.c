@@ -206,7 +206,7 @@ refuse_key(struct call *c, const char *challenge)
 	static struct log_limit limit = {10, 60000, 0, 0, 0};
 
 	log_limited(&limit, LOG_LEVEL_NOTICE,
-	    "v1: a request without a valid service key was refused");
+	    "%s: a request without a valid service key was refused", c->actor);
 	reply_begin(&c->reply, 401);
 	reply_header(&c->reply, "WWW-Authenticate", bytes_of(challenge));
 	reply_problem_body(
@@ -620,7 +620,10 @@ serve_end(struct call *c, const struct api_path *path)
 /* ---- dispatch ---- */
 
 #define MERGE (BODY_JSON | BODY_MERGE_PATCH | BODY_REQUIRED)
-#define NEEDS_LOOK (SCOPE_MANAGE | SCOPE_ADMIN)
+/* The keeper, which has no manager, serves these too. */
+#define NO_MANAGER (1u << 8)
+#define NEEDS_PULSE (SCOPE_LOOK | NO_MANAGER)
+#define NEEDS_FIGURES (SCOPE_MANAGE | SCOPE_ADMIN | NO_MANAGER)
 
 static const struct api_route program_routes[] = {
     {"sessions", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_CREATE,
@@ -643,21 +646,17 @@ static const struct api_route program_routes[] = {
     {"users/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block},
     {"users/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock},
     {"audit", REQUEST_GET, 0, SCOPE_ADMIN, api_audit},
-    {"health", REQUEST_GET, 0, SCOPE_LOOK, api_status_health},
-    {"ready", REQUEST_GET, 0, SCOPE_LOOK, api_status_ready},
-    {"status", REQUEST_GET, 0, NEEDS_LOOK, api_status_full},
-    {"stats", REQUEST_GET, 0, NEEDS_LOOK, api_status_stats},
+    {"health", REQUEST_GET, 0, NEEDS_PULSE, api_status_health},
+    {"ready", REQUEST_GET, 0, NEEDS_PULSE, api_status_ready},
+    {"status", REQUEST_GET, 0, NEEDS_FIGURES, api_status_full},
+    {"stats", REQUEST_GET, 0, NEEDS_FIGURES, api_status_stats},
+    {"metrics", REQUEST_GET, 0, NEEDS_FIGURES, api_status_metrics},
 };
 
-/* health, ready, status, stats: the process that serves them alone has no
- * manager and needs none. */
 static bool
 needs_manager(const struct api_route *route)
 {
-	return route->serve != api_status_health &&
-	       route->serve != api_status_ready &&
-	       route->serve != api_status_full &&
-	       route->serve != api_status_stats;
+	return (route->needs & NO_MANAGER) == 0;
 }
 
 void
@@ -668,8 +667,8 @@ api_programs_serve(struct call *c, struct sgate_bytes path)
 	enum sgate_reason reason;
 
 	if (!call_may(c, CONF_ALLOW_ALL | CONF_ALLOW_CREATE | CONF_ALLOW_V1)) {
-		call_note_denial(c, SGATE_REASON_LISTENER);
-		api_problem(c, 403, "listener", NULL);
+		/* Browsers come here too: they see what they may see. */
+		api_deny(c, SGATE_REASON_LISTENER);
 		return;
 	}
 	route = api_find_route(c, program_routes,
@@ -678,8 +677,7 @@ api_programs_serve(struct call *c, struct sgate_bytes path)
 		return;
 	reason = call_find_realm(c);
 	if (reason != SGATE_REASON_OK) {
-		call_note_denial(c, reason);
-		api_problem(c, 403, sgate_reason_text(reason), NULL);
+		api_deny(c, reason);
 		return;
 	}
 	if (c->gw->mgr != NULL || needs_manager(route) ||

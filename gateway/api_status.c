@@ -1,7 +1,7 @@
 /*
- * Health, readiness, status and statistics: read from shared memory, never
- * from a store, so that they answer while stores hang. What is there may have
- * been written by anybody who broke into a worker: copied, bounds-checked.
+ * Health, readiness, status, statistics and metrics: read from shared memory,
+ * never from a store, so that they answer while stores hang. What is there may
+ * have been written by anybody who broke into a worker: copied, bounds-checked.
  */
 #include "config.h"
 
@@ -283,4 +283,120 @@ api_status_stats(struct call *c, const struct api_path *path)
 	add_stat(&j, "ended", &shared->state.ended, is_known);
 	api_json_seconds(&j, "counted_at", load(&shared->state.stats_at_ms));
 	api_json_end(c, &j);
+}
+
+/* ---- metrics: the same figures as OpenMetrics 1.0 text ---- */
+
+static void
+add_family(struct buf *out, const char *name, const char *type)
+{
+	buf_printf(out, "# TYPE sessgate_%s %s\n", name, type);
+}
+
+/* A counter without labels. */
+static void
+add_total(struct buf *out, const char *name, uint64_t value)
+{
+	add_family(out, name, "counter");
+	buf_printf(
+	    out, "sessgate_%s_total %llu\n", name, (unsigned long long)value);
+}
+
+static void
+add_labelled(struct buf *out, const char *name, const char *label,
+    const char *value, uint64_t count)
+{
+	buf_printf(out, "sessgate_%s{%s=\"%s\"} %llu\n", name, label, value,
+	    (unsigned long long)count);
+}
+
+static void
+add_seconds(struct buf *out, const char *name, int64_t value, int per_second,
+    int digits)
+{
+	buf_printf(out,
+	    "# TYPE sessgate_%s_seconds gauge\n"
+	    "# UNIT sessgate_%s_seconds seconds\n"
+	    "sessgate_%s_seconds %lld.%0*lld\n",
+	    name, name, name, (long long)(value / per_second), digits,
+	    (long long)(value % per_second));
+}
+
+static void
+add_worker_metrics(struct buf *out, const struct shared *shared)
+{
+	uint64_t counts[SHARED_STOPPING + 1] = {0};
+	int i, state;
+
+	for (i = 0; i < SHARED_WORKERS_MAX; i++) {
+		state = atomic_load_explicit(
+		    &shared->workers[i].state, memory_order_relaxed);
+		if (worker_state_text(state) != NULL)
+			counts[state]++;
+	}
+	add_family(out, "workers", "gauge");
+	for (i = SHARED_FREE + 1; i <= SHARED_STOPPING; i++)
+		add_labelled(
+		    out, "workers", "state", worker_state_text(i), counts[i]);
+	add_total(out, "worker_deaths", load_count(&shared->worker_deaths));
+	add_total(out, "keeper_deaths", load_count(&shared->keeper_deaths));
+	add_total(out, "reloads", load_count(&shared->generation));
+}
+
+/* What is not known is left out: a 0 would be taken for a finding. */
+static void
+add_store_metrics(struct buf *out, const struct shared *shared)
+{
+	const struct shared_state *state = &shared->state;
+
+	if (store_state(shared) != STORE_UNKNOWN) {
+		add_family(out, "store_up", "gauge");
+		add_labelled(out, "store_up", "store", "durable",
+		    store_state(shared) == STORE_UP);
+		add_seconds(out, "store_latency",
+		    load(&state->durable_latency_us), 1000000, 6);
+	}
+	if (load(&state->stats_at_ms) != 0) {
+		add_family(out, "sessions", "gauge");
+		add_labelled(
+		    out, "sessions", "kind", "live", load_count(&state->live));
+		add_labelled(out, "sessions", "kind", "anonymous",
+		    load_count(&state->anonymous));
+		add_labelled(out, "sessions", "kind", "ended",
+		    load_count(&state->ended));
+		add_family(out, "users", "gauge");
+		buf_printf(out, "sessgate_users %llu\n",
+		    (unsigned long long)load_count(&state->users));
+	}
+	add_total(out, "reaped_ended", load_count(&state->reaped_ended));
+	add_total(out, "reaped_deleted", load_count(&state->reaped_deleted));
+}
+
+void
+api_status_metrics(struct call *c, const struct api_path *path)
+{
+	const struct shared *shared = c->gw->shared;
+	struct buf *out = c->reply.out;
+	int i;
+
+	(void)path;
+	if (shared == NULL) {
+		api_deny(c, SGATE_REASON_STORE);
+		return;
+	}
+	reply_begin(&c->reply, 200);
+	reply_body(&c->reply,
+	    "application/openmetrics-text; version=1.0.0; charset=utf-8");
+	for (i = 0; i < SHARED_COUNTER_COUNT; i++)
+		add_total(out, shared_counter_name((enum shared_counter)i),
+		    load_count(&shared->counters[i]));
+	add_family(out, "denials", "counter");
+	for (i = SGATE_REASON_NONE; i < SGATE_REASON_COUNT; i++)
+		add_labelled(out, "denials_total", "reason",
+		    sgate_reason_text((enum sgate_reason)i),
+		    load_count(&shared->reasons[i]));
+	add_seconds(out, "start_time", load(&shared->started_ms), 1000, 3);
+	add_worker_metrics(out, shared);
+	add_store_metrics(out, shared);
+	buf_add_text(out, "# EOF\n");
 }

@@ -304,6 +304,7 @@ static const struct {
     {"GET", V1 "health", NULL, "create,introspect,manage,admin", false},
     {"GET", V1 "status", NULL, "manage,admin", false},
     {"GET", V1 "stats", NULL, "manage,admin", false},
+    {"GET", V1 "metrics", NULL, "manage,admin", false},
 };
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
@@ -321,7 +322,7 @@ listeners_decide_which_routes_there_are(void **state)
 		got = call_as(&site, CONF_ALLOW_CHECK | CONF_ALLOW_API,
 		    routes[i].method, routes[i].uri, routes[i].body);
 		assert_int_equal(got, 403);
-		is_problem(&site, "listener");
+		is_problem(&site, "denied");
 		got = login(
 		    &site, routes[i].method, routes[i].uri, routes[i].body);
 		if ((got == 403) == routes[i].create_may)
@@ -339,7 +340,8 @@ listeners_decide_which_routes_there_are(void **state)
 		assert_string_equal(
 		    site_header(&site, "WWW-Authenticate"), "Bearer");
 	}
-	assert_int_equal(control(&site, "GET", V1 "metrics", NULL), 404);
+	assert_true(site_log_has(&site,
+	    "pool.sock uid=33 pid=12: a request without a valid service key"));
 	assert_int_equal(control(&site, "GET", V1 "maintenance", NULL), 404);
 	assert_int_equal(control(&site, "POST", V1 "flush", "{}"), 404);
 	assert_int_equal(control(&site, "GET", V1, NULL), 404);
@@ -814,6 +816,55 @@ status_needs_no_store_and_no_manager(void **state)
 	site_close(&site);
 }
 
+/* OpenMetrics 1.0: a TYPE before each family, once; EOF is the end. */
+static void
+metrics_are_open_metrics_and_leave_out_what_is_not_known(void **state)
+{
+	struct site site;
+	const char *line, *end;
+	char type[80] = "";
+
+	(void)state;
+	site_open(&site, NULL);
+	site.gw.mgr = NULL;
+	atomic_store(&site.shared->workers[3].state, SHARED_IDLE);
+	atomic_store(&site.shared->workers[5].state, 99);
+	atomic_store(&site.shared->reasons[SGATE_REASON_ROLE], 4);
+	assert_int_equal(control(&site, "GET", V1 "metrics", NULL), 200);
+	assert_string_equal(site_header(&site, "Content-Type"),
+	    "application/openmetrics-text; version=1.0.0; charset=utf-8");
+	assert_true(site_body_has(&site, "sessgate_requests_total 0\n"));
+	assert_true(
+	    site_body_has(&site, "sessgate_workers{state=\"idle\"} 1\n"));
+	assert_true(site_body_has(
+	    &site, "\nsessgate_denials_total{reason=\"role\"} 4\n"));
+	assert_false(site_body_has(&site, "sessgate_sessions"));
+	assert_false(site_body_has(&site, "sessgate_store_up"));
+	atomic_store(&site.shared->state.durable_up, 1);
+	atomic_store(&site.shared->state.durable_checked_ms, clock_utc_ms());
+	atomic_store(&site.shared->state.durable_latency_us, 1042);
+	atomic_store(&site.shared->state.stats_at_ms, clock_utc_ms());
+	atomic_store(&site.shared->state.live, 7);
+	assert_int_equal(control(&site, "GET", V1 "metrics", NULL), 200);
+	assert_true(
+	    site_body_has(&site, "sessgate_sessions{kind=\"live\"} 7\n"));
+	assert_true(
+	    site_body_has(&site, "sessgate_store_up{store=\"durable\"} 1\n"));
+	assert_true(
+	    site_body_has(&site, "sessgate_store_latency_seconds 0.001042\n"));
+	for (line = site_body(&site); *line != '\0'; line = end + 1) {
+		end = strchr(line, '\n');
+		assert_non_null(end);
+		if (sscanf(line, "# TYPE %70[a-z_]", type) == 1 ||
+		    strncmp(line, "# ", 2) == 0)
+			continue;
+		if (strncmp(line, type, strlen(type)) != 0)
+			fail_msg("not of %s: %.60s", type, line);
+	}
+	assert_string_equal(line - strlen("# EOF\n"), "# EOF\n");
+	site_close(&site);
+}
+
 static const struct CMUnitTest api_programs_tests[] = {
     cmocka_unit_test(create_makes_a_session_with_all_its_members),
     cmocka_unit_test(create_takes_integers_and_the_old_name),
@@ -833,6 +884,7 @@ static const struct CMUnitTest api_programs_tests[] = {
     cmocka_unit_test(a_block_ends_all_and_can_be_lifted),
     cmocka_unit_test(the_audit_has_who_did_what_page_by_page),
     cmocka_unit_test(status_needs_no_store_and_no_manager),
+    cmocka_unit_test(metrics_are_open_metrics_and_leave_out_what_is_not_known),
 };
 
 TAP_MAIN(api_programs_tests)

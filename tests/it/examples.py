@@ -1,0 +1,176 @@
+"""What the README files say is so: their commands run, their configurations
+load, what they name is there."""
+
+import os
+import re
+import stat
+import subprocess
+
+import harness
+from harness import case, main
+from readme import blocks, commands, text
+
+PAGES = ("README.md", "conf/README.md", "gateway/README.md", "lib/README.md",
+         "scripts/README.md", "tests/README.md")
+
+
+def sessgatectl(*args):
+    done = subprocess.run([harness.SESSGATECTL] + list(args),
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+class Host:
+    """A host as the pages have it: our paths stand for /etc and /run."""
+
+    def __init__(self, t):
+        self.gw = t.gateway({"listener": {"login": {"mode": "0600"}}})
+        self.gw.expect_log(r"listener\.login")
+        self.bin = os.path.join(self.gw.dir, "bin")
+        os.mkdir(self.bin)
+        for program in (harness.SESSGATED, harness.SESSGATECTL):
+            path = os.path.join(self.bin, os.path.basename(program))
+            with open(path, "w") as f:
+                # --socket says that no configuration is to be read.
+                f.write('#!/bin/sh\ncase $1 in --socket) exec %s "$@" ;; esac\n'
+                        'exec %s -c %s "$@"\n' % (
+                            program, program, self.gw.conf_path))
+            os.chmod(path, 0o755)
+        self.gw.start()
+        self.ref = self.gw.create()[1]["ref"]
+
+    def ours(self, line):
+        for theirs, ours in (("/run/sessgate", self.gw.run_dir),
+                             ("/etc/sessgate/sessgate.conf", self.gw.conf_path),
+                             ("REF", self.ref)):
+            line = line.replace(theirs, ours)
+        return line
+
+    def run(self, command):
+        done = subprocess.run(
+            ["sh", "-c", self.ours(command)], cwd=self.gw.dir, timeout=30,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+            env={"PATH": self.bin + ":" + os.environ["PATH"], "TZ": "UTC"})
+        if done.returncode != 0:
+            raise AssertionError("%s: exit %d: %s" % (
+                command, done.returncode, done.stdout))
+        return done.stdout
+
+
+def run_page(t, page):
+    host = Host(t)
+    for block in blocks(page, "console"):
+        for command, shown in commands(block):
+            out = host.run(command)
+            for line in shown:
+                if host.ours(line.strip()) not in out:
+                    raise AssertionError("%s: %r is not in: %s" % (
+                        command, line, out))
+
+
+@case
+def the_commands_of_the_front_page_do_what_it_shows(t):
+    run_page(t, "README.md")
+
+
+@case
+def the_commands_about_configuring_do_what_they_show(t):
+    run_page(t, "conf/README.md")
+
+
+@case
+def the_commands_about_the_inside_do_what_they_show(t):
+    run_page(t, "gateway/README.md")
+
+
+@case
+def every_configuration_that_is_shown_is_right(t):
+    shown = [b for page in PAGES for b in blocks(page, "conf")]
+    t.true(len(shown) >= 2, "there are examples")
+    for number, block in enumerate(shown):
+        path = os.path.join(t.gateway().dir, "example%d.conf" % number)
+        with open(path, "w") as f:
+            f.write(block)
+        t.match(sessgatectl("-c", path, "config", "check"), "is right")
+
+
+@case
+def every_option_that_is_named_is_there(t):
+    template = sessgatectl("config", "show", "--json")
+    sections = {}
+    for name in re.findall(r'"name":"([a-z_.]+)"', template):
+        sections.setdefault(name.split(".")[0], set()).add(name.split(".")[-1])
+    sections["policy"] = {"require_role", "max_auth_age", "anonymous", "csrf",
+                          "login_url"}
+    for page in PAGES:
+        for span in re.findall(r"`([a-z_.]+)`", text(page)):
+            section, _, name = span.partition(".")
+            name = name.split(".")[-1]
+            if section in sections and name not in ("", "NAME", "h", "c"):
+                t.true(name in sections[section], page + ": " + span)
+
+
+@case
+def every_file_that_is_named_is_there(t):
+    for page in PAGES:
+        folder = os.path.dirname(page)
+        for span in re.findall(r"`([A-Za-z_/]+\.(?:c|h|py|md|cgi))`",
+                               text(page)):
+            paths = [os.path.join(harness.SOURCE, at, span)
+                     for at in (folder, "", "lib", "scripts/demo")]
+            t.true("NAME" in span or any(os.path.exists(p) for p in paths), page + ": " + span)
+
+
+@case
+def every_route_is_listed_and_no_other(t):
+    routes = set()
+    for name, prefix in (("api_browser", ""), ("api_programs", "v1/")):
+        routes |= {(method, prefix + path) for path, method in re.findall(
+            r'^    \{"([a-z/*-]+)", REQUEST_([A-Z]+),',
+            text("gateway/%s.c" % name), re.M)}
+    t.true(len(routes) > 30, routes)
+    page = text("gateway/README.md")
+    page = page[page.index("## What it answers"):page.index("## Signals")]
+    listed = set(re.findall(r"`(GET|POST|PATCH|PUT|DELETE) ([a-z0-9/*-]+)`",
+                            page))
+    t.equal(listed, routes)
+
+
+@case
+def every_file_of_a_running_instance_is_listed(t):
+    host = Host(t)
+    page = text("gateway/README.md")
+    page = page[page.index("## Files in"):page.index("## What is measured")]
+    listed = set(re.findall(r"`([a-z]+(?:\.sock)?)`", page))
+    t.equal(set(os.listdir(host.gw.run_dir)), listed)
+    page = text("conf/README.md")
+    for name, mode in re.findall(
+            r"^\| `([a-z]+\.sock)` \|.*\| (0\d+)", page, re.M):
+        at = os.stat(os.path.join(host.gw.run_dir, name))
+        if name != "login.sock":
+            t.equal(oct(stat.S_IMODE(at.st_mode)), oct(int(mode, 8)), name)
+    host.gw.stop()
+    t.equal(os.listdir(host.gw.run_dir), [])
+
+
+@case
+def every_counter_is_explained(t):
+    host = Host(t)
+    counters = host.gw.api("GET", "v1/status",
+                           address=host.gw.control).json()["counters"]
+    page = text("gateway/README.md")
+    page = page[page.index("## What is measured"):]
+    listed = set()
+    for row in re.findall(r"^\| (`.*?`) \|", page, re.M):
+        listed |= set(re.findall(r"`([a-z_]+)`", row))
+    t.equal(listed, set(counters))
+    metrics = host.gw.api("GET", "v1/metrics", address=host.gw.keeper_socket)
+    t.equal(metrics.status, 200)
+    for name in counters:
+        t.match(metrics.body.decode(), r"\nsessgate_%s_total \d+\n|^# TYPE "
+                r"sessgate_%s counter\n" % (name, name))
+
+
+main()

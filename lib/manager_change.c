@@ -147,6 +147,14 @@ change_settle(struct change *change, struct sgate_error *err)
 	return SGATE_UNCERTAIN;
 }
 
+/* No answer of the store, so it says nothing about an earlier try. */
+static bool
+is_no_answer(enum sgate_status status)
+{
+	return status == SGATE_UNAVAILABLE || status == SGATE_CORRUPT ||
+	       status == SGATE_NO_MEMORY || status == SGATE_INTERNAL;
+}
+
 /*
  * At most two tries with the same event id. A second try that gets past its
  * audit row knows that the first did not happen, so its verdict stands; only
@@ -179,10 +187,12 @@ change_run(struct change *change, struct sgate_error *err)
 	}
 	if (status == SGATE_OK)
 		change_committed(change, err);
-	if (status == SGATE_UNAVAILABLE && is_in_doubt) {
+	if (is_in_doubt && is_no_answer(status)) {
 		status = SGATE_UNCERTAIN;
-		if (err != NULL)
+		if (err != NULL) {
 			err->status = status;
+			err->reason = SGATE_REASON_STORE;
+		}
 	}
 	return status;
 }

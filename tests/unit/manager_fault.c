@@ -294,6 +294,29 @@ a_create_that_stays_uncertain_is_settled_by_its_key(void **state)
 	fault_stop(&w);
 }
 
+/* Whatever keeps the second try from an answer, the first may have happened. */
+static void
+a_second_try_that_cannot_answer_leaves_the_first_in_doubt(void **state)
+{
+	const enum fake_answer answers[] = {
+	    FAKE_UNAVAILABLE, FAKE_CORRUPT, FAKE_NO_MEMORY};
+	struct world w;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		fault_start(&w);
+		fake_script("commit", 1, FAKE_UNCERTAIN_DONE);
+		fake_script("audit_exists", 1, answers[i]);
+		fake_script("begin", 2, answers[i]);
+		assert_status(&w, try_create(&w, ""), SGATE_UNCERTAIN);
+		assert_int_equal(w.err.status, SGATE_UNCERTAIN);
+		assert_int_equal(w.err.reason, SGATE_REASON_STORE);
+		assert_int_equal(count_live(&w), 1);
+		fault_stop(&w);
+	}
+}
+
 static void
 every_other_change_with_an_uncertain_commit_happens_once(void **state)
 {
@@ -571,6 +594,7 @@ static const struct CMUnitTest manager_fault[] = {
     cmocka_unit_test(a_create_whose_commit_is_uncertain_and_lost_is_repeated),
     cmocka_unit_test(a_second_try_that_meets_its_own_event_was_done),
     cmocka_unit_test(a_create_that_stays_uncertain_is_settled_by_its_key),
+    cmocka_unit_test(a_second_try_that_cannot_answer_leaves_the_first_in_doubt),
     cmocka_unit_test(every_other_change_with_an_uncertain_commit_happens_once),
     cmocka_unit_test(nothing_changes_when_any_step_is_unavailable),
     cmocka_unit_test(nothing_changes_when_a_later_audit_row_fails),

@@ -74,12 +74,16 @@ class Bench:
         end = time.monotonic() + 10
         while not os.path.exists(path):
             if time.monotonic() > end:
-                raise SystemExit(f"bench: {path} did not appear; see {self.work}")
+                for name in sorted(os.listdir(self.work)):
+                    if name.endswith(".log"):
+                        with open(os.path.join(self.work, name), encoding="utf-8", errors="replace") as f:
+                            sys.stderr.write(f"--- {name}\n{f.read()[-2000:]}")
+                raise SystemExit(f"bench: {path} did not appear; see above")
             time.sleep(0.05)
 
     def start_all(self):
         work, binaries = self.work, os.path.join(self.build, "gateway")
-        for name in ("run", "own", "www", "www/static"):
+        for name in ("own", "www", "www/static"):
             os.mkdir(os.path.join(work, name))
         with open(os.path.join(work, "www/static/a"), "w", encoding="ascii") as f:
             f.write("a\n")
@@ -126,7 +130,7 @@ fastcgi.server = (
                 break
             except OSError:
                 if time.monotonic() > end:
-                    raise SystemExit(f"bench: lighttpd does not answer; see {work}") from None
+                    raise SystemExit("bench: lighttpd does not answer") from None
                 time.sleep(0.05)
 
     def create(self, user):
@@ -198,10 +202,6 @@ def main():
         bench = Bench(options.build, work, options.workers)
         results = {name: [] for name, *_ in CONTENDERS}
         try:
-            if os.getuid() == 0:
-                for name in ("keys", "db"):
-                    os.mkdir(os.path.join(work, name))
-                    os.chown(os.path.join(work, name), 65534, 65534)
             bench.start_all()
             bench.write_scripts()
             for name, path, script, connections, servers in CONTENDERS:

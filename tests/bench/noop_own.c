@@ -50,7 +50,7 @@ int
 main(int argc, char **argv)
 {
 	char runtime_dir[512];
-	const char *overrides[] = {runtime_dir, NULL};
+	const char *overrides[] = {runtime_dir, NULL, NULL};
 	struct listeners listeners = {0};
 	struct sgate_conf *conf;
 	struct gateway gw = {0};
@@ -63,6 +63,9 @@ main(int argc, char **argv)
 	}
 	snprintf(runtime_dir, sizeof(runtime_dir), "gateway.runtime_dir=%s",
 	    argv[1]);
+	/* Nothing is given up here; but root must name somebody. */
+	if (geteuid() == 0)
+		overrides[1] = "gateway.user=nobody";
 	if (sgate_conf_load(NULL, overrides, &conf, &err) != SGATE_OK ||
 	    shared_create(argv[1], &gw.shared, &err) != SGATE_OK ||
 	    listeners_open(conf, &listeners, &err) != SGATE_OK) {

@@ -457,7 +457,8 @@ add_value(struct ctl_table *table, const struct data *data, const char *name,
 
 /* An object on one line: "pid 12, state idle". */
 static void
-add_on_one_line(struct ctl_table *table, const struct data *data)
+add_on_one_line(
+    struct ctl_table *table, const struct data *data, int64_t now_ms)
 {
 	struct buf out = {0}, value = {0};
 	struct sgate_bytes text;
@@ -469,6 +470,9 @@ add_on_one_line(struct ctl_table *table, const struct data *data)
 		buf_reset(&value);
 		if (data_get_string(data, name, &text))
 			buf_add_bytes(&out, text);
+		else if (is_time_name(name) &&
+			 data_kind(data, name) == DATA_INTEGER)
+			ctl_add_time(&out, ctl_member_time(data, name), now_ms);
 		else if (data_get_json(data, name, &value))
 			buf_add_bytes(&out, buf_bytes(&value));
 	}
@@ -480,7 +484,7 @@ add_on_one_line(struct ctl_table *table, const struct data *data)
 /* False: not an array of objects. */
 static bool
 add_objects(struct ctl_table *table, const struct data *data, const char *name,
-    const char *label)
+    const char *label, int64_t now_ms)
 {
 	size_t i, count = data_array_count(data, name);
 	const struct data *item;
@@ -495,7 +499,7 @@ add_objects(struct ctl_table *table, const struct data *data, const char *name,
 		buf_reset(&text);
 		buf_printf(&text, "%s.%zu", label, i + 1);
 		ctl_table_text(table, buf_text(&text));
-		add_on_one_line(table, item);
+		add_on_one_line(table, item, now_ms);
 	}
 	buf_clear(&text);
 	return true;
@@ -533,7 +537,8 @@ add_object(struct ctl_table *table, const struct data *data, const char *prefix,
 			buf_add_char(&label, '.');
 			add_object(
 			    table, inner, buf_text(&label), depth + 1, now_ms);
-		} else if (!add_objects(table, data, name, buf_text(&label))) {
+		} else if (!add_objects(
+			       table, data, name, buf_text(&label), now_ms)) {
 			ctl_table_text(table, buf_text(&label));
 			add_value(table, data, name, now_ms);
 		}

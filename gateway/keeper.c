@@ -30,6 +30,8 @@
 #define PROBE_EVERY_MS 2000
 #define ANNOUNCE_EVERY_MS 30000
 #define ANNOUNCE_TTL_MS 90000
+#define COUNT_MIN_MS 2000
+#define COUNT_MAX_MS 300000
 #define REAP_CHUNKS_MAX 100 /* a round */
 #define REAP_PAUSE_MS 20
 #define BUDGET_MS 1000
@@ -187,6 +189,18 @@ probe(struct keeper *keeper)
 	keeper->is_probed = true;
 }
 
+/*
+ * Counting reads whole indexes: as often as costs a hundredth of the time,
+ * within bounds.
+ */
+static int64_t
+count_every_ms(int64_t took_ms)
+{
+	if (100 * took_ms < COUNT_MIN_MS)
+		return COUNT_MIN_MS;
+	return 100 * took_ms > COUNT_MAX_MS ? COUNT_MAX_MS : 100 * took_ms;
+}
+
 static void
 count_sessions(struct keeper *keeper)
 {
@@ -265,6 +279,7 @@ static void
 do_what_is_due(struct keeper *keeper)
 {
 	const struct sgate_conf *conf = keeper->args->conf;
+	int64_t began_ms, now_ms;
 
 	if (is_due(&keeper->probe_at_ms, PROBE_EVERY_MS))
 		probe(keeper);
@@ -278,8 +293,13 @@ do_what_is_due(struct keeper *keeper)
 	if (is_due(&keeper->reap_at_ms, conf->reap.interval_ms))
 		reap(keeper);
 	beat(keeper);
-	if (is_due(&keeper->stats_at_ms, conf->reap.interval_ms))
+	if (is_due(&keeper->stats_at_ms, COUNT_MAX_MS)) {
+		began_ms = clock_monotonic_ms();
 		count_sessions(keeper);
+		now_ms = clock_monotonic_ms();
+		keeper->stats_at_ms =
+		    now_ms + count_every_ms(now_ms - began_ms);
+	}
 	beat(keeper);
 }
 

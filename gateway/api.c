@@ -11,23 +11,15 @@ static void
 split_path(struct sgate_bytes path, struct api_path *out)
 {
 	memset(out, 0, sizeof(*out));
-	for (;;) {
-		const char *slash =
-		    path.len == 0 ? NULL : memchr(path.data, '/', path.len);
-		struct sgate_bytes part = path;
+	do {
+		struct sgate_bytes part = bytes_cut(&path, '/');
 
-		if (slash != NULL)
-			part.len = (size_t)(slash - path.data);
 		if (out->count == API_PARTS_MAX) {
 			out->count = API_PARTS_MAX + 1;
 			return;
 		}
 		out->part[out->count++] = part;
-		if (slash == NULL)
-			return;
-		path.data = slash + 1;
-		path.len -= part.len + 1;
-	}
+	} while (path.data != NULL);
 }
 
 static bool
@@ -275,30 +267,15 @@ api_etag(const struct sgate_session *session, char out[API_ETAG_MAX])
 bool
 api_etag_listed(struct sgate_bytes list, const char *etag, bool is_weak)
 {
-	size_t etag_len = strlen(etag);
-
 	while (list.len > 0) {
-		const char *comma = memchr(list.data, ',', list.len);
-		struct sgate_bytes item = list;
+		struct sgate_bytes item = bytes_trim(bytes_cut(&list, ','));
 
-		if (comma != NULL)
-			item.len = (size_t)(comma - list.data);
-		list.data += item.len + (comma != NULL);
-		list.len -= item.len + (comma != NULL);
-		while (item.len > 0 && *item.data == ' ') {
-			item.data++;
-			item.len--;
-		}
-		while (item.len > 0 && item.data[item.len - 1] == ' ')
-			item.len--;
 		if (is_weak && item.len > 2 &&
 		    memcmp(item.data, "W/", 2) == 0) {
 			item.data += 2;
 			item.len -= 2;
 		}
-		if (bytes_equal_text(item, "*") ||
-		    (item.len == etag_len &&
-			memcmp(item.data, etag, etag_len) == 0))
+		if (bytes_equal_text(item, "*") || bytes_equal_text(item, etag))
 			return true;
 	}
 	return false;

@@ -220,13 +220,8 @@ scopes_of(const struct durable_service *service)
 	unsigned scopes = 0;
 
 	while (list.len > 0) {
-		const char *comma = memchr(list.data, ',', list.len);
-		struct sgate_bytes name = list;
+		struct sgate_bytes name = bytes_cut(&list, ',');
 
-		if (comma != NULL)
-			name.len = (size_t)(comma - list.data);
-		list.data += name.len + (comma != NULL);
-		list.len -= name.len + (comma != NULL);
 		if (bytes_equal_text(name, "create"))
 			scopes |= SCOPE_CREATE | SCOPE_END;
 		else if (bytes_equal_text(name, "introspect"))

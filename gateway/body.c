@@ -21,13 +21,7 @@ body_clear(struct body *body)
 static unsigned
 body_kind(struct sgate_bytes type)
 {
-	const char *semicolon =
-	    type.len == 0 ? NULL : memchr(type.data, ';', type.len);
-
-	if (semicolon != NULL)
-		type.len = (size_t)(semicolon - type.data);
-	while (type.len > 0 && type.data[type.len - 1] == ' ')
-		type.len--;
+	type = bytes_trim(bytes_cut(&type, ';'));
 	if (bytes_equal_nocase(type, "application/json"))
 		return BODY_JSON;
 	if (bytes_equal_nocase(type, "application/merge-patch+json"))

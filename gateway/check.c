@@ -208,22 +208,15 @@ add_exports(struct call *c)
 	struct buf *out = c->reply.out;
 
 	while (block.len > 0) {
-		const char *end = memchr(block.data, '\n', block.len);
-		struct sgate_bytes line = block, name, value;
-		const char *equals;
+		struct sgate_bytes value = bytes_cut(&block, '\n');
+		struct sgate_bytes name = bytes_cut(&value, '=');
 
-		line.len = end == NULL ? block.len : (size_t)(end - block.data);
-		equals = memchr(line.data, '=', line.len);
-		name = line;
-		name.len = equals == NULL ? 0 : (size_t)(equals - line.data);
-		if (name.len <= prefix_len ||
+		if (value.data == NULL || name.len <= prefix_len ||
 		    memcmp(name.data, prefix, prefix_len) != 0 ||
 		    !bytes_is_name(name, 128, "_")) {
 			c->reply.is_broken = true;
 			return;
 		}
-		value.data = equals + 1;
-		value.len = line.len - name.len - 1;
 		if (bytes_has_control(value)) {
 			c->reply.is_broken = true;
 			return;
@@ -233,8 +226,6 @@ add_exports(struct call *c)
 		buf_add(out, ": ", 2);
 		buf_add_bytes(out, value);
 		buf_add(out, "\r\n", 2);
-		block.data += line.len + (end != NULL);
-		block.len -= line.len + (end != NULL);
 	}
 }
 

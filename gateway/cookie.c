@@ -13,7 +13,6 @@ enum sgate_reason
 cookie_find(
     struct sgate_bytes header, const char *name, struct sgate_bytes *out_value)
 {
-	const char *at, *end;
 	size_t name_len = strlen(name);
 	unsigned count = 0;
 	unsigned found = 0;
@@ -23,26 +22,23 @@ cookie_find(
 		return SGATE_REASON_NONE;
 	if (header.len > COOKIE_HEADER_MAX || bytes_has_control(header))
 		return SGATE_REASON_MALFORMED;
-	at = header.data;
-	end = header.data + header.len;
-	while (at < end) {
-		const char *stop = memchr(at, ';', (size_t)(end - at));
+	while (header.len > 0) {
+		struct sgate_bytes pair = bytes_cut(&header, ';');
 
-		if (stop == NULL)
-			stop = end;
 		if (++count > COOKIE_COUNT_MAX) {
 			memset(out_value, 0, sizeof(*out_value));
 			return SGATE_REASON_MALFORMED;
 		}
-		while (at < stop && *at == ' ')
-			at++;
-		if ((size_t)(stop - at) > name_len &&
-		    memcmp(at, name, name_len) == 0 && at[name_len] == '=') {
-			found++;
-			out_value->data = at + name_len + 1;
-			out_value->len = (size_t)(stop - at) - name_len - 1;
+		while (pair.len > 0 && *pair.data == ' ') {
+			pair.data++;
+			pair.len--;
 		}
-		at = stop + 1;
+		if (pair.len <= name_len || pair.data[name_len] != '=' ||
+		    memcmp(pair.data, name, name_len) != 0)
+			continue;
+		found++;
+		out_value->data = pair.data + name_len + 1;
+		out_value->len = pair.len - name_len - 1;
 	}
 	if (found == 1 && out_value->len > 0)
 		return SGATE_REASON_OK;

@@ -9,12 +9,11 @@
 #include "ctl.h"
 
 #include "conf.h"
+#include "cookie.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Longer Cookie headers than any web server passes on. */
-#define COOKIE_HEADER_MAX 32768
 #define AGENT_MAX 255
 #define DATA_MAX ((size_t)64 * 1024)
 #define DEFAULT_COOKIE "__Host-sid"
@@ -29,36 +28,17 @@ is_token(struct sgate_bytes text)
 }
 
 /*
- * The one cookie of that name (RFC 6265, 4.2.1). None, two, or one that cannot
- * be a token: {NULL, 0}. A stale or strange cookie must not stop a login.
+ * The token of that cookie. None, two, or one that cannot be a token: {NULL,
+ * 0}. A stale or strange cookie must not stop a login.
  */
 static struct sgate_bytes
-find_cookie(struct sgate_bytes header, const char *name)
+find_token(struct sgate_bytes header, const char *name)
 {
-	struct sgate_bytes found = {NULL, 0}, item;
-	size_t name_len = strlen(name), count = 0;
-	const char *end;
+	struct sgate_bytes found;
 
-	while (header.len > 0) {
-		end = memchr(header.data, ';', header.len);
-		item.data = header.data;
-		item.len =
-		    end == NULL ? header.len : (size_t)(end - header.data);
-		header.data += item.len + (end != NULL);
-		header.len -= item.len + (end != NULL);
-		while (item.len > 0 && *item.data == ' ') {
-			item.data++;
-			item.len--;
-		}
-		if (item.len <= name_len || item.data[name_len] != '=' ||
-		    memcmp(item.data, name, name_len) != 0)
-			continue;
-		found.data = item.data + name_len + 1;
-		found.len = item.len - name_len - 1;
-		count++;
-	}
-	if (count != 1 || !is_token(found))
-		found = (struct sgate_bytes){NULL, 0};
+	if (cookie_find(header, name, &found) != SGATE_REASON_OK ||
+	    !is_token(found))
+		return (struct sgate_bytes){NULL, 0};
 	return found;
 }
 
@@ -113,9 +93,9 @@ token_from_cgi(struct ctl *ctl, struct sgate_bytes *out_token)
 	*out_token = (struct sgate_bytes){NULL, 0};
 	if (name == NULL)
 		return false;
-	if (header == NULL || strlen(header) > COOKIE_HEADER_MAX)
+	if (header == NULL)
 		return true;
-	*out_token = find_cookie(bytes_of(header), name);
+	*out_token = find_token(bytes_of(header), name);
 	if (out_token->len > 0 && !is_anonymous(ctl, *out_token))
 		*out_token = (struct sgate_bytes){NULL, 0};
 	return true;

@@ -444,31 +444,15 @@ answer_bad(struct sgate_error *err, const char *why)
 static bool
 next_line(struct sgate_bytes *rest, struct sgate_bytes *out_line)
 {
-	const char *end =
-	    rest->len == 0 ? NULL : memchr(rest->data, '\n', rest->len);
+	struct sgate_bytes left = *rest;
 
-	if (end == NULL)
+	*out_line = bytes_cut(&left, '\n');
+	if (left.data == NULL)
 		return false;
-	out_line->data = rest->data;
-	out_line->len = (size_t)(end - rest->data);
-	rest->data += out_line->len + 1;
-	rest->len -= out_line->len + 1;
+	*rest = left;
 	if (out_line->len > 0 && out_line->data[out_line->len - 1] == '\r')
 		out_line->len--;
 	return true;
-}
-
-static struct sgate_bytes
-trimmed(struct sgate_bytes b)
-{
-	while (b.len > 0 && (*b.data == ' ' || *b.data == '\t')) {
-		b.data++;
-		b.len--;
-	}
-	while (b.len > 0 &&
-	       (b.data[b.len - 1] == ' ' || b.data[b.len - 1] == '\t'))
-		b.len--;
-	return b;
 }
 
 /* "404 Not Found" -> 404; 0 when it is no status. */
@@ -489,7 +473,6 @@ fcgi_answer_split(struct fcgi_answer *answer, struct sgate_error *err)
 {
 	struct sgate_bytes rest = buf_bytes(&answer->raw);
 	struct sgate_bytes line, name, value;
-	const char *colon;
 	bool has_status = false;
 
 	answer->status = 200;
@@ -500,14 +483,11 @@ fcgi_answer_split(struct fcgi_answer *answer, struct sgate_error *err)
 			answer->body = rest;
 			return SGATE_OK;
 		}
-		colon = memchr(line.data, ':', line.len);
-		if (colon == NULL || colon == line.data)
+		value = line;
+		name = bytes_cut(&value, ':');
+		if (value.data == NULL || name.len == 0)
 			return answer_bad(err, "a header without a name");
-		name.data = line.data;
-		name.len = (size_t)(colon - line.data);
-		value.data = colon + 1;
-		value.len = line.len - name.len - 1;
-		value = trimmed(value);
+		value = bytes_trim(value);
 		if (bytes_equal_nocase(name, "Content-Type"))
 			answer->content_type = value;
 		if (!bytes_equal_nocase(name, "Status"))

@@ -54,37 +54,24 @@ enum form_answer
 form_get(struct sgate_bytes text, const char *name, struct buf *out)
 {
 	struct sgate_bytes value = {NULL, 0};
-	const char *at, *end;
 	unsigned fields = 0;
 	bool is_found = false;
 
 	buf_reset(out);
-	if (text.len == 0)
-		return FORM_ABSENT;
-	at = text.data;
-	end = text.data + text.len;
-	while (at < end) {
-		const char *stop = memchr(at, '&', (size_t)(end - at));
-		const char *equals;
-		struct sgate_bytes key;
+	while (text.len > 0) {
+		struct sgate_bytes rest = bytes_cut(&text, '&');
+		struct sgate_bytes key = bytes_cut(&rest, '=');
 
-		if (stop == NULL)
-			stop = end;
 		if (++fields > FORM_FIELDS_MAX)
 			return FORM_BAD;
-		equals = memchr(at, '=', (size_t)(stop - at));
-		key.data = at;
-		key.len = (size_t)((equals == NULL ? stop : equals) - at);
 		if (!decode(key, true, out))
 			return FORM_BAD;
 		if (bytes_equal_text(buf_bytes(out), name)) {
 			if (is_found)
 				return FORM_BAD;
 			is_found = true;
-			value.data = equals == NULL ? stop : equals + 1;
-			value.len = (size_t)(stop - value.data);
+			value = rest;
 		}
-		at = stop + 1;
 	}
 	buf_reset(out);
 	if (!is_found)

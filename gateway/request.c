@@ -111,8 +111,6 @@ request_method_parse(struct sgate_bytes text)
 void
 request_init(struct request *req, char *const *params, bool is_authorizer)
 {
-	const char *question;
-
 	memset(req, 0, sizeof(*req));
 	for (; *params != NULL; params++)
 		request_param(req, *params);
@@ -128,15 +126,8 @@ request_init(struct request *req, char *const *params, bool is_authorizer)
 	    req->uri.len == 0)
 		req->is_malformed = true;
 	req->method = request_method_parse(req->method_text);
-	req->path = req->uri;
-	if (req->uri.len == 0)
-		return;
-	question = memchr(req->uri.data, '?', req->uri.len);
-	if (question != NULL) {
-		req->path.len = (size_t)(question - req->uri.data);
-		req->query.data = question + 1;
-		req->query.len = req->uri.len - req->path.len - 1;
-	}
+	req->query = req->uri;
+	req->path = bytes_cut(&req->query, '?');
 }
 
 bool
@@ -144,38 +135,6 @@ request_is_safe(const struct request *req)
 {
 	return (req->method & (REQUEST_GET | REQUEST_HEAD | REQUEST_OPTIONS)) !=
 	       0;
-}
-
-static struct sgate_bytes
-trim(struct sgate_bytes b)
-{
-	while (b.len > 0 && (b.data[0] == ' ' || b.data[0] == '\t')) {
-		b.data++;
-		b.len--;
-	}
-	while (b.len > 0 &&
-	       (b.data[b.len - 1] == ' ' || b.data[b.len - 1] == '\t'))
-		b.len--;
-	return b;
-}
-
-/* Cuts the part before `separator` off *rest. */
-static struct sgate_bytes
-take_part(struct sgate_bytes *rest, char separator)
-{
-	const char *end =
-	    rest->len == 0 ? NULL : memchr(rest->data, separator, rest->len);
-	struct sgate_bytes part = *rest;
-
-	if (end == NULL) {
-		rest->data += rest->len;
-		rest->len = 0;
-	} else {
-		part.len = (size_t)(end - rest->data);
-		rest->data = end + 1;
-		rest->len -= part.len + 1;
-	}
-	return trim(part);
 }
 
 /* "q=0", "q=0.", "q=0.000" */
@@ -198,14 +157,14 @@ static bool
 accept_names(struct sgate_bytes accept, const char *type)
 {
 	while (accept.len > 0) {
-		struct sgate_bytes item = take_part(&accept, ',');
-		struct sgate_bytes name = take_part(&item, ';');
+		struct sgate_bytes item = bytes_trim(bytes_cut(&accept, ','));
+		struct sgate_bytes name = bytes_trim(bytes_cut(&item, ';'));
 		bool is_refused = false;
 
 		if (!bytes_equal_nocase(name, type))
 			continue;
 		while (item.len > 0)
-			if (is_zero_quality(take_part(&item, ';')))
+			if (is_zero_quality(bytes_trim(bytes_cut(&item, ';'))))
 				is_refused = true;
 		return !is_refused;
 	}
@@ -252,19 +211,12 @@ struct address {
 	size_t len; /* 0 = none */
 };
 
-/* ::ffff:a.b.c.d is a.b.c.d: a dual-stack socket reports it so. */
 static struct address
 address_read(struct sgate_bytes text)
 {
-	static const unsigned char mapped[12] = {
-	    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 	struct address a = {0};
 
 	a.len = address_parse(text, a.bytes);
-	if (a.len == 16 && memcmp(a.bytes, mapped, sizeof(mapped)) == 0) {
-		memmove(a.bytes, a.bytes + 12, 4);
-		a.len = 4;
-	}
 	return a;
 }
 
@@ -272,7 +224,7 @@ static bool
 is_in_network(const struct address *a, const char *network)
 {
 	struct sgate_bytes rest = bytes_of(network);
-	struct address n = address_read(take_part(&rest, '/'));
+	struct address n = address_read(bytes_trim(bytes_cut(&rest, '/')));
 	uint64_t bits = n.len * 8;
 	size_t whole;
 	unsigned char mask;
@@ -311,7 +263,7 @@ take_last(struct sgate_bytes *rest)
 	part.data += at;
 	part.len -= at;
 	rest->len = at > 0 ? at - 1 : 0;
-	return trim(part);
+	return bytes_trim(part);
 }
 
 void

@@ -391,6 +391,38 @@ bytes_equal_nocase(struct sgate_bytes a, const char *text)
 	return true;
 }
 
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+struct sgate_bytes
+bytes_trim(struct sgate_bytes bytes)
+{
+	while (bytes.len > 0 && is_blank(bytes.data[0]))
+		bytes = skip(bytes, 1);
+	while (bytes.len > 0 && is_blank(bytes.data[bytes.len - 1]))
+		bytes.len--;
+	return bytes;
+}
+
+struct sgate_bytes
+bytes_cut(struct sgate_bytes *rest, char separator)
+{
+	struct sgate_bytes part = *rest;
+	const char *end =
+	    part.len == 0 ? NULL : memchr(part.data, separator, part.len);
+
+	if (end == NULL) {
+		*rest = (struct sgate_bytes){NULL, 0};
+		return part;
+	}
+	part.len = (size_t)(end - part.data);
+	*rest = skip(*rest, part.len + 1);
+	return part;
+}
+
 bool
 bytes_is_utf8(struct sgate_bytes bytes)
 {

@@ -61,6 +61,13 @@ bool bytes_equal(struct sgate_bytes a, struct sgate_bytes b);
 bool bytes_equal_text(struct sgate_bytes a, const char *text);
 /* ASCII only, for header names and schemes. */
 bool bytes_equal_nocase(struct sgate_bytes a, const char *text);
+/* Without the blanks and tabs at both ends. */
+struct sgate_bytes bytes_trim(struct sgate_bytes bytes);
+/*
+ * What stands in *rest before the first `separator`; *rest becomes what stands
+ * behind it. Without one: all of it, and *rest becomes {NULL, 0}.
+ */
+struct sgate_bytes bytes_cut(struct sgate_bytes *rest, char separator);
 bool bytes_is_utf8(struct sgate_bytes bytes);
 /* Bytes of the first character; 0 when there is none or it is not UTF-8. */
 size_t bytes_utf8_length(struct sgate_bytes bytes);

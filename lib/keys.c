@@ -274,27 +274,18 @@ static enum sgate_status
 parse_text(struct key_file *file, struct sgate_bytes text, const char *path,
     struct sgate_error *err)
 {
-	const char *end = text.data + text.len;
-	const char *start = text.data;
 	unsigned number = 0;
 	bool has_last;
 	size_t i;
 
-	while (start < end) {
-		const char *stop = memchr(start, '\n', (size_t)(end - start));
-		struct sgate_bytes line;
-		const char *wrong;
+	while (text.len > 0) {
+		struct sgate_bytes line = bytes_cut(&text, '\n');
+		const char *wrong = parse_line(file, line);
 
-		if (stop == NULL)
-			stop = end;
-		line.data = start;
-		line.len = (size_t)(stop - start);
 		number++;
-		wrong = parse_line(file, line);
 		if (wrong != NULL)
 			return error_set(err, SGATE_INVALID, "keys", "load", 0,
 			    "%s:%u: %s", path, number, wrong);
-		start = stop == end ? end : stop + 1;
 	}
 	if (!file->has_group)
 		return error_set(err, SGATE_INVALID, "keys", "load", 0,

@@ -216,6 +216,9 @@ control_bytes_and_names_are_found(void **state)
 	assert_true(bytes_has_control(BYTES("\x1f")));
 	assert_true(bytes_has_control(BYTES("\x7f")));
 	assert_false(bytes_has_control(BYTES(" ~\x80\xff")));
+	assert_true(bytes_equal_text(bytes_trim(BYTES(" \t a b\t ")), "a b"));
+	assert_int_equal(bytes_trim(BYTES(" \t ")).len, 0);
+	assert_int_equal(bytes_trim(BYTES("")).len, 0);
 	assert_true(bytes_is_name(BYTES("aZ09._-"), 7, "._-"));
 	assert_false(bytes_is_name(BYTES("aZ09._-"), 6, "._-"));
 	assert_false(bytes_is_name(BYTES(""), 8, "._-"));
@@ -425,7 +428,26 @@ what_is_left_of_a_deadline_fits_poll(void **state)
 	assert_true(left > 50000 && left <= 60000);
 }
 
+static void
+bytes_are_cut_at_the_first_separator(void **state)
+{
+	struct sgate_bytes rest = BYTES("a;;b;");
+
+	(void)state;
+	assert_true(bytes_equal_text(bytes_cut(&rest, ';'), "a"));
+	assert_true(bytes_equal_text(bytes_cut(&rest, ';'), ""));
+	assert_true(bytes_equal_text(bytes_cut(&rest, ';'), "b"));
+	/* A last part that is empty is told from none. */
+	assert_non_null(rest.data);
+	assert_int_equal(rest.len, 0);
+	assert_int_equal(bytes_cut(&rest, ';').len, 0);
+	assert_null(rest.data);
+	assert_int_equal(bytes_cut(&rest, ';').len, 0);
+	assert_null(rest.data);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(bytes_are_cut_at_the_first_separator),
     cmocka_unit_test(an_empty_buffer_is_an_empty_text),
     cmocka_unit_test(a_buffer_grows_over_every_step),
     cmocka_unit_test(numbers_and_hex_are_appended),

@@ -39,20 +39,6 @@ ctl_config_check(struct ctl *ctl)
 	return CTL_YES;
 }
 
-/* "listener.pool.mode", "session.idle_timeout". */
-static void
-add_option_name(const struct sgate_conf *conf, const struct conf_option *option,
-    size_t section, struct buf *out)
-{
-	buf_add_text(out, option->section);
-	buf_add_char(out, '.');
-	if (strcmp(option->section, "listener") == 0)
-		buf_printf(out, "%s.", conf->listeners[section].name);
-	else if (strcmp(option->section, "policy") == 0)
-		buf_printf(out, "%s.", conf->policies[section].name);
-	buf_add_text(out, option->name);
-}
-
 /* How many sections of that name there are. */
 static size_t
 count_sections(const struct sgate_conf *conf, const char *name)
@@ -78,7 +64,7 @@ show_option(struct shown *shown, const struct sgate_conf *conf, size_t index,
 	struct buf name = {0}, value = {0}, origin = {0};
 
 	if (conf_value(conf, index, section, &value, &origin)) {
-		add_option_name(conf, option, section, &name);
+		conf_option_name(conf, option, section, &name);
 		ctl_table_add(&shown->table, buf_bytes(&name));
 		ctl_table_add(&shown->table, buf_bytes(&value));
 		ctl_table_add(&shown->table, buf_bytes(&origin));

@@ -430,7 +430,8 @@ store(const struct load *load, int index, size_t section_index,
 	if (status == SGATE_NO_MEMORY)
 		error_memory(load->err, "load");
 	if (status == SGATE_INVALID) {
-		option_full_name(load->conf, option, section_index, &name);
+		conf_option_name(
+		    load->conf, &option->row, section_index, &name);
 		conf_refuse(
 		    load->err, origin, buf_text(&name), "%s", buf_text(&why));
 	}

@@ -173,6 +173,9 @@ struct conf_option {
 };
 /* The rows in order; NULL past the end. */
 const struct conf_option *conf_option(size_t index);
+/* "session.idle_timeout"; with the section's index: "listener.pool.mode". */
+void conf_option_name(const struct sgate_conf *conf,
+    const struct conf_option *option, size_t section_index, struct buf *out);
 /*
  * The effective value of a row as the file would write it, and where it comes
  * from ("default", "FILE:LINE", "-o"). For listener and policy rows give the

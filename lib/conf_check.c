@@ -48,7 +48,8 @@ refuse(const struct check *check, const char *section, size_t section_index,
 	if (origin == NULL && strcmp(section, "listener") == 0)
 		origin = conf_origin_get(
 		    check->conf, CONF_ORIGIN_LISTENER, section_index);
-	option_full_name(check->conf, option_at(option), section_index, &full);
+	conf_option_name(
+	    check->conf, conf_option(option), section_index, &full);
 	conf_refuse(check->err,
 	    origin != NULL                 ? origin
 	    : check->conf->path[0] != '\0' ? check->conf->path

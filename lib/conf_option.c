@@ -345,15 +345,15 @@ option_get_base(const struct sgate_conf *conf, const struct option *option,
 }
 
 void
-option_full_name(const struct sgate_conf *conf, const struct option *option,
-    size_t section_index, struct buf *out)
+conf_option_name(const struct sgate_conf *conf,
+    const struct conf_option *option, size_t section_index, struct buf *out)
 {
-	buf_printf(out, "%s.", option->row.section);
-	if (strcmp(option->row.section, "listener") == 0)
+	buf_printf(out, "%s.", option->section);
+	if (strcmp(option->section, "listener") == 0)
 		buf_printf(out, "%s.", conf->listeners[section_index].name);
-	if (strcmp(option->row.section, "policy") == 0)
+	if (strcmp(option->section, "policy") == 0)
 		buf_printf(out, "%s.", conf->policies[section_index].name);
-	buf_add_text(out, option->row.name);
+	buf_add_text(out, option->name);
 }
 
 /* ---- where values come from ---- */

@@ -51,9 +51,6 @@ void *option_base(
     struct sgate_conf *conf, const struct option *option, size_t section_index);
 const void *option_get_base(const struct sgate_conf *conf,
     const struct option *option, size_t section_index);
-/* "session.idle_timeout", "listener.pool.mode". */
-void option_full_name(const struct sgate_conf *conf,
-    const struct option *option, size_t section_index, struct buf *out);
 
 /* What the file or -o gives for an option. */
 struct option_given {

@@ -150,7 +150,7 @@ add_changed(const struct sgate_conf *conf, const char *section, size_t index,
 		if (!option_is_in(option, section) ||
 		    option->row.is_reloadable || is_same(option, a, b, out))
 			continue;
-		option_full_name(conf, option, index, out);
+		conf_option_name(conf, &option->row, index, out);
 		buf_add_char(out, '\n');
 	}
 }

@@ -27,8 +27,9 @@ struct decision {
 	const struct conf_policy *policy;
 };
 
-enum sgate_reason
-check_find_policy(const struct call *c, const struct conf_policy **out_policy)
+/* OK and *out_policy (NULL: the request names none), or POLICY. */
+static enum sgate_reason
+find_policy(const struct call *c, const struct conf_policy **out_policy)
 {
 	*out_policy = NULL;
 	if (c->req.policy.len == 0)
@@ -122,7 +123,7 @@ check_request(struct call *c, struct decision *d)
 		return SGATE_REASON_MALFORMED;
 	reason = call_find_realm(c);
 	if (reason == SGATE_REASON_OK)
-		reason = check_find_policy(c, &d->policy);
+		reason = find_policy(c, &d->policy);
 	if (reason == SGATE_REASON_OK)
 		reason = call_introduce(c, "browser");
 	return reason;
@@ -368,10 +369,23 @@ check_count(const struct call *c)
 	}
 }
 
+static void
+note_broken(const struct call *c)
+{
+	static struct log_limit limit = {10, 10000, 0, 0, 0};
+	char ref[SGATE_REF_HEX + 1] = "-";
+
+	if (c->session != NULL)
+		sgate_ref_text(sgate_session_get_ref(c->session), ref);
+	log_limited(&limit, LOG_LEVEL_ERROR,
+	    "check: session %s: a value cannot stand in a header; answering "
+	    "\"unavailable\"",
+	    ref);
+}
+
 void
 check_serve(struct call *c)
 {
-	static struct log_limit limit = {10, 10000, 0, 0, 0};
 	struct decision d;
 
 	check_decide(c, &d);
@@ -382,9 +396,7 @@ check_serve(struct call *c)
 		answer_deny(c, &d);
 	}
 	if (c->reply.is_broken)
-		log_limited(&limit, LOG_LEVEL_ERROR,
-		    "check: a value of the session cannot stand in a header; "
-		    "answering \"unavailable\"");
+		note_broken(c);
 	reply_end(&c->reply);
 	check_count(c);
 }

@@ -1,6 +1,6 @@
 /*
  * What the JSON routes share. The routes themselves: api_browser.c,
- * api_programs.c, api_status.c; all of them are listed in interfaces.
+ * api_programs.c, api_status.c; all of them are listed in gateway/README.md.
  *
  * JSON of every route: moments (`*_at`, `server_time`, `iat`, `exp`, `since`)
  * are integers, UTC seconds; durations (`idle_timeout`) are seconds. What is

@@ -1,6 +1,8 @@
 /*
- * Whether a request that changes something comes from our own pages: design 5,
- * "CSRF rule", in its order.
+ * Whether a request that changes something comes from our own pages. The first
+ * of these that the browser sent decides: Sec-Fetch-Site (same-origin or
+ * none), Origin (the Host's, or one of session.origins), Referer (the same),
+ * our token. Nothing sent: session.csrf_unknown.
  */
 #ifndef SESSGATE_CSRF_H
 #define SESSGATE_CSRF_H

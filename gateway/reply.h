@@ -1,7 +1,6 @@
 /*
  * Answers, as a CGI program writes them: Status first and once, headers, a
- * body. What each reason means to each role is one table here (interfaces.md
- * 2).
+ * body. What each reason means to each role is one table, in reply.c.
  *
  * A value that could end a header line is never written: the whole answer is
  * then replaced by serve_unavailable at reply_end().

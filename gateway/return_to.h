@@ -1,7 +1,7 @@
 /*
  * return_to: where a form's answer sends the browser. A parser that takes
- * bytes; the rule is interfaces.md 1, and six years of open redirects in other
- * gateways are why it is this short.
+ * bytes; six years of open redirects in other gateways are why its rule is this
+ * short.
  */
 #ifndef SESSGATE_RETURN_TO_H
 #define SESSGATE_RETURN_TO_H

@@ -115,9 +115,9 @@ struct look {
 	struct sgate_session *session; /* live; new_token set when in GRACE */
 };
 /*
- * Token to live session: the table of protocol.md 6 but for its rotations.
- * Writes no touch. SGATE_NOT_FOUND: err->reason. A proven theft has ended the
- * session. look_clear() in every case.
+ * Token to live session: the table of "Rotation" in lib/README.md but for its
+ * rotations. Writes no touch. SGATE_NOT_FOUND: err->reason. A proven theft has
+ * ended the session. look_clear() in every case.
  */
 SGATE_MUST_CHECK enum sgate_status look_up(struct sgate_manager *mgr,
     struct sgate_bytes text, unsigned flags, struct look *out,

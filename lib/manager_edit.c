@@ -366,9 +366,10 @@ rotate_once(struct sgate_manager *mgr, struct look *look,
 }
 
 /*
- * The table of protocol.md 6: the current secret makes a successor, unless the
- * previous one is still in grace (no change, the same cookie); the previous
- * one in grace is answered with the successor that there is.
+ * The table of "Rotation" in lib/README.md: the current secret makes a
+ * successor, unless the previous one is still in grace (no change, the same
+ * cookie); the previous one in grace is answered with the successor that there
+ * is.
  */
 static enum sgate_status
 rotate_looked(struct sgate_manager *mgr, struct sgate_bytes token,

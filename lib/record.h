@@ -15,7 +15,8 @@
  * Not in a record: end_reason and ended_ms (only live sessions have one),
  * new_token, and successor_used_ms, which is judged on the row alone. It is
  * read back as 0 without a previous secret, else as 1, long ago: a copy gives
- * the previous secret grace until prev_until_ms and no longer (protocol.md 6).
+ * the previous secret grace until prev_until_ms and no longer (lib/README.md,
+ * "Rotation").
  */
 #ifndef SESSGATE_RECORD_H
 #define SESSGATE_RECORD_H

@@ -131,7 +131,7 @@ session_touch_is_due(const struct sgate_session *s, int64_t now_ms)
 	return now_ms >= add_ms(s->last_seen_ms, s->idle_ms / TOUCHES_PER_IDLE);
 }
 
-/* ---- secrets: the table of protocol.md 6 ---- */
+/* ---- secrets: the table of "Rotation" in lib/README.md ---- */
 
 bool
 session_prev_in_grace(

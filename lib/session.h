@@ -74,8 +74,8 @@ enum sgate_reason session_expiry(const struct sgate_session *s, int64_t now_ms);
 bool session_touch_is_due(const struct sgate_session *s, int64_t now_ms);
 
 /*
- * How a presented secret stands to a row: the table of protocol.md 6.
- * Constant time in the hashes.
+ * How a presented secret stands to a row: the table of "Rotation" in
+ * lib/README.md. Constant time in the hashes.
  */
 enum session_secret {
 	SESSION_SECRET_CURRENT,

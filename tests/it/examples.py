@@ -124,6 +124,17 @@ def every_file_that_is_named_is_there(t):
 
 
 @case
+def every_page_that_a_comment_names_is_there(t):
+    for folder in ("gateway", "lib", "tests/unit", "tests/contract"):
+        for name in os.listdir(os.path.join(harness.SOURCE, folder)):
+            if not name.endswith((".c", ".h")):
+                continue
+            for page in re.findall(r"\b[A-Za-z_/]+\.md\b",
+                                   text(os.path.join(folder, name))):
+                t.true(page in PAGES, "%s/%s: %s" % (folder, name, page))
+
+
+@case
 def every_route_is_listed_and_no_other(t):
     routes = set()
     for name, prefix in (("api_browser", ""), ("api_programs", "v1/")):

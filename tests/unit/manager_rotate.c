@@ -1,4 +1,5 @@
-/* Rotation: the table of protocol.md 6 row by row, and proofs of theft. */
+/* Rotation: the table of "Rotation" in lib/README.md row by row, and proofs of
+ * theft. */
 #include "tap.h"
 
 #include "world.h"

@@ -679,8 +679,7 @@ redis_session_backend_health_check(void **state)
  * | the default platform of a user        | the same                        |
  * | get_all_sessions, get_session_count   | a look at everything; counts    |
  * | (SCAN over all keys)                  | come from sgate_stats()         |
- * | flush_all_sessions (SCAN and DEL)     | comes with the flush marks of   |
- * |                                       | protocol.md 7                   |
+ * | flush_all_sessions (SCAN and DEL)     | comes with flush marks          |
  * | exists                                | no check of expiry or end: use  |
  * |                                       | sgate_session_validate()        |
  * | update_ttl, get_ttl, set(ttl)         | expiry is the session's, not a  |
@@ -693,8 +692,7 @@ redis_session_backend_health_check(void **state)
  * | RedisSession, save_session            | a whole rewrite per request;    |
  * |                                       | changes are merged by member    |
  * | logging of whole session data         | secrets in logs                 |
- * | MaintenanceSessionManager             | needs the settings of           |
- * |                                       | protocol.md 7                   |
+ * | MaintenanceSessionManager             | comes with maintenance mode     |
  */
 
 #define PARITY(name) cmocka_unit_test_setup_teardown(name, start, stop)

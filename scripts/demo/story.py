@@ -100,7 +100,7 @@ def tell(address, work):
                        Content_Type="application/x-www-form-urlencoded")
     expect("a wrong password is refused", (answer.status, wrong.cookie), (403, None))
     alice.log_in("alice")
-    step("logged in by a login program of ten lines; a wrong password was refused")
+    step("logged in by a login program of twenty lines; a wrong password was refused")
 
     answer = alice.open_book()
     expect("the old program answers", answer.status, 200)

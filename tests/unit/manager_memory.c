@@ -5,60 +5,11 @@
  */
 #include "tap.h"
 
+#include "no_memory.h"
 #include "world.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* The allocation that fails, counted down; negative: none. */
-static int countdown = -1;
-
-static bool
-fails(void)
-{
-	return countdown >= 0 && countdown-- == 0;
-}
-
-/* The linker sends the library's calls here: --wrap. */
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *
-__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *
-__wrap_calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__real_realloc(void *old, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *
-__wrap_realloc(void *old, size_t size)
-{
-	return fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__real_reallocarray(void *old, size_t count, size_t size);
-void *__wrap_reallocarray(void *old, size_t count, size_t size);
-void *
-__wrap_reallocarray(void *old, size_t count, size_t size)
-{
-	return fails() ? NULL : __real_reallocarray(old, count, size);
-}
-
-char *__real_strdup(const char *text);
-char *__wrap_strdup(const char *text);
-char *
-__wrap_strdup(const char *text)
-{
-	return fails() ? NULL : __real_strdup(text);
-}
 
 /* One call of a kind. It asserts what is so whatever it answers. */
 typedef enum sgate_status call_fn(struct world *w, const struct made *made);
@@ -218,10 +169,10 @@ call_without_memory(call_fn *call, const char *user)
 	audits = world_audit(&w, NULL, NULL);
 	for (n = 0; n < 1000; n++) {
 		memset(&w.err, 0, sizeof(w.err));
-		countdown = n;
+		no_memory_countdown = n;
 		status = call(&w, &made);
-		left = countdown;
-		countdown = -1;
+		left = no_memory_countdown;
+		no_memory_countdown = -1;
 		if (left >= 0)
 			break;
 		assert_status(&w, status, SGATE_NO_MEMORY);

@@ -10,49 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "no_memory.h"
 #include "tap.h"
-
-/* The allocation that fails, counted down; negative: none. */
-static int countdown = -1;
-
-static bool
-fails(void)
-{
-	return countdown >= 0 && countdown-- == 0;
-}
-
-/* The linker sends the library's calls here: --wrap. */
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *
-__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *
-__wrap_calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__real_reallocarray(void *old, size_t count, size_t size);
-void *__wrap_reallocarray(void *old, size_t count, size_t size);
-void *
-__wrap_reallocarray(void *old, size_t count, size_t size)
-{
-	return fails() ? NULL : __real_reallocarray(old, count, size);
-}
-
-char *__real_strdup(const char *text);
-char *__wrap_strdup(const char *text);
-char *
-__wrap_strdup(const char *text)
-{
-	return fails() ? NULL : __real_strdup(text);
-}
 
 static const char *const overrides[] = {"gateway.login_url=/login",
     "listener.login.roles=a,b", "listener.auth.address=tcp:127.0.0.1:9",
@@ -69,15 +28,15 @@ a_load_without_memory_says_so(void **state)
 
 	(void)state;
 	for (n = 0;; n++) {
-		countdown = n;
+		no_memory_countdown = n;
 		status = sgate_conf_load(NULL, overrides, &conf, &err);
-		if (countdown >= 0)
+		if (no_memory_countdown >= 0)
 			break;
 		assert_int_equal(status, SGATE_NO_MEMORY);
 		assert_int_equal(err.status, SGATE_NO_MEMORY);
 		assert_null(conf);
 	}
-	countdown = -1;
+	no_memory_countdown = -1;
 	assert_true(n > 50);
 	assert_int_equal(status, SGATE_OK);
 	sgate_conf_free(conf);
@@ -94,14 +53,14 @@ a_refusal_without_memory_is_still_no_success(void **state)
 
 	(void)state;
 	for (n = 0;; n++) {
-		countdown = n;
+		no_memory_countdown = n;
 		assert_int_not_equal(
 		    sgate_conf_load(NULL, wrong, &conf, &err), SGATE_OK);
 		assert_null(conf);
-		if (countdown >= 0)
+		if (no_memory_countdown >= 0)
 			break;
 	}
-	countdown = -1;
+	no_memory_countdown = -1;
 	assert_int_equal(err.status, SGATE_INVALID);
 }
 
@@ -115,13 +74,13 @@ a_copy_without_memory_is_none(void **state)
 	assert_int_equal(
 	    sgate_conf_load(NULL, overrides, &conf, NULL), SGATE_OK);
 	for (n = 0;; n++) {
-		countdown = n;
+		no_memory_countdown = n;
 		copy = conf_dup(conf);
-		if (countdown >= 0)
+		if (no_memory_countdown >= 0)
 			break;
 		assert_null(copy);
 	}
-	countdown = -1;
+	no_memory_countdown = -1;
 	assert_true(n > 50);
 	assert_string_equal(copy->gateway.login_url, "/login");
 	sgate_conf_free(copy);
@@ -136,16 +95,16 @@ a_template_without_memory_fails_its_buffer(void **state)
 
 	(void)state;
 	for (n = 0;; n++) {
-		countdown = n;
+		no_memory_countdown = n;
 		buf_init(&out);
 		conf_template(&out);
-		if (countdown >= 0)
+		if (no_memory_countdown >= 0)
 			break;
 		assert_true(buf_failed(&out));
 		assert_string_equal(buf_text(&out), "");
 		buf_clear(&out);
 	}
-	countdown = -1;
+	no_memory_countdown = -1;
 	assert_false(buf_failed(&out));
 	buf_clear(&out);
 }
@@ -163,15 +122,15 @@ a_reload_without_memory_fails_its_buffer(void **state)
 	assert_int_equal(sgate_conf_load(NULL, overrides, &a, NULL), SGATE_OK);
 	assert_int_equal(sgate_conf_load(NULL, other, &b, NULL), SGATE_OK);
 	for (n = 0;; n++) {
-		countdown = n;
+		no_memory_countdown = n;
 		buf_init(&out);
 		conf_not_reloadable(a, b, &out);
-		if (countdown >= 0)
+		if (no_memory_countdown >= 0)
 			break;
 		assert_true(buf_failed(&out));
 		buf_clear(&out);
 	}
-	countdown = -1;
+	no_memory_countdown = -1;
 	assert_non_null(strstr(buf_text(&out), "gateway.mount\n"));
 	buf_clear(&out);
 	sgate_conf_free(a);
@@ -194,14 +153,14 @@ keeping_without_memory_fails_and_can_be_freed(void **state)
 	for (n = 0;; n++) {
 		assert_int_equal(
 		    sgate_conf_load(NULL, other, &conf, NULL), SGATE_OK);
-		countdown = n;
+		no_memory_countdown = n;
 		status = conf_keep_not_reloadable(old, conf, &err);
-		if (countdown >= 0)
+		if (no_memory_countdown >= 0)
 			break;
 		assert_int_equal(status, SGATE_NO_MEMORY);
 		sgate_conf_free(conf);
 	}
-	countdown = -1;
+	no_memory_countdown = -1;
 	assert_int_equal(status, SGATE_OK);
 	assert_string_equal(conf->gateway.mount, "/.sessgate/");
 	sgate_conf_free(conf);

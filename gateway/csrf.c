@@ -6,6 +6,7 @@
 #include "token.h"
 
 #include <string.h>
+#include <strings.h>
 
 struct origin {
 	struct sgate_bytes scheme;
@@ -16,21 +17,7 @@ struct origin {
 static bool
 equal_nocase(struct sgate_bytes a, struct sgate_bytes b)
 {
-	size_t i;
-
-	if (a.len != b.len)
-		return false;
-	for (i = 0; i < a.len; i++) {
-		char x = a.data[i], y = b.data[i];
-
-		if (x >= 'A' && x <= 'Z')
-			x = (char)(x - 'A' + 'a');
-		if (y >= 'A' && y <= 'Z')
-			y = (char)(y - 'A' + 'a');
-		if (x != y)
-			return false;
-	}
-	return true;
+	return a.len == b.len && strncasecmp(a.data, b.data, a.len) == 0;
 }
 
 static bool

@@ -24,7 +24,7 @@
 
 #define STEP_MS 100
 #define TOUCH_EVERY_MS 1000
-#define TOUCH_BATCH 100
+#define TOUCH_BATCH 256
 #define TOUCH_ROUND_MS 2000 /* then the rest waits for the next round */
 #define TOUCH_LAST_TRIES 3
 #define PROBE_EVERY_MS 2000
@@ -46,6 +46,7 @@ struct keeper {
 	sigset_t wait_mask;
 	char host[HOST_MAX + 1];
 	struct durable_touch batch[TOUCH_BATCH];
+	size_t touch_cursor; /* where the next round goes on */
 	bool was_up, is_probed;
 	int64_t touch_at_ms, probe_at_ms, stats_at_ms, announce_at_ms,
 	    reap_at_ms;
@@ -105,49 +106,38 @@ set_budget(struct keeper *keeper, int64_t budget_ms)
 
 /* ---- touches ---- */
 
-static void
-put_back(struct keeper *keeper, size_t count)
-{
-	static struct log_limit limit = {.burst = 1, .period_ms = 60000};
-	size_t lost = 0;
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		if (!shared_touch_put(keeper->args->shared, &keeper->batch[i]))
-			lost++;
-	if (lost > 0)
-		log_limited(&limit, LOG_LEVEL_WARNING,
-		    "no room for %zu touches that could not be written: these "
-		    "sessions expire as if idle since their last touch",
-		    lost);
-}
-
-/* SGATE_OK: all that was pending when it began is written. */
+/*
+ * One round over all that is pending. What could not be written stays where it
+ * is, for workers to see and for the next round.
+ */
 static enum sgate_status
 write_touches(struct keeper *keeper)
 {
 	int64_t deadline_ms = clock_monotonic_ms() + TOUCH_ROUND_MS;
+	struct shared *shared = keeper->args->shared;
 	enum sgate_status status;
 	struct sgate_error err;
 	size_t count;
 
 	set_budget(keeper, BUDGET_MS);
+	if (keeper->touch_cursor == SHARED_TOUCH_BUCKETS)
+		keeper->touch_cursor = 0;
 	do {
-		count = shared_touch_take(
-		    keeper->args->shared, keeper->batch, TOUCH_BATCH);
+		count = shared_touch_copy(
+		    shared, &keeper->touch_cursor, keeper->batch, TOUCH_BATCH);
 		if (count == 0)
-			return SGATE_OK;
+			continue;
 		status = manager_touch_write(
 		    keeper->mgr, keeper->batch, count, &err);
 		beat(keeper);
 		if (status != SGATE_OK) {
-			put_back(keeper, count);
 			complain("write touches", &err);
 			return status;
 		}
-		shared_count_many(
-		    keeper->args->shared, SHARED_TOUCHES_WRITTEN, count);
-	} while (count == TOUCH_BATCH && clock_left_ms(deadline_ms) > 0);
+		shared_touch_written(shared, keeper->batch, count);
+		shared_count_many(shared, SHARED_TOUCHES_WRITTEN, count);
+	} while (keeper->touch_cursor < SHARED_TOUCH_BUCKETS &&
+		 clock_left_ms(deadline_ms) > 0);
 	return SGATE_OK;
 }
 
@@ -156,9 +146,11 @@ write_last_touches(struct keeper *keeper)
 {
 	int tries;
 
-	for (tries = 0; tries < TOUCH_LAST_TRIES; tries++)
+	for (tries = 0; tries < TOUCH_LAST_TRIES; tries++) {
+		keeper->touch_cursor = 0;
 		if (write_touches(keeper) == SGATE_OK)
 			return;
+	}
 }
 
 /* ---- probes and figures ---- */
@@ -366,6 +358,28 @@ set_signals(sigset_t *out_wait_mask)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+static int64_t
+pending_last_seen(void *arg, const struct sgate_ref *ref)
+{
+	return shared_touch_last_seen(arg, ref);
+}
+
+/* Reaping, too, counts activity that is not written yet. */
+static enum sgate_status
+open_manager(struct keeper *keeper, struct sgate_error *err)
+{
+	struct manager_touch_hooks hooks = {
+	    .last_seen = pending_last_seen,
+	    .arg = keeper->args->shared,
+	};
+	enum sgate_status status;
+
+	status = sgate_manager_new(keeper->args->conf, NULL, &keeper->mgr, err);
+	if (status == SGATE_OK)
+		manager_set_touch_hooks(keeper->mgr, &hooks);
+	return status;
+}
+
 static bool
 set_up(struct keeper *keeper, const struct process_args *args)
 {
@@ -380,8 +394,7 @@ set_up(struct keeper *keeper, const struct process_args *args)
 	keeper->host[HOST_MAX] = '\0';
 	keeper->status_only.conf = args->conf;
 	keeper->status_only.shared = args->shared;
-	if (sgate_manager_new(args->conf, NULL, &keeper->mgr, &err) !=
-		SGATE_OK ||
+	if (open_manager(keeper, &err) != SGATE_OK ||
 	    front_new(&keeper->status_only, args->listeners, true, NULL,
 		&keeper->front, &err) != SGATE_OK) {
 		log_error("%s: %s", err.source, err.text);

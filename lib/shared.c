@@ -314,28 +314,55 @@ shared_touch_put(struct shared *shared, const struct durable_touch *touch)
 }
 
 size_t
-shared_touch_take(struct shared *shared, struct durable_touch *out, size_t max)
+shared_touch_copy(struct shared *shared, size_t *cursor,
+    struct durable_touch *out, size_t max)
 {
-	/* Where the last call ended: a small max must not starve a bucket. */
-	static size_t next;
 	struct shared_touch_bucket *bucket;
-	size_t taken = 0, i;
+	size_t copied = 0;
 	uint32_t count;
 
-	for (i = 0; i < SHARED_TOUCH_BUCKETS && taken < max; i++) {
-		bucket = &shared->touches[next % SHARED_TOUCH_BUCKETS];
-		if (!bucket_lock(bucket, &count)) {
-			next++;
+	for (; *cursor < SHARED_TOUCH_BUCKETS; (*cursor)++) {
+		if (max - copied < SHARED_TOUCH_WAYS)
+			break;
+		bucket = &shared->touches[*cursor];
+		if (!bucket_lock(bucket, &count))
 			continue;
-		}
-		while (count > 0 && taken < max)
-			out[taken++] = bucket->touches[--count];
-		bucket->count = count;
+		memcpy(out + copied, bucket->touches, count * sizeof(*out));
+		copied += count;
 		bucket_unlock(bucket);
-		if (count == 0)
-			next++;
 	}
-	return taken;
+	return copied;
+}
+
+static bool
+is_same_touch(const struct durable_touch *a, const struct durable_touch *b)
+{
+	return a->last_seen_ms == b->last_seen_ms &&
+	       a->successor_used_ms == b->successor_used_ms &&
+	       memcmp(a->secret_hash, b->secret_hash, sizeof(a->secret_hash)) ==
+		   0;
+}
+
+void
+shared_touch_written(
+    struct shared *shared, const struct durable_touch *touches, size_t count)
+{
+	struct shared_touch_bucket *bucket;
+	struct durable_touch *pending;
+	uint32_t pending_count;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		bucket = bucket_of(shared, &touches[i].ref);
+		if (!bucket_lock(bucket, &pending_count))
+			continue;
+		pending = bucket_find(bucket, pending_count, &touches[i].ref);
+		if (pending != NULL && is_same_touch(pending, &touches[i])) {
+			*pending = bucket->touches[pending_count - 1];
+			bucket->count = pending_count - 1;
+		}
+		bucket_unlock(bucket);
+	}
 }
 
 int64_t

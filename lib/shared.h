@@ -128,11 +128,20 @@ bool shared_bad_token(
 
 /*
  * Touches: put merges with what is pending for that ref; false when the bucket
- * is full. take moves up to max pending ones out. last_seen: 0 = none.
+ * is full. last_seen: 0 = none.
  */
 bool shared_touch_put(struct shared *shared, const struct durable_touch *touch);
-size_t shared_touch_take(
-    struct shared *shared, struct durable_touch *out, size_t max);
+/*
+ * Copies pending touches, whole buckets from *cursor on, and moves *cursor
+ * behind them; max is SHARED_TOUCH_WAYS at least. Begin with 0; all have been
+ * seen when *cursor is SHARED_TOUCH_BUCKETS. They stay pending, so that
+ * last_seen answers with them while they are written, until
+ * shared_touch_written forgets those that have not changed since.
+ */
+size_t shared_touch_copy(struct shared *shared, size_t *cursor,
+    struct durable_touch *out, size_t max);
+void shared_touch_written(
+    struct shared *shared, const struct durable_touch *touches, size_t count);
 int64_t shared_touch_last_seen(
     struct shared *shared, const struct sgate_ref *ref);
 

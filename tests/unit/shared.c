@@ -130,6 +130,24 @@ every_counter_has_a_name_of_its_own(void **state)
 	    shared_counter_name(SHARED_COUNTER_COUNT), "unknown");
 }
 
+/* Up to max pending ones, which are pending no more. */
+static size_t
+take(struct shared *shared, struct durable_touch *out, size_t max)
+{
+	static struct durable_touch
+	    all[SHARED_TOUCH_BUCKETS * SHARED_TOUCH_WAYS];
+	size_t cursor = 0, count;
+
+	count = shared_touch_copy(
+	    shared, &cursor, all, sizeof(all) / sizeof(all[0]));
+	assert_int_equal(cursor, SHARED_TOUCH_BUCKETS);
+	if (count > max)
+		count = max;
+	memcpy(out, all, count * sizeof(*out));
+	shared_touch_written(shared, out, count);
+	return count;
+}
+
 static void
 touches_of_one_ref_are_merged(void **state)
 {
@@ -143,10 +161,10 @@ touches_of_one_ref_are_merged(void **state)
 	touch.last_seen_ms = 2000;
 	assert_true(shared_touch_put(f->shared, &touch));
 	assert_int_equal(shared_touch_last_seen(f->shared, &touch.ref), 2000);
-	assert_int_equal(shared_touch_take(f->shared, out, 4), 1);
+	assert_int_equal(take(f->shared, out, 4), 1);
 	assert_int_equal(out[0].last_seen_ms, 2000);
 	assert_int_equal(out[0].successor_used_ms, 0);
-	assert_int_equal(shared_touch_take(f->shared, out, 4), 0);
+	assert_int_equal(take(f->shared, out, 4), 0);
 	assert_int_equal(shared_touch_last_seen(f->shared, &touch.ref), 0);
 }
 
@@ -161,7 +179,7 @@ successor_marks_keep_the_first_use_of_the_last_rotation(void **state)
 	assert_true(shared_touch_put(f->shared, &touch));
 	touch.successor_used_ms = 400; /* the same secret, used again */
 	assert_true(shared_touch_put(f->shared, &touch));
-	assert_int_equal(shared_touch_take(f->shared, out, 2), 1);
+	assert_int_equal(take(f->shared, out, 2), 1);
 	assert_int_equal(out[0].successor_used_ms, 300);
 
 	touch.successor_used_ms = 300;
@@ -174,7 +192,7 @@ successor_marks_keep_the_first_use_of_the_last_rotation(void **state)
 	assert_true(shared_touch_put(f->shared, &touch));
 	touch = touch_of(9, 5000); /* no mark: leaves the mark alone */
 	assert_true(shared_touch_put(f->shared, &touch));
-	assert_int_equal(shared_touch_take(f->shared, out, 2), 1);
+	assert_int_equal(take(f->shared, out, 2), 1);
 	assert_int_equal(out[0].successor_used_ms, 900);
 	assert_int_equal(out[0].secret_hash[0], 2);
 	assert_int_equal(out[0].last_seen_ms, 5000);
@@ -200,27 +218,66 @@ a_full_bucket_refuses_and_the_others_do_not(void **state)
 }
 
 static void
-a_small_take_reaches_every_bucket(void **state)
+copies_of_whole_buckets_reach_every_touch_once(void **state)
 {
 	struct fixture *f = *state;
-	struct durable_touch touch, out[10];
-	size_t seen[SHARED_TOUCH_BUCKETS] = {0}, taken, i, total = 0;
+	struct durable_touch touch, out[SHARED_TOUCH_WAYS];
+	size_t seen[SHARED_TOUCH_BUCKETS] = {0}, cursor = 0, count, i;
 
 	for (i = 0; i < SHARED_TOUCH_BUCKETS * 3; i++) {
 		touch = touch_of((unsigned)i, 1);
 		assert_true(shared_touch_put(f->shared, &touch));
 	}
-	while ((taken = shared_touch_take(f->shared, out, 10)) > 0) {
-		for (i = 0; i < taken; i++)
+	while (cursor < SHARED_TOUCH_BUCKETS) {
+		count = shared_touch_copy(
+		    f->shared, &cursor, out, SHARED_TOUCH_WAYS);
+		for (i = 0; i < count; i++)
 			seen[out[i].ref.bytes[11]]++;
-		total += taken;
-		/* Somebody is busy with bucket 0 all the time. */
-		touch = touch_of((unsigned)total << 8, 1);
-		if (total < SHARED_TOUCH_BUCKETS * 3)
-			(void)shared_touch_put(f->shared, &touch);
 	}
 	for (i = 0; i < SHARED_TOUCH_BUCKETS; i++)
-		assert_true(seen[i] >= 3);
+		assert_int_equal(seen[i], 3);
+}
+
+static void
+a_touch_is_pending_until_it_is_written(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch touch = touch_of(7, 1000), other = touch_of(8, 1);
+	struct durable_touch out[SHARED_TOUCH_WAYS * 2];
+	size_t cursor = 0;
+
+	assert_true(shared_touch_put(f->shared, &touch));
+	assert_true(shared_touch_put(f->shared, &other));
+	while (shared_touch_copy(
+		   f->shared, &cursor, out, 2 * SHARED_TOUCH_WAYS) == 0)
+		;
+	assert_int_equal(shared_touch_last_seen(f->shared, &touch.ref), 1000);
+	shared_touch_written(f->shared, &touch, 1);
+	assert_int_equal(shared_touch_last_seen(f->shared, &touch.ref), 0);
+	assert_int_equal(shared_touch_last_seen(f->shared, &other.ref), 1);
+	shared_touch_written(f->shared, &touch, 1);
+	assert_int_equal(shared_touch_last_seen(f->shared, &other.ref), 1);
+}
+
+static void
+what_came_while_a_touch_was_written_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct durable_touch touch = touch_of(7, 1000), out[1];
+	struct durable_touch written = touch;
+
+	assert_true(shared_touch_put(f->shared, &touch));
+	touch.last_seen_ms = 2000;
+	assert_true(shared_touch_put(f->shared, &touch));
+	shared_touch_written(f->shared, &written, 1);
+	assert_int_equal(shared_touch_last_seen(f->shared, &touch.ref), 2000);
+	written = touch;
+	touch.successor_used_ms = 3000;
+	touch.secret_hash[0] = 1;
+	assert_true(shared_touch_put(f->shared, &touch));
+	shared_touch_written(f->shared, &written, 1);
+	assert_int_equal(take(f->shared, out, 1), 1);
+	assert_int_equal(out[0].successor_used_ms, 3000);
 }
 
 /* Runs fn in a child; returns its pid. */
@@ -276,7 +333,7 @@ two_processes_put_while_a_third_takes(void **state)
 			assert_int_equal(status, 0);
 			left--;
 		}
-		taken = shared_touch_take(f->shared, out, 100);
+		taken = take(f->shared, out, 100);
 		for (i = 0; i < taken; i++) {
 			number = out[i].ref.bytes[11] |
 				 (unsigned)out[i].ref.bytes[10] << 8;
@@ -319,7 +376,7 @@ a_killed_owner_costs_its_bucket_and_nothing_else(void **state)
 	started_ms = clock_monotonic_ms();
 	assert_false(shared_touch_put(f->shared, &five));
 	assert_int_equal(shared_touch_last_seen(f->shared, &five.ref), 0);
-	assert_int_equal(shared_touch_take(f->shared, out, 4), 1);
+	assert_int_equal(take(f->shared, out, 4), 1);
 	assert_true(clock_monotonic_ms() - started_ms < 2000);
 	assert_true(shared_touch_put(f->shared, &six));
 
@@ -328,7 +385,7 @@ a_killed_owner_costs_its_bucket_and_nothing_else(void **state)
 	assert_int_equal(shared_touch_last_seen(f->shared, &five.ref), 0);
 	assert_true(shared_touch_put(f->shared, &five));
 	assert_int_equal(shared_touch_last_seen(f->shared, &five.ref), 1);
-	assert_int_equal(shared_touch_take(f->shared, out, 4), 2);
+	assert_int_equal(take(f->shared, out, 4), 2);
 }
 
 static void
@@ -356,7 +413,7 @@ killing_writers_at_any_moment_leaves_no_lock(void **state)
 		usleep(1000 + round * 37);
 		kill(pid, SIGKILL);
 		wait_for(pid);
-		while (shared_touch_take(f->shared, out, 64) > 0)
+		while (take(f->shared, out, 64) > 0)
 			;
 		for (i = 0; i < SHARED_TOUCH_BUCKETS; i++) {
 			touch = touch_of(i, 2);
@@ -372,10 +429,10 @@ a_count_out_of_range_is_taken_as_none(void **state)
 	struct durable_touch touch = touch_of(5, 1), out[4];
 
 	f->shared->touches[5].count = 0xffffffff;
-	assert_int_equal(shared_touch_take(f->shared, out, 4), 0);
+	assert_int_equal(take(f->shared, out, 4), 0);
 	f->shared->touches[5].count = SHARED_TOUCH_WAYS + 1;
 	assert_true(shared_touch_put(f->shared, &touch));
-	assert_int_equal(shared_touch_take(f->shared, out, 4), 1);
+	assert_int_equal(take(f->shared, out, 4), 1);
 }
 
 static void
@@ -416,7 +473,9 @@ static const struct CMUnitTest shared_tests[] = {
     TEST(touches_of_one_ref_are_merged),
     TEST(successor_marks_keep_the_first_use_of_the_last_rotation),
     TEST(a_full_bucket_refuses_and_the_others_do_not),
-    TEST(a_small_take_reaches_every_bucket),
+    TEST(copies_of_whole_buckets_reach_every_touch_once),
+    TEST(a_touch_is_pending_until_it_is_written),
+    TEST(what_came_while_a_touch_was_written_stays),
     TEST(two_processes_put_while_a_third_takes),
     TEST(a_killed_owner_costs_its_bucket_and_nothing_else),
     TEST(killing_writers_at_any_moment_leaves_no_lock),

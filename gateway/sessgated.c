@@ -223,6 +223,8 @@ block_signals(sigset_t *out_old)
 
 	master_signals(&signals);
 	signal(SIGPIPE, SIG_IGN);
+	/* A write beyond RLIMIT_FSIZE then fails, as on a full disk. */
+	signal(SIGXFSZ, SIG_IGN);
 	return sigprocmask(SIG_BLOCK, &signals, out_old) == 0;
 }
 

@@ -32,6 +32,8 @@ enum ctl_exit ctl_fail(enum ctl_exit code, const char *format, ...)
     SGATE_PRINTF(2, 3);
 /* The same from an error of the library, with the exit code that fits it. */
 enum ctl_exit ctl_fail_error(const struct sgate_error *err);
+/* Whether text is a ref. False: said on stderr, without what may be a token. */
+bool ctl_check_ref(const char *text);
 enum ctl_exit ctl_fail_memory(void);
 
 /* ---- the context ---- */

@@ -240,14 +240,11 @@ enum ctl_exit
 ctl_explain(struct ctl *ctl)
 {
 	struct ctl_reply session = {0}, audit = {0};
-	struct sgate_ref ref;
 	struct buf out = {0};
 	enum ctl_exit code;
 
-	if (sgate_ref_parse(bytes_of(ctl->args.arguments[0]), &ref) != SGATE_OK)
-		return ctl_fail(CTL_USAGE,
-		    "%.60s: a session's ref is 24 hex digits",
-		    ctl->args.arguments[0]);
+	if (!ctl_check_ref(ctl->args.arguments[0]))
+		return CTL_USAGE;
 	code = ask_both(ctl, &session, &audit);
 	if (code == CTL_YES && ctl->json)
 		tell_json(&out, &session, &audit);

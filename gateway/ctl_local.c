@@ -353,6 +353,22 @@ open_manager(struct ctl *ctl)
 	return NULL;
 }
 
+/* False: said that the file has no such key. */
+static bool
+is_known_key(struct ctl *ctl, const struct sgate_manager *mgr, uint8_t id)
+{
+	const struct keys *keys = manager_keys(mgr);
+	size_t i;
+
+	for (i = 0; i < keys_count(keys); i++)
+		if (keys_info(keys, i).id == id)
+			return true;
+	ctl_fail(CTL_NO,
+	    "%s: there is no key %u; `sessgatectl key list` shows them",
+	    ctl_conf(ctl)->keys.file, (unsigned)id);
+	return false;
+}
+
 /*
  * Whether all hosts have the key: asked in a process of its own, because the
  * key file may need root afterwards and the store must not be opened as root.
@@ -372,7 +388,9 @@ ask_hosts(struct ctl *ctl, uint8_t id)
 		return ctl_fail(CTL_UNAVAILABLE, "fork: %s", strerror(errno));
 	if (pid == 0) {
 		mgr = open_manager(ctl);
-		if (mgr != NULL)
+		if (mgr != NULL && !is_known_key(ctl, mgr, id))
+			code = CTL_NO;
+		else if (mgr != NULL)
 			code =
 			    manager_key_is_everywhere(mgr, id, &err) == SGATE_OK
 				? CTL_YES

@@ -32,15 +32,21 @@ sleep_ms(int64_t ms)
 
 /* ---- arguments ---- */
 
-/* False: said what is wrong. */
-static bool
-check_ref(const char *text)
+bool
+ctl_check_ref(const char *text)
 {
 	struct sgate_ref ref;
 
 	if (sgate_ref_parse(bytes_of(text), &ref) == SGATE_OK)
 		return true;
-	ctl_fail(CTL_USAGE, "%.60s: a session's ref is 24 hex digits", text);
+	/* It may be a token, which must not get into a log as well. */
+	if (strlen(text) > SGATE_REF_HEX)
+		ctl_fail(CTL_USAGE,
+		    "a session's ref is 24 hex digits; a token goes in by "
+		    "standard input, with - in the ref's place");
+	else
+		ctl_fail(
+		    CTL_USAGE, "%s: a session's ref is 24 hex digits", text);
 	return false;
 }
 
@@ -226,7 +232,7 @@ ctl_show(struct ctl *ctl)
 
 	if (strcmp(ref, "-") == 0)
 		return show_token(ctl);
-	if (!check_ref(ref))
+	if (!ctl_check_ref(ref))
 		return CTL_USAGE;
 	code = ask_session(ctl, ref, false, &reply);
 	if (code == CTL_YES)
@@ -250,7 +256,7 @@ ctl_end(struct ctl *ctl)
 			    "--reason goes with a ref, not with a token");
 		code = ask_token(ctl, "v1/end", &reply);
 	} else {
-		if (!check_ref(ref))
+		if (!ctl_check_ref(ref))
 			return CTL_USAGE;
 		ctl_request_init(&request, "DELETE", "v1/sessions/");
 		buf_add_text(&request.route, ref);
@@ -346,7 +352,7 @@ ctl_cleanup(struct ctl *ctl)
 	struct ctl_reply reply = {0};
 	enum ctl_exit code = CTL_USAGE;
 
-	if (except != NULL && !check_ref(except))
+	if (except != NULL && !ctl_check_ref(except))
 		return CTL_USAGE;
 	if (init_user_request(ctl, &request, "DELETE", "v1/users/sessions")) {
 		ctl_request_query(&request, "except", except);
@@ -413,7 +419,7 @@ add_audit_filter(struct ctl *ctl, struct ctl_request *request)
 	char number[24];
 	uint64_t n;
 
-	if (ref != NULL && !check_ref(ref))
+	if (ref != NULL && !ctl_check_ref(ref))
 		return false;
 	if (limit != NULL &&
 	    (!bytes_to_uint(bytes_of(limit), 1000, &n) || n == 0)) {

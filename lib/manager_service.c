@@ -123,7 +123,11 @@ manager_service_remove(
 	change_init(&change, mgr, "service_remove", SGATE_REASON_OK,
 	    service_remove_apply, &removal);
 	audit_service(&change, name, NULL);
-	return change_run(&change, err);
+	status = change_run(&change, err);
+	if (status == SGATE_NOT_FOUND)
+		error_set(err, status, "session", "service", 0,
+		    "there is no service key of that name");
+	return status;
 }
 
 enum sgate_status

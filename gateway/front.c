@@ -11,7 +11,8 @@
  * net.core.wmem_default 212,992 on 6.18), and peeking leaves it full.
  *
  * Limits: read_timeout from accepting to the last byte, CONNS_MAX connections
- * and PENDING_MAX bytes that wait in a process; the oldest goes first.
+ * (or half of the descriptors) and PENDING_MAX bytes that wait in a process;
+ * the oldest goes first.
  *
  * An answer is followed by a plain close when nothing can stand unread in the
  * socket. Otherwise (a body larger than is waited for, a check's body) the
@@ -34,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -545,13 +547,17 @@ pause_accepting(struct front *front)
 	front->paused_until_ms = clock_monotonic_ms() + PAUSE_MS;
 }
 
-/* False: there was none, or it could not be taken. */
+/* False: there was none, or it cannot be taken before something changes. */
 static bool
 accept_one(struct front *front, const struct listener *listener, int *served)
 {
 	int fd =
 	    accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+	if (fd < 0 && errno == EMFILE && front->oldest != NONE) {
+		conn_evict_oldest(front);
+		return true;
+	}
 	if (fd < 0) {
 		if (!front->is_stopped &&
 		    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
@@ -566,10 +572,26 @@ accept_one(struct front *front, const struct listener *listener, int *served)
 
 /* ---- the process's side ---- */
 
+/*
+ * How many connections may wait: half of the descriptors at most. The rest is
+ * for accepting, for the store, and for what the process has open anyway.
+ */
+static uint16_t
+count_places(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+	    limit.rlim_cur / 2 >= CONNS_MAX)
+		return CONNS_MAX;
+	return limit.rlim_cur < 2 ? 1 : (uint16_t)(limit.rlim_cur / 2);
+}
+
 enum sgate_status
 front_new(struct gateway *gw, const struct listeners *listeners, bool is_keeper,
     struct shared_worker *slot, struct front **out, struct sgate_error *err)
 {
+	uint16_t places = count_places();
 	struct front *front;
 	uint16_t i;
 
@@ -588,10 +610,10 @@ front_new(struct gateway *gw, const struct listeners *listeners, bool is_keeper,
 	front->request_max =
 	    front->params_max + front->body_max + RECORDS_OVERHEAD;
 	front->oldest = front->newest = NONE;
-	for (i = 0; i < CONNS_MAX; i++) {
+	for (i = 0; i < places; i++) {
 		front->conns[i].fd = -1;
 		front->conns[i].newer =
-		    i + 1 < CONNS_MAX ? (uint16_t)(i + 1) : NONE;
+		    i + 1 < places ? (uint16_t)(i + 1) : NONE;
 	}
 	front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (front->epoll_fd < 0) {

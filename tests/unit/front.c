@@ -1101,26 +1101,47 @@ cpu_ms(pid_t pid)
 }
 
 static void
+with_few_descriptors_silent_peers_delay_nobody(void **state)
+{
+	struct fixture *f = *state;
+	rlim_t limit;
+	int fds[60], i;
+
+	for (limit = 16; limit <= 40; limit += 24) {
+		start(f, limit);
+		for (i = 0; i < 60; i++)
+			fds[i] = connect_pool(f);
+		assert_true(ask(f) < READ_TIMEOUT_MS / 2);
+		for (i = 0; i < 60; i++)
+			close(fds[i]);
+		stop(f);
+		f->shared->workers[0].state = SHARED_FREE;
+	}
+}
+
+static void
 without_descriptors_it_pauses_and_does_not_spin(void **state)
 {
 	struct fixture *f = *state;
+	struct rlimit before, none;
 	int64_t before_ms, started_ms;
-	int fds[60], i;
+	int fd;
 
-	start(f, 40);
-	for (i = 0; i < 60; i++)
-		fds[i] = connect_pool(f);
-	usleep(50000);
+	start(f, 0);
+	assert_int_equal(prlimit(f->pid, RLIMIT_NOFILE, NULL, &before), 0);
+	none = before;
+	none.rlim_cur = 3; /* of which none is free */
+	assert_int_equal(prlimit(f->pid, RLIMIT_NOFILE, &none, NULL), 0);
 	before_ms = cpu_ms(f->pid);
 	started_ms = clock_monotonic_ms();
-	for (i = 0; i < 60; i++) {
-		receive(fds[i]);
-		assert_no_answer();
-	}
-	/* Paused for a second, then the rest was taken. */
-	assert_true(clock_monotonic_ms() - started_ms > 500);
-	assert_true(cpu_ms(f->pid) - before_ms < 200);
+	fd = connect_pool(f);
+	usleep(300000);
+	assert_int_equal(prlimit(f->pid, RLIMIT_NOFILE, &before, NULL), 0);
+	/* Paused for a second, then it was taken. */
 	assert_true(ask(f) < 2000);
+	assert_true(clock_monotonic_ms() - started_ms > 900);
+	assert_true(cpu_ms(f->pid) - before_ms < 200);
+	close(fd);
 }
 
 /* ---- stopping ---- */
@@ -1183,6 +1204,7 @@ static const struct CMUnitTest front_tests[] = {
     TEST(oversized_requests_are_refused),
     TEST(noise_does_not_stop_the_process),
     TEST(many_requests_leave_nothing_behind),
+    TEST_NOT_STARTED(with_few_descriptors_silent_peers_delay_nobody),
     TEST_NOT_STARTED(without_descriptors_it_pauses_and_does_not_spin),
     TEST(a_stop_drops_no_request),
 };

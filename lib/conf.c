@@ -633,7 +633,8 @@ refuse_syntax(const struct load *load, const config_t *config)
 		text = "this name stands here twice; keep one";
 	else if (text == NULL || strcmp(text, "syntax error") == 0)
 		text = "syntax error here or just before; write SECTION: { "
-		       "NAME = VALUE; ... };";
+		       "NAME = VALUE; ... }; (a text is \"in quotes\", yes "
+		       "and no are true and false)";
 	conf_refuse(load->err, buf_text(&origin), NULL, "%s", text);
 	buf_clear(&origin);
 	return SGATE_INVALID;

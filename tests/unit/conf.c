@@ -1156,10 +1156,16 @@ what_is_no_configuration_is_refused(void **state)
 	static const struct refusal cases[] = {
 	    {"gateway: {\n workers = ;\n};",
 		":2: syntax error here or just before; write SECTION: { NAME = "
-		"VALUE; ... };"},
+		"VALUE; ... }; (a text is \"in quotes\", yes and no are true "
+		"and false)"},
 	    {"gateway: {\n workers = 8\n",
 		":4: syntax error here or just before; write SECTION: { NAME = "
-		"VALUE; ... };"},
+		"VALUE; ... }; (a text is \"in quotes\", yes and no are true "
+		"and false)"},
+	    {"policy: { all: { anonymous = yes; }; };",
+		":1: syntax error here or just before; write SECTION: { NAME = "
+		"VALUE; ... }; (a text is \"in quotes\", yes and no are true "
+		"and false)"},
 	    {"gateway: { workers = 1;\n workers = 2; };",
 		":2: this name stands here twice; keep one"},
 	    {"gateway: { };\ngateway: { };",
@@ -1281,7 +1287,8 @@ an_included_file_is_named_in_origins_and_refusals(void **state)
 	write_file(included, "workers = ;\n", 12);
 	assert_refused("gateway: {\n@include \"more\"\n};", NULL,
 	    "/more:1: syntax error here or just before; write SECTION: { "
-	    "NAME = VALUE; ... };");
+	    "NAME = VALUE; ... }; (a text is \"in quotes\", yes and no are "
+	    "true and false)");
 	write_file(included, "workers = 5; # no newline", 25);
 	assert_refused("gateway: {\n@include \"more\"\n};", NULL,
 	    "/more:1: an included file may not end in a comment without a "

@@ -515,6 +515,9 @@ def run_case(function):
 
 
 def main():
+    # A shell starts its background jobs with SIGINT ignored, and what they
+    # start inherits that; with a handler here it is the default there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [c for c in CASES if word in c.__name__]
     print("1..%d" % len(chosen))

@@ -138,6 +138,18 @@ requests_limit(int64_t max_requests)
 	       (int64_t)randombytes_uniform((uint32_t)(2 * tenth + 1));
 }
 
+/*
+ * A wait that finds requests ready returns with them and delivers no signal:
+ * while they never end, SIGTERM has to be asked for.
+ */
+static bool
+is_term_pending(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 && sigismember(&pending, SIGTERM) == 1;
+}
+
 /* The master sends SIGTERM; if it died instead, nobody will. */
 static bool
 must_stop(const struct process_args *args, int64_t *next_look_ms)
@@ -149,7 +161,7 @@ must_stop(const struct process_args *args, int64_t *next_look_ms)
 	if (now_ms < *next_look_ms)
 		return false;
 	*next_look_ms = now_ms + WAIT_MS;
-	return getppid() != args->master_pid;
+	return is_term_pending() || getppid() != args->master_pid;
 }
 
 static int

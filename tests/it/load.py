@@ -99,6 +99,19 @@ def a_hundred_rolling_replacements_under_load_drop_no_request(t):
 
 
 @case
+def a_worker_that_is_never_idle_still_ends_when_told(t):
+    gw = t.gateway(COOKIE)
+    gw.configure({"gateway": {"workers": 1}})
+    gw.start()
+    load = Load(gw.pool, tokens_of(gw, 20), 32, 50000000)
+    for _ in range(3 if SHORT else 10):
+        pid = wait_until(lambda: workers(gw), "a worker")[0]
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not is_alive(pid), "worker %d has ended" % pid, 5)
+    only_200(t, load.stop())
+
+
+@case
 def workers_that_reach_max_requests_are_replaced_and_drop_nothing(t):
     gw = t.gateway(COOKIE)
     gw.configure({"gateway": {"max_requests": 200, "workers": 4}})

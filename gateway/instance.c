@@ -133,7 +133,7 @@ instance_make_directories(const struct sgate_conf *conf,
 	status = make_runtime_dir(conf, user, err);
 	if (status == SGATE_OK)
 		status = make_parent(conf->keys.file, user, err);
-	if (status == SGATE_OK)
+	if (status == SGATE_OK && !conf_has_mysql(conf))
 		status = make_parent(conf->sqlite.file, user, err);
 	return status;
 }

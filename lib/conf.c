@@ -784,6 +784,13 @@ sgate_conf_load(const char *path, const char *const *overrides,
 
 /* ---- asking ---- */
 
+bool
+conf_has_mysql(const struct sgate_conf *conf)
+{
+	return (conf->mysql.hosts != NULL && conf->mysql.hosts[0] != NULL) ||
+	       (conf->mysql.socket != NULL && conf->mysql.socket[0] != '\0');
+}
+
 int64_t
 conf_largest_absolute_ms(const struct sgate_conf *conf)
 {

@@ -132,6 +132,14 @@ struct sgate_conf {
 		char *file;
 	} keys;
 	struct {
+		char **hosts; /* addresses, "10.0.0.1:3306"; or socket */
+		char *socket;
+		char *database;
+		char *user;
+		char *password_file; /* "" = none */
+		int64_t read_timeout_ms, write_timeout_ms;
+	} mysql;
+	struct {
 		char *file;
 		int64_t busy_timeout_ms;
 	} sqlite;
@@ -150,6 +158,8 @@ struct sgate_conf {
 	} log;
 };
 
+/* Whether MySQL is the durable store; else it is SQLite. */
+bool conf_has_mysql(const struct sgate_conf *conf);
 /* The largest life a session can have by this configuration. */
 int64_t conf_largest_absolute_ms(const struct sgate_conf *conf);
 /* NULL when there is none of that name. */

@@ -347,9 +347,41 @@ check_files(const struct check *check)
 {
 	const struct sgate_conf *conf = check->conf;
 
-	if (strcmp(conf->keys.file, conf->sqlite.file) == 0)
+	if (!conf_has_mysql(conf) &&
+	    strcmp(conf->keys.file, conf->sqlite.file) == 0)
 		return refuse(check, "sqlite", 0, "file", NULL,
 		    "is also keys.file; each needs its own");
+	return SGATE_OK;
+}
+
+/* One store: MySQL where hosts or socket say so, else SQLite. */
+static enum sgate_status
+check_store(const struct check *check)
+{
+	static const char *const lonely =
+	    "stands without hosts or socket; give one of them too";
+	static const char *const beside =
+	    "stands beside mysql.hosts or mysql.socket; sessions are in one "
+	    "store: remove one of them";
+	const struct sgate_conf *conf = check->conf;
+
+	if (conf->mysql.hosts[0] != NULL && conf->mysql.socket[0] != '\0')
+		return refuse(check, "mysql", 0, "socket", NULL,
+		    "stands beside hosts; only one of them is possible");
+	if (conf_has_mysql(conf)) {
+		if (is_given(conf, "sqlite", "file", 0))
+			return refuse(check, "sqlite", 0, "file", NULL, beside);
+		if (is_given(conf, "sqlite", "busy_timeout", 0))
+			return refuse(
+			    check, "sqlite", 0, "busy_timeout", NULL, beside);
+		return SGATE_OK;
+	}
+	if (strcmp(conf->mysql.user, "sessgate") != 0)
+		return refuse(check, "mysql", 0, "user", NULL, lonely);
+	if (strcmp(conf->mysql.database, "sessgate") != 0)
+		return refuse(check, "mysql", 0, "database", NULL, lonely);
+	if (conf->mysql.password_file[0] != '\0')
+		return refuse(check, "mysql", 0, "password_file", NULL, lonely);
 	return SGATE_OK;
 }
 
@@ -359,7 +391,7 @@ conf_check(struct sgate_conf *conf, struct sgate_error *err)
 	static enum sgate_status (*const checks[])(
 	    const struct check *check) = {check_workers, check_gateway,
 	    check_listeners, check_cookie, check_times, check_members,
-	    check_files};
+	    check_store, check_files};
 	struct check check = {conf, err};
 	size_t i;
 

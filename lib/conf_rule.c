@@ -260,3 +260,46 @@ rule_destination(const char *text)
 	return strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0 ||
 	       (path != NULL && rule_path(path));
 }
+
+bool
+rule_socket(const char *text)
+{
+	return *text == '\0' || (rule_path(text) && strlen(text) <= 107);
+}
+
+bool
+rule_database(const char *text)
+{
+	return bytes_is_name(bytes_of(text), 64, "_.$-");
+}
+
+/* The port after a colon, or nothing. */
+static bool
+is_port(const char *text)
+{
+	uint64_t port;
+
+	return *text == '\0' ||
+	       (*text == ':' &&
+		   bytes_to_uint(bytes_of(text + 1), UINT16_MAX, &port) &&
+		   port != 0);
+}
+
+bool
+rule_server(const char *text)
+{
+	unsigned char address[16];
+	const char *end;
+
+	if (address_parse(bytes_of(text), address) != 0)
+		return true;
+	end = strrchr(text, ':');
+	if (*text == '[') {
+		text++;
+		end = strchr(text, ']');
+	}
+	return end != NULL &&
+	       address_parse((struct sgate_bytes){text, (size_t)(end - text)},
+		   address) != 0 &&
+	       is_port(*end == ']' ? end + 1 : end);
+}

@@ -46,6 +46,14 @@ bool rule_cookie_name(const char *text);
 bool rule_cookie_path(const char *text);
 #define RULE_domain "a host name without a dot in front, or empty"
 bool rule_domain(const char *text); /* also "" */
+#define RULE_server                                                            \
+	"an address as \"10.0.0.1\", or with a port as \"10.0.0.1:3306\" or "  \
+	"\"[2001:db8::1]:3306\"; names are not looked up"
+bool rule_server(const char *text);
+#define RULE_socket "empty, or an absolute path of up to 107 bytes"
+bool rule_socket(const char *text); /* also "" */
+#define RULE_database "up to 64 of [A-Za-z0-9_.$-]"
+bool rule_database(const char *text);
 #define RULE_destination "\"stderr\", \"syslog\" or \"file:/path\""
 bool rule_destination(const char *text);
 

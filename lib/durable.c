@@ -4,6 +4,7 @@
 #include "durable.h"
 
 const struct durable_ops *const durable_stores[] = {
+    &durable_mysql,
     &durable_sqlite,
     NULL,
 };
@@ -12,6 +13,5 @@ const struct durable_ops *
 durable_choose(const struct sgate_conf *conf)
 {
 	/* SQLite needs no server, so it is what an empty configuration means.*/
-	(void)conf;
-	return &durable_sqlite;
+	return conf_has_mysql(conf) ? &durable_mysql : &durable_sqlite;
 }

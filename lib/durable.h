@@ -124,6 +124,19 @@ struct durable_ops {
 	 * other operation is SGATE_UNAVAILABLE then. */
 	enum sgate_status (*schema_check)(
 	    struct durable *d, struct sgate_error *err);
+	/*
+	 * Make what the audit table needs for the weeks to come and drop, in
+	 * whole partitions, what is older. NULL: purge is enough.
+	 */
+	enum sgate_status (*maintain)(struct durable *d, int64_t now_ms,
+	    int64_t audit_before_ms, unsigned *out_made, unsigned *out_dropped,
+	    struct sgate_error *err);
+	/*
+	 * After a dump was loaded, while no gateway runs: a new epoch, and
+	 * numbers that were never given. NULL: nothing was copied from it.
+	 */
+	enum sgate_status (*restored)(
+	    struct durable *d, unsigned *out_epoch, struct sgate_error *err);
 	/* Random id of this database, and its epoch. */
 	enum sgate_status (*store_get)(struct durable *d, unsigned char id[16],
 	    unsigned *out_epoch, struct sgate_error *err);
@@ -210,7 +223,8 @@ struct durable_ops {
 	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
 	    durable_session_fn *fn, void *arg, struct sgate_error *err);
 	/* Delete at most `limit` each: sessions with absolute_ms < sessions_
-	 * before_ms, audit older, idempotency and leases past. */
+	 * before_ms, audit older (not where there is maintain), idempotency
+	 * and leases past. */
 	enum sgate_status (*purge)(struct durable *d,
 	    int64_t sessions_before_ms, int64_t audit_before_ms, int64_t now_ms,
 	    size_t limit, uint64_t *out_sessions, uint64_t *out_others,
@@ -253,6 +267,7 @@ struct durable_ops {
 
 /* The registry: NULL-terminated. */
 extern const struct durable_ops *const durable_stores[];
+extern const struct durable_ops durable_mysql;
 extern const struct durable_ops durable_sqlite;
 /* The store that the configuration asks for. */
 const struct durable_ops *durable_choose(const struct sgate_conf *conf);

@@ -2,6 +2,9 @@
  * The contract of durable.h, run over every store of the registry and the fake
  * one: "sqlite: name_of_the_case". This file has the frame, what cases share,
  * and the cases of the fake's script.
+ *
+ * MySQL needs a server, so it has a program of its own, which can be skipped:
+ * the same files, compiled with CONTRACT_MYSQL.
  */
 #include "config.h"
 
@@ -14,6 +17,9 @@
 
 #include "clock.h"
 #include "durable_fake.h"
+#ifdef CONTRACT_MYSQL
+#include "durable_server.h"
+#endif
 
 #define CASES_MAX 256
 #define BUDGET_MS 30000
@@ -404,6 +410,9 @@ run_case(void **state)
 	assert_non_null(mkdtemp(f.directory));
 	snprintf(f.file, sizeof(f.file), "%s/store.db", f.directory);
 	f.conf.sqlite.file = f.file;
+#ifdef CONTRACT_MYSQL
+	server_open_case(&f);
+#endif
 	if (f.ops == &durable_fake)
 		fake_reset(false);
 	f.a = open_handle(&f);
@@ -416,6 +425,9 @@ run_case(void **state)
 	f.ops->close(f.a);
 	if (f.ops == &durable_fake)
 		fake_reset(false);
+#ifdef CONTRACT_MYSQL
+	server_close_case(&f);
+#endif
 	remove_directory(f.directory);
 }
 
@@ -423,10 +435,14 @@ static size_t
 add_runs(struct run *runs, size_t count, const struct durable_ops *ops,
     const struct contract_case *cases)
 {
-	unsigned has = ops == &durable_fake ? NEEDS_FAKE : NEEDS_PROCESSES;
+	unsigned has = NEEDS_PROCESSES;
 
+	if (ops == &durable_fake)
+		has = NEEDS_FAKE | NEEDS_ONE_WRITER;
 	if (ops == &durable_sqlite)
-		has |= NEEDS_SQLITE;
+		has |= NEEDS_SQLITE | NEEDS_ONE_WRITER;
+	if (ops == &durable_mysql)
+		has |= NEEDS_MYSQL;
 	for (; cases->name != NULL; cases++) {
 		if ((cases->needs & ~has) != 0)
 			continue;
@@ -447,9 +463,45 @@ add_store(struct run *runs, size_t count, const struct durable_ops *ops)
 	count = add_runs(runs, count, ops, row_cases);
 	count = add_runs(runs, count, ops, list_cases);
 	count = add_runs(runs, count, ops, process_cases);
+#ifdef CONTRACT_MYSQL
+	count = add_runs(runs, count, ops, mysql_cases);
+#else
 	count = add_runs(runs, count, ops, sqlite_cases);
+#endif
 	return add_runs(runs, count, ops, fake_cases);
 }
+
+#ifdef CONTRACT_MYSQL
+static size_t
+add_stores(struct run *runs)
+{
+	return add_store(runs, 0, &durable_mysql);
+}
+
+#define SETUP server_open
+#define TEARDOWN server_close
+#else
+static size_t
+add_stores(struct run *runs)
+{
+	size_t count = 0;
+	size_t i;
+
+	for (i = 0; durable_stores[i] != NULL; i++)
+		if (durable_stores[i] != &durable_mysql)
+			count = add_store(runs, count, durable_stores[i]);
+	return add_store(runs, count, &durable_fake);
+}
+
+void
+use_new_store(struct fixture *f)
+{
+	snprintf(f->file, sizeof(f->file), "%s/new.db", f->directory);
+}
+
+#define SETUP NULL
+#define TEARDOWN NULL
+#endif
 
 int
 main(int argc, char **argv)
@@ -457,12 +509,14 @@ main(int argc, char **argv)
 	static struct run runs[CASES_MAX];
 	static struct CMUnitTest tests[CASES_MAX];
 	char pattern[128];
-	size_t count = 0;
+	size_t count;
 	size_t i;
 
-	for (i = 0; durable_stores[i] != NULL; i++)
-		count = add_store(runs, count, durable_stores[i]);
-	count = add_store(runs, count, &durable_fake);
+#ifdef CONTRACT_MYSQL
+	if (server_missing() != NULL)
+		return server_skip();
+#endif
+	count = add_stores(runs);
 	for (i = 0; i < count; i++) {
 		tests[i].name = runs[i].name;
 		tests[i].test_func = run_case;
@@ -473,5 +527,6 @@ main(int argc, char **argv)
 		snprintf(pattern, sizeof(pattern), "*%s*", argv[1]);
 		cmocka_set_test_filter(pattern);
 	}
-	return _cmocka_run_group_tests("durable", tests, count, NULL, NULL);
+	return _cmocka_run_group_tests(
+	    "durable", tests, count, SETUP, TEARDOWN);
 }

@@ -16,7 +16,7 @@ struct fixture {
 	const struct durable_ops *ops;
 	struct sgate_conf conf;
 	char directory[64];
-	char file[80]; /* conf.sqlite.file */
+	char file[80]; /* conf.sqlite.file, or conf.mysql.database */
 	struct durable *a;
 	struct durable *b;
 	struct sgate_error err;
@@ -25,6 +25,8 @@ struct fixture {
 #define NEEDS_PROCESSES 1u /* other processes see the same store */
 #define NEEDS_SQLITE 2u
 #define NEEDS_FAKE 4u
+#define NEEDS_ONE_WRITER 8u /* begin waits for the one that writes */
+#define NEEDS_MYSQL 16u
 
 struct contract_case {
 	const char *name;
@@ -35,6 +37,7 @@ struct contract_case {
 extern const struct contract_case row_cases[];     /* durable_rows.c */
 extern const struct contract_case list_cases[];    /* durable_lists.c */
 extern const struct contract_case process_cases[]; /* durable_processes.c */
+extern const struct contract_case mysql_cases[];   /* durable_mysql.c */
 extern const struct contract_case sqlite_cases[];  /* durable_sqlite.c */
 extern const struct contract_case fake_cases[];    /* durable.c */
 
@@ -44,6 +47,8 @@ extern const struct contract_case fake_cases[];    /* durable.c */
 
 /* Both handles may work for so long from now on. */
 void allow_ms(struct fixture *f, int64_t budget_ms);
+/* From now on handles are opened on another store, which is empty. */
+void use_new_store(struct fixture *f);
 /* A third handle, with 30 seconds; the caller closes it. */
 struct durable *open_handle(struct fixture *f);
 /*

@@ -354,6 +354,8 @@ purge_deletes_at_most_the_limit_of_each_kind(struct fixture *f)
 	struct durable_idempotency row = {.expires_ms = T0};
 	struct durable_idempotency found;
 	struct sgate_ref ref;
+	/* Where there is maintain, events go with their partition. */
+	unsigned events = f->ops->maintain == NULL ? 2 : 0;
 	uint64_t sessions;
 	uint64_t others;
 	unsigned i;
@@ -374,7 +376,7 @@ purge_deletes_at_most_the_limit_of_each_kind(struct fixture *f)
 	assert_ok(f, f->ops->purge(f->b, absolute_ms + 4, T0 + 2000, T0 + 2, 2,
 			 &sessions, &others, &f->err));
 	assert_int_equal(sessions, 2);
-	assert_int_equal(others, 2 + 2 + 1);
+	assert_int_equal(others, events + 2 + 1);
 	assert_ok(f, f->ops->purge(f->b, absolute_ms + 4, T0 + 2000, T0 + 2, 2,
 			 &sessions, &others, &f->err));
 	assert_int_equal(sessions, 1);
@@ -384,7 +386,7 @@ purge_deletes_at_most_the_limit_of_each_kind(struct fixture *f)
 		assert_int_equal(has_session(f, f->a, &ref), i >= 4);
 	}
 	memset(&seen, 0, sizeof(seen));
-	assert_int_equal(list_audit(f, &all, &seen), 10);
+	assert_int_equal(list_audit(f, &all, &seen), 12 - events);
 	row.id[0] = 3;
 	assert_ok(f, f->ops->idempotency_get(f->a, row.id, &found, &f->err));
 }

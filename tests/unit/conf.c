@@ -391,10 +391,19 @@ static const char all_changed[] =
     "log: { level = \"debug\"; destination = \"file:/var/log/s\"; "
     "denials_per_minute = 0; };\n";
 
+/* MySQL stands alone, and so does its socket. */
+static const char mysql_changed[] =
+    "mysql: { hosts = [\"10.0.0.1\", \"[::1]:3307\"]; database = \"d\"; user "
+    "= \"u\";\n"
+    " password_file = \"/p\"; read_timeout = \"1 s\"; write_timeout = \"2 "
+    "s\"; };\n";
+
 static void
 every_option_can_be_changed(void **state)
 {
 	struct sgate_conf *conf = loaded(all_changed, NULL);
+	struct sgate_conf *mysql = loaded(mysql_changed, NULL);
+	struct sgate_conf *socket = loaded("", "mysql.socket=/s");
 	struct sgate_conf *defaults = loaded("", NULL);
 	const struct conf_option *option;
 	const struct conf_listener *l;
@@ -405,7 +414,11 @@ every_option_can_be_changed(void **state)
 	for (i = 0; (option = conf_option(i)) != NULL; i++) {
 		struct buf a = {0}, b = {0}, origin = {0};
 
-		assert_true(conf_value(conf, i, 0, &a, &origin));
+		assert_true(
+		    conf_value(strcmp(option->section, "mysql") != 0 ? conf
+			       : strcmp(option->name, "socket") != 0 ? mysql
+								     : socket,
+			i, 0, &a, &origin));
 		if (conf_value(defaults, i, 0, &b, &origin) &&
 		    strcmp(option->name, "address") != 0 &&
 		    strcmp(option->name, "roles") != 0 &&
@@ -446,6 +459,13 @@ every_option_can_be_changed(void **state)
 	assert_int_equal(conf->session.bind_agent, CONF_BIND_STRICT);
 	assert_null(conf->session.admin_roles[0]);
 	assert_int_equal(conf->log.level, LOG_LEVEL_DEBUG);
+	assert_false(conf_has_mysql(conf));
+	assert_true(conf_has_mysql(mysql));
+	assert_string_equal(mysql->mysql.hosts[1], "[::1]:3307");
+	assert_int_equal(mysql->mysql.write_timeout_ms, 2000);
+	assert_true(conf_has_mysql(socket));
+	sgate_conf_free(socket);
+	sgate_conf_free(mysql);
 	sgate_conf_free(conf);
 	sgate_conf_free(defaults);
 }
@@ -1144,6 +1164,23 @@ impossible_pairs_are_refused(void **state)
 		"(upper case); name it once"},
 	    {"keys: { file = \"/a\"; }; sqlite: { file = \"/a\"; };",
 		":1: sqlite.file: is also keys.file; each needs its own"},
+	    {"mysql: { hosts = \"10.0.0.1\"; socket = \"/s\"; };",
+		":1: mysql.socket: stands beside hosts; only one of them is "
+		"possible"},
+	    {"mysql: { socket = \"/s\"; }; sqlite: { file = \"/a\"; };",
+		":1: sqlite.file: stands beside mysql.hosts or mysql.socket; "
+		"sessions are in one store: remove one of them"},
+	    {"mysql: { password_file = \"/p\"; };",
+		":1: mysql.password_file: stands without hosts or socket; give "
+		"one of them too"},
+	    {"mysql: { hosts = \"localhost\"; };",
+		":1: mysql.hosts: \"localhost\" is wrong; it must be an "
+		"address as \"10.0.0.1\", or with a port as "
+		"\"10.0.0.1:3306\" or \"[2001:db8::1]:3306\"; names are not "
+		"looked up"},
+	    {"mysql: { user = \"u\"; };",
+		":1: mysql.user: stands without hosts or socket; give one of "
+		"them too"},
 	};
 
 	(void)state;

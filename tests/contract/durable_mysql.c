@@ -1,0 +1,1332 @@
+/*
+ * The durable contract: what is MySQL's own: a server that stops, dies or
+ * loses an answer, locks of rows, numbers after a restart, hosts, accounts,
+ * damaged rows, the caller's own statements.
+ */
+#include "config.h"
+
+#include "durable_server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+
+#include "clock.h"
+
+/* ---- helpers ---- */
+
+static void
+run_sql(struct fixture *f, const char *sql)
+{
+	mariadb_run(&server, f->file, sql);
+}
+
+static int64_t
+number(struct fixture *f, const char *sql)
+{
+	return mariadb_number(&server, f->file, sql);
+}
+
+static void
+pause_ms(int ms)
+{
+	poll(NULL, 0, ms);
+}
+
+/* All of its threads, not only soon. */
+static void
+stop_server(void)
+{
+	int status;
+
+	assert_true(server.pid > 0);
+	kill(server.pid, SIGSTOP);
+	assert_true(waitpid(server.pid, &status, WUNTRACED) == server.pid);
+	assert_true(WIFSTOPPED(status));
+}
+
+static uint64_t
+next_number(struct fixture *f, struct durable *d, unsigned group)
+{
+	uint64_t seq;
+
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, f->ops->counter_next(d, group, &seq, &f->err));
+	assert_ok(f, f->ops->commit(d, &f->err));
+	return seq;
+}
+
+/* ---- a server that does not answer ---- */
+
+typedef enum sgate_status operation_fn(struct fixture *f, struct durable *d);
+
+static enum sgate_status
+do_ping(struct fixture *f, struct durable *d)
+{
+	return f->ops->ping(d, &f->err);
+}
+
+static enum sgate_status
+do_begin(struct fixture *f, struct durable *d)
+{
+	return f->ops->begin(d, &f->err);
+}
+
+static enum sgate_status
+do_get(struct fixture *f, struct durable *d)
+{
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct sgate_session *s;
+	enum sgate_status status =
+	    f->ops->session_get(d, &ref, 0, &s, NULL, &f->err);
+
+	sgate_session_free(s);
+	return status;
+}
+
+static enum sgate_status
+do_touch(struct fixture *f, struct durable *d)
+{
+	const struct durable_touch touch = {
+	    .ref = make_ref(1, 1), .last_seen_ms = T0 + 9};
+
+	return f->ops->touch(d, &touch, 1, &f->err);
+}
+
+static enum sgate_status
+do_exists(struct fixture *f, struct durable *d)
+{
+	const struct durable_audit audit = make_audit(T0, 1);
+
+	return f->ops->audit_exists(d, audit.event_id, &f->err);
+}
+
+static enum sgate_status
+do_lease(struct fixture *f, struct durable *d)
+{
+	return f->ops->lease_take(d, "l", "h", T0, T0 + 1, &f->err);
+}
+
+static enum sgate_status
+do_purge(struct fixture *f, struct durable *d)
+{
+	uint64_t sessions;
+	uint64_t others;
+
+	return f->ops->purge(d, T0, T0, T0, 10, &sessions, &others, &f->err);
+}
+
+static enum sgate_status
+do_stats(struct fixture *f, struct durable *d)
+{
+	struct sgate_stats stats;
+
+	return f->ops->stats(d, T0, &stats, &f->err);
+}
+
+static enum sgate_status
+do_init(struct fixture *f, struct durable *d)
+{
+	return f->ops->schema_init(d, &f->err);
+}
+
+static enum sgate_status
+do_check(struct fixture *f, struct durable *d)
+{
+	return f->ops->schema_check(d, &f->err);
+}
+
+static operation_fn *const operations[] = {do_ping, do_begin, do_get, do_touch,
+    do_exists, do_lease, do_purge, do_stats, do_init, do_check};
+#define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
+
+/* Within 100 ms, on the connection of d and then without one. */
+static void
+check_unavailable(struct fixture *f, operation_fn *operation, struct durable *d)
+{
+	int64_t started_ms;
+	int64_t took_ms;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		started_ms = clock_monotonic_ms();
+		d->deadline_ms = started_ms + 100;
+		assert_status(f, SGATE_UNAVAILABLE, operation(f, d));
+		took_ms = clock_monotonic_ms() - started_ms;
+		f->ops->rollback(d);
+		assert_true(took_ms >= 90 && took_ms < 200);
+	}
+}
+
+static void
+a_stopped_server_is_unavailable_in_time_in_every_operation(struct fixture *f)
+{
+	struct durable *handles[OPERATIONS];
+	size_t i;
+
+	for (i = 0; i < OPERATIONS; i++) {
+		handles[i] = open_handle(f);
+		assert_ok(f, f->ops->ping(handles[i], &f->err));
+	}
+	stop_server();
+	for (i = 0; i < OPERATIONS; i++)
+		check_unavailable(f, operations[i], handles[i]);
+	kill(server.pid, SIGCONT);
+	for (i = 0; i < OPERATIONS; i++) {
+		handles[i]->deadline_ms = clock_monotonic_ms() + 10000;
+		assert_ok(f, f->ops->ping(handles[i], &f->err));
+		f->ops->close(handles[i]);
+	}
+}
+
+/* The read_timeout ends it when the deadline is far away. */
+static void
+an_operation_ends_at_its_own_timeout_before_the_deadline(struct fixture *f)
+{
+	struct durable *d;
+	int64_t started_ms;
+	int64_t took_ms;
+
+	f->conf.mysql.read_timeout_ms = 80;
+	f->conf.mysql.write_timeout_ms = 160;
+	d = open_handle(f);
+	assert_ok(f, f->ops->begin(d, &f->err));
+	stop_server();
+	started_ms = clock_monotonic_ms();
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f, d));
+	took_ms = clock_monotonic_ms() - started_ms;
+	assert_true(took_ms >= 150 && took_ms < 260);
+	f->ops->rollback(d);
+	started_ms = clock_monotonic_ms();
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f, d));
+	took_ms = clock_monotonic_ms() - started_ms;
+	kill(server.pid, SIGCONT);
+	assert_true(took_ms >= 70 && took_ms < 180);
+	f->ops->close(d);
+}
+
+static void
+a_transaction_on_a_stopped_server_surely_did_not_happen(struct fixture *f)
+{
+	struct sgate_session *s = make_session(1, 1);
+	struct sgate_session *late = make_session(1, 2);
+	uint64_t seq;
+
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->session_insert(f->a, s, &f->err));
+	stop_server();
+	allow_ms(f, 100);
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->session_insert(f->a, late, &f->err));
+	kill(server.pid, SIGCONT);
+	allow_ms(f, 10000);
+	/* The server is back, the transaction is not. */
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->counter_next(f->a, 1, &seq, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->commit(f->a, &f->err));
+	f->ops->rollback(f->a);
+	assert_false(has_session(f, f->a, &s->ref));
+	assert_false(has_session(f, f->b, &late->ref));
+	/* And nothing of it is locked. */
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	/* In the order of the one that the server may be rolling back yet. */
+	assert_ok(f, f->ops->session_insert(f->a, s, &f->err));
+	assert_ok(f, f->ops->session_insert(f->a, late, &f->err));
+	assert_ok(f, f->ops->commit(f->a, &f->err));
+	sgate_session_free(late);
+	sgate_session_free(s);
+}
+
+static void
+a_commit_on_a_stopped_server_is_uncertain_and_its_audit_row_tells(
+    struct fixture *f)
+{
+	const struct durable_audit audit = make_audit(T0, 1);
+	struct sgate_session *s = make_session(1, 1);
+	int64_t started_ms;
+
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->audit_insert(f->a, &audit, &f->err));
+	assert_ok(f, f->ops->session_insert(f->a, s, &f->err));
+	stop_server();
+	started_ms = clock_monotonic_ms();
+	allow_ms(f, 100);
+	assert_status(f, SGATE_UNCERTAIN, f->ops->commit(f->a, &f->err));
+	assert_true(clock_monotonic_ms() - started_ms < 200);
+	assert_int_equal(f->err.reason, SGATE_REASON_STORE);
+	f->ops->rollback(f->a);
+	kill(server.pid, SIGCONT);
+	allow_ms(f, 10000);
+	/* The commit was in the socket: it happens when the server wakes. */
+	assert_ok(f, f->ops->begin(f->b, &f->err));
+	assert_status(
+	    f, SGATE_CONFLICT, f->ops->audit_insert(f->b, &audit, &f->err));
+	f->ops->rollback(f->b);
+	assert_ok(f, f->ops->audit_exists(f->a, audit.event_id, &f->err));
+	assert_true(has_session(f, f->a, &s->ref));
+	sgate_session_free(s);
+}
+
+/* ---- a server that is gone, and comes back ---- */
+
+static void
+after_a_restart_the_next_operation_connects_anew(struct fixture *f)
+{
+	const struct sgate_ref ref = make_ref(1, 1);
+	const struct sgate_ref lost = make_ref(1, 2);
+	struct sgate_session *s = make_session(1, 2);
+
+	add_session(f, make_session(1, 1));
+	assert_true(has_session(f, f->b, &ref));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->session_insert(f->a, s, &f->err));
+	mariadb_kill(&server);
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(f->b, &f->err));
+	assert_true(mariadb_start(&server));
+	/* A read is not even noticed to fail; a transaction is lost. */
+	assert_true(has_session(f, f->b, &ref));
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->commit(f->a, &f->err));
+	f->ops->rollback(f->a);
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->commit(f->a, &f->err));
+	assert_false(has_session(f, f->a, &lost));
+	sgate_session_free(s);
+}
+
+static void
+a_connection_that_the_server_closed_costs_no_failure(struct fixture *f)
+{
+	char sql[64];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		assert_ok(f, f->ops->ping(f->a, &f->err));
+		snprintf(sql, sizeof(sql), "KILL USER root");
+		/* The administrator's own connection may go with them. */
+		if (fork() == 0) {
+			run_sql(f, sql);
+			_exit(0);
+		}
+		wait(NULL);
+		pause_ms(50);
+		assert_ok(f, f->ops->begin(f->a, &f->err));
+		assert_ok(f, f->ops->commit(f->a, &f->err));
+	}
+}
+
+static void
+numbers_jump_by_a_million_once_for_each_start_of_the_server(struct fixture *f)
+{
+	struct durable *d;
+	uint64_t before = next_number(f, f->a, 3);
+
+	assert_int_equal(before, 1);
+	d = open_handle(f);
+	assert_int_equal(next_number(f, d, 3), before + 1);
+	mariadb_kill(&server);
+	/* Another second: a start is told by it. */
+	pause_ms(1100);
+	assert_true(mariadb_start(&server));
+	assert_int_equal(next_number(f, f->a, 3), before + 1000002);
+	assert_int_equal(next_number(f, f->b, 3), before + 1000003);
+	assert_int_equal(next_number(f, d, 3), before + 1000004);
+	assert_int_equal(next_number(f, d, 4), 1000001);
+	assert_int_equal(
+	    number(f, "SELECT COUNT(DISTINCT ident) FROM meta"), 1);
+	assert_int_equal(
+	    number(f, "SELECT seq FROM meta WHERE grp = 255"), 1000000);
+	f->ops->close(d);
+}
+
+static void
+many_connections_to_a_new_server_jump_once(struct fixture *f)
+{
+	int pipes[2];
+	pid_t pids[8];
+	int status;
+	size_t i;
+	char byte;
+
+	run_sql(f, "UPDATE meta SET ident = 'another server'");
+	assert_int_equal(pipe(pipes), 0);
+	for (i = 0; i < 8; i++) {
+		pids[i] = fork();
+		if (pids[i] != 0)
+			continue;
+		alarm(60);
+		close(pipes[1]);
+		if (read(pipes[0], &byte, 1) != 0)
+			_exit(1);
+		struct durable *d;
+
+		if (f->ops->open(&f->conf, &d, &f->err) != SGATE_OK)
+			_exit(2);
+		d->deadline_ms = clock_monotonic_ms() + 20000;
+		_exit(f->ops->ping(d, &f->err) == SGATE_OK ? 0 : 3);
+	}
+	close(pipes[1]);
+	for (i = 0; i < 8; i++) {
+		assert_true(waitpid(pids[i], &status, 0) == pids[i]);
+		assert_int_equal(status, 0);
+	}
+	close(pipes[0]);
+	assert_int_equal(
+	    number(f, "SELECT COUNT(*) FROM meta WHERE seq = 1000000"), 17);
+}
+
+/* ---- an answer that is lost ---- */
+
+enum lose { LOSE_COMMIT, LOSE_ANSWER };
+
+/*
+ * A proxy on a unix socket, in a process of its own. The first COMMIT that it
+ * sees: LOSE_ANSWER passes it on and drops the answer, LOSE_COMMIT drops it
+ * and ends the connection to the server. What comes later is passed on.
+ */
+static void
+pump(int client, int backend, enum lose lose, bool *is_done)
+{
+	struct pollfd polls[2] = {{.fd = client, .events = POLLIN},
+	    {.fd = backend, .events = POLLIN}};
+	bool is_dropping = false;
+	char data[65536];
+	ssize_t len;
+
+	while (poll(polls, 2, -1) > 0) {
+		if (polls[0].revents != 0) {
+			len = read(client, data, sizeof(data));
+			if (len <= 0)
+				return;
+			if (!*is_done &&
+			    memmem(data, (size_t)len, "\3COMMIT", 7) != NULL) {
+				*is_done = true;
+				is_dropping = true;
+				if (lose == LOSE_COMMIT)
+					return;
+			}
+			if (write(backend, data, (size_t)len) != len)
+				return;
+		}
+		if (polls[1].revents != 0) {
+			len = read(backend, data, sizeof(data));
+			if (len <= 0 || is_dropping)
+				return;
+			if (write(client, data, (size_t)len) != len)
+				return;
+		}
+	}
+}
+
+static int
+connect_unix(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		_exit(3);
+	return fd;
+}
+
+static void
+serve_proxy(int listener, enum lose lose)
+{
+	bool is_done = false;
+	int client;
+	int backend;
+
+	alarm(60);
+	signal(SIGPIPE, SIG_IGN);
+	while ((client = accept(listener, NULL, NULL)) >= 0) {
+		backend = connect_unix(server.socket);
+		pump(client, backend, lose, &is_done);
+		close(backend);
+		close(client);
+	}
+	_exit(0);
+}
+
+static pid_t
+start_proxy(struct fixture *f, enum lose lose, char *path, size_t size)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	pid_t pid;
+
+	snprintf(path, size, "%s/proxy", f->directory);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	pid = fork();
+	if (pid == 0)
+		serve_proxy(fd, lose);
+	close(fd);
+	f->conf.mysql.socket = path;
+	return pid;
+}
+
+static void
+check_lost(struct fixture *f, enum lose lose, enum sgate_status settled)
+{
+	const struct durable_audit audit = make_audit(T0, 1);
+	struct sgate_session *s = make_session(1, 1);
+	struct durable *d;
+	char path[96];
+	pid_t pid = start_proxy(f, lose, path, sizeof(path));
+
+	d = open_handle(f);
+	d->deadline_ms = clock_monotonic_ms() + 10000;
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, f->ops->audit_insert(d, &audit, &f->err));
+	assert_ok(f, f->ops->session_insert(d, s, &f->err));
+	assert_status(f, SGATE_UNCERTAIN, f->ops->commit(d, &f->err));
+	f->ops->rollback(d);
+	assert_status(
+	    f, settled, f->ops->audit_exists(d, audit.event_id, &f->err));
+	/* The repeat with the same event id. */
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_status(f, settled == SGATE_OK ? SGATE_CONFLICT : SGATE_OK,
+	    f->ops->audit_insert(d, &audit, &f->err));
+	f->ops->rollback(d);
+	f->ops->close(d);
+	assert_int_equal(has_session(f, f->a, &s->ref), settled == SGATE_OK);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	sgate_session_free(s);
+}
+
+static void
+a_commit_whose_answer_is_lost_is_settled_by_its_audit_row(struct fixture *f)
+{
+	check_lost(f, LOSE_ANSWER, SGATE_OK);
+}
+
+static void
+a_commit_that_never_arrived_is_settled_by_its_audit_row(struct fixture *f)
+{
+	check_lost(f, LOSE_COMMIT, SGATE_NOT_FOUND);
+}
+
+/* ---- locks of rows ---- */
+
+/* In a child: locks rows, tells, waits, goes on and commits. */
+static pid_t
+start_locker(
+    struct fixture *f, const char *first, int wait_ms, const char *second)
+{
+	int pipes[2];
+	char byte = 'x';
+	pid_t pid;
+
+	assert_int_equal(pipe(pipes), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct durable *d;
+
+		alarm(60);
+		if (f->ops->open(&f->conf, &d, &f->err) != SGATE_OK)
+			_exit(2);
+		d->deadline_ms = clock_monotonic_ms() + 20000;
+		if (f->ops->begin(d, &f->err) != SGATE_OK ||
+		    f->ops->exec(d, first, NULL, 0, NULL, NULL, &f->err) !=
+			SGATE_OK ||
+		    write(pipes[1], &byte, 1) != 1)
+			_exit(3);
+		pause_ms(wait_ms);
+		if (second != NULL && f->ops->exec(d, second, NULL, 0, NULL,
+					  NULL, &f->err) != SGATE_OK)
+			_exit(4);
+		pause_ms(50);
+		_exit(f->ops->commit(d, &f->err) == SGATE_OK ? 0 : 5);
+	}
+	close(pipes[1]);
+	assert_true(read(pipes[0], &byte, 1) == 1);
+	close(pipes[0]);
+	return pid;
+}
+
+static void
+wait_locker(pid_t pid)
+{
+	int status;
+
+	assert_true(waitpid(pid, &status, 0) == pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void
+add_numbered(struct fixture *f, unsigned count)
+{
+	unsigned i;
+
+	for (i = 1; i <= count; i++)
+		add_session(f, make_session(1, i));
+}
+
+/* ref of make_ref(1, n) in SQL. */
+#define REF(n) "X'0100000000000000000000" #n "'"
+
+static void
+writes_answer_in_time_while_a_row_is_locked_and_reads_go_on(struct fixture *f)
+{
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct sgate_session *s;
+	int64_t started_ms;
+	int64_t took_ms;
+	pid_t pid;
+
+	add_numbered(f, 2);
+	pid = start_locker(f,
+	    "SELECT 1 FROM session WHERE ref = " REF(01) " FOR UPDATE", 600,
+	    NULL);
+	started_ms = clock_monotonic_ms();
+	allow_ms(f, 100);
+	assert_status(f, SGATE_UNAVAILABLE, do_touch(f, f->a));
+	took_ms = clock_monotonic_ms() - started_ms;
+	assert_true(took_ms >= 90 && took_ms < 200);
+	allow_ms(f, 100);
+	assert_ok(f, f->ops->begin(f->b, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->session_get(
+		f->b, &ref, DURABLE_FOR_UPDATE, &s, NULL, &f->err));
+	f->ops->rollback(f->b);
+	allow_ms(f, 5000);
+	assert_ok(f, do_get(f, f->a));
+	assert_ok(f, do_touch(f, f->a));
+	wait_locker(pid);
+}
+
+static void
+a_lock_that_is_held_for_more_than_a_second_is_tried_again(struct fixture *f)
+{
+	pid_t pid;
+
+	add_numbered(f, 1);
+	pid = start_locker(f,
+	    "SELECT 1 FROM session WHERE ref = " REF(01) " FOR UPDATE", 1300,
+	    NULL);
+	assert_ok(f, do_touch(f, f->a));
+	wait_locker(pid);
+	assert_int_equal(number(f, "SELECT last_seen_ms - 1800000000000 FROM "
+				   "session WHERE ref = " REF(01)),
+	    9);
+}
+
+static void
+a_deadlock_is_tried_again(struct fixture *f)
+{
+	const struct durable_touch touches[] = {
+	    {.ref = make_ref(1, 1), .last_seen_ms = T0 + 500},
+	    {.ref = make_ref(1, 2), .last_seen_ms = T0 + 500}};
+	pid_t pid;
+
+	add_numbered(f, 2);
+	run_sql(f, "CREATE TABLE heavy (n INT PRIMARY KEY) ENGINE=InnoDB");
+	/* What has changed more rows is not the one that gives way. */
+	pid = start_locker(f,
+	    "INSERT INTO heavy SELECT seq FROM seq_1_to_500 WHERE "
+	    "(SELECT 1 FROM (SELECT 1) AS x)",
+	    0, NULL);
+	wait_locker(pid);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct durable *d;
+
+		alarm(60);
+		if (f->ops->open(&f->conf, &d, &f->err) != SGATE_OK)
+			_exit(2);
+		d->deadline_ms = clock_monotonic_ms() + 20000;
+		if (f->ops->begin(d, &f->err) != SGATE_OK ||
+		    f->ops->exec(d, "UPDATE heavy SET n = n + 1000", NULL, 0,
+			NULL, NULL, &f->err) != SGATE_OK ||
+		    f->ops->exec(d,
+			"SELECT 1 FROM session WHERE ref = " REF(
+			    02) " FOR UPDATE",
+			NULL, 0, NULL, NULL, &f->err) != SGATE_OK)
+			_exit(3);
+		pause_ms(400);
+		if (f->ops->exec(d,
+			"SELECT 1 FROM session WHERE ref = " REF(
+			    01) " FOR UPDATE",
+			NULL, 0, NULL, NULL, &f->err) != SGATE_OK)
+			_exit(4);
+		_exit(f->ops->commit(d, &f->err) == SGATE_OK ? 0 : 5);
+	}
+	pause_ms(200);
+	assert_ok(f, f->ops->touch(f->a, touches, 2, &f->err));
+	wait_locker(pid);
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM session WHERE "
+				   "last_seen_ms = 1800000000500"),
+	    2);
+}
+
+/* After a deadlock the server would commit the rest by itself. */
+static void
+after_an_error_a_transaction_takes_nothing_more(struct fixture *f)
+{
+	const struct durable_audit audit = make_audit(T0, 1);
+	const struct durable_audit other = make_audit(T0, 2);
+	struct sgate_session *s = make_session(1, 1);
+
+	add_audit(f, &audit);
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_status(
+	    f, SGATE_CONFLICT, f->ops->audit_insert(f->a, &audit, &f->err));
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->audit_insert(f->a, &other, &f->err));
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->session_insert(f->a, s, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->commit(f->a, &f->err));
+	f->ops->rollback(f->a);
+	assert_false(has_session(f, f->b, &s->ref));
+	assert_status(f, SGATE_NOT_FOUND,
+	    f->ops->audit_exists(f->b, other.event_id, &f->err));
+	sgate_session_free(s);
+}
+
+static void
+logins_of_one_new_user_at_once_do_not_deadlock(struct fixture *f)
+{
+	const struct sgate_bytes realm = {"", 0};
+	const struct sgate_bytes user = {"anna", 4};
+	pid_t pids[8];
+	int status;
+	unsigned child;
+	unsigned i;
+
+	for (child = 0; child < 8; child++) {
+		pids[child] = fork();
+		if (pids[child] != 0)
+			continue;
+		struct durable_user state;
+		struct durable *d;
+
+		alarm(60);
+		if (f->ops->open(&f->conf, &d, &f->err) != SGATE_OK)
+			_exit(2);
+		d->deadline_ms = clock_monotonic_ms() + 20000;
+		for (i = 0; i < 25; i++) {
+			struct sgate_session *s =
+			    make_session(1, child * 100 + i);
+
+			if (f->ops->begin(d, &f->err) != SGATE_OK ||
+			    f->ops->user_lock(d, realm, user, child % 2 == 0,
+				&state, &f->err) != SGATE_OK ||
+			    f->ops->session_insert(d, s, &f->err) != SGATE_OK ||
+			    f->ops->commit(d, &f->err) != SGATE_OK) {
+				fprintf(stderr, "child: %s\n", f->err.text);
+				_exit(3);
+			}
+			sgate_session_free(s);
+		}
+		_exit(0);
+	}
+	for (child = 0; child < 8; child++) {
+		assert_true(waitpid(pids[child], &status, 0) == pids[child]);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM session"), 200);
+}
+
+/* ---- hosts ---- */
+
+/* A port of 127.0.0.1 whose queue is full: a connect is never answered. */
+static int
+listen_full(int *out_port, int fillers[4])
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int i;
+
+	assert_int_equal(
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	for (i = 0; i < 4; i++) {
+		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(
+		    fillers[i], (struct sockaddr *)&address, sizeof(address));
+	}
+	pause_ms(50);
+	*out_port = ntohs(address.sin_port);
+	return fd;
+}
+
+static void
+a_host_that_takes_no_connection_is_unavailable_in_time(struct fixture *f)
+{
+	char host[64];
+	char *hosts[] = {host, NULL};
+	int64_t started_ms;
+	int64_t took_ms;
+	int fillers[4];
+	struct durable *d;
+	int port;
+	int fd = listen_full(&port, fillers);
+	int i;
+
+	f->conf.mysql.hosts = hosts;
+	snprintf(host, sizeof(host), "127.0.0.1:%d", port);
+	d = open_handle(f);
+	started_ms = clock_monotonic_ms();
+	d->deadline_ms = started_ms + 100;
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	took_ms = clock_monotonic_ms() - started_ms;
+	assert_true(took_ms >= 90 && took_ms < 200);
+	f->ops->close(d);
+	for (i = 0; i < 4; i++)
+		close(fillers[i]);
+	close(fd);
+}
+
+/* Takes connections on a port of 127.0.0.1 and passes them on. */
+static pid_t
+start_port(int *out_port)
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	bool is_done = true;
+	int client;
+	int backend;
+	pid_t pid;
+
+	assert_int_equal(
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	*out_port = ntohs(address.sin_port);
+	pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		signal(SIGPIPE, SIG_IGN);
+		while ((client = accept(fd, NULL, NULL)) >= 0) {
+			backend = connect_unix(server.socket);
+			pump(client, backend, LOSE_ANSWER, &is_done);
+			close(backend);
+			close(client);
+		}
+		_exit(0);
+	}
+	close(fd);
+	return pid;
+}
+
+static void
+the_next_host_is_asked_when_one_is_dead_or_does_not_answer(struct fixture *f)
+{
+	char dead[64];
+	char silent[64];
+	char good[64];
+	char *hosts[] = {dead, silent, good, NULL};
+	int64_t started_ms;
+	int64_t took_ms;
+	int fillers[4];
+	struct durable *d;
+	int port;
+	int fd;
+	int i;
+	pid_t pid = start_port(&port);
+
+	snprintf(good, sizeof(good), "127.0.0.1:%d", port);
+	snprintf(dead, sizeof(dead), "127.0.0.1:1");
+	fd = listen_full(&port, fillers);
+	snprintf(silent, sizeof(silent), "127.0.0.1:%d", port);
+	f->conf.mysql.hosts = hosts;
+	d = open_handle(f);
+	started_ms = clock_monotonic_ms();
+	d->deadline_ms = started_ms + 400;
+	assert_ok(f, f->ops->ping(d, &f->err));
+	took_ms = clock_monotonic_ms() - started_ms;
+	assert_true(took_ms < 400);
+	/* It stays with the host that answered. */
+	d->deadline_ms = clock_monotonic_ms() + 100;
+	assert_ok(f, f->ops->ping(d, &f->err));
+	f->ops->close(d);
+	for (i = 0; i < 4; i++)
+		close(fillers[i]);
+	close(fd);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void
+a_read_only_server_is_refused_and_left(struct fixture *f)
+{
+	struct sgate_session *s = make_session(1, 1);
+	struct durable *d = open_handle(f);
+
+	assert_ok(f, f->ops->ping(f->a, &f->err));
+	run_sql(f, "SET GLOBAL read_only = 1");
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	assert_text(f, "read-only");
+	run_sql(f, "SET GLOBAL read_only = 0");
+	d->deadline_ms = clock_monotonic_ms() + 5000;
+	assert_ok(f, f->ops->ping(d, &f->err));
+	f->ops->close(d);
+	sgate_session_free(s);
+}
+
+static void
+hosts_are_addresses_and_something_must_be_given(struct fixture *f)
+{
+	static const char *const wrong[] = {"localhost", "db.example.org:3306",
+	    "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x",
+	    "[::1", "[::1]x", "1.2.3", "", NULL};
+	static const char *const right[] = {"127.0.0.1", "127.0.0.1:3307",
+	    "::1", "[::1]", "[2001:db8::1]:3306", NULL};
+	char host[64];
+	char *hosts[] = {host, NULL};
+	char none[] = "";
+	struct durable *d;
+	size_t i;
+
+	f->conf.mysql.hosts = hosts;
+	for (i = 0; wrong[i] != NULL; i++) {
+		snprintf(host, sizeof(host), "%s", wrong[i]);
+		d = (void *)f;
+		assert_status(
+		    f, SGATE_INVALID, f->ops->open(&f->conf, &d, &f->err));
+		assert_null(d);
+	}
+	for (i = 0; right[i] != NULL; i++) {
+		snprintf(host, sizeof(host), "%s", right[i]);
+		assert_ok(f, f->ops->open(&f->conf, &d, &f->err));
+		f->ops->close(d);
+	}
+	hosts[0] = NULL;
+	f->conf.mysql.socket = none;
+	assert_status(f, SGATE_INVALID, f->ops->open(&f->conf, &d, &f->err));
+}
+
+/* ---- the schema ---- */
+
+static void
+a_database_without_tables_says_what_to_do(struct fixture *f)
+{
+	struct durable *d;
+
+	use_new_store(f);
+	d = open_handle(f);
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	assert_text(f, "db init");
+	assert_int_equal(f->err.reason, SGATE_REASON_STORE);
+	assert_status(f, SGATE_INVALID, f->ops->schema_check(d, &f->err));
+	assert_text(f, "db init");
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	assert_ok(f, f->ops->schema_check(d, &f->err));
+	assert_ok(f, f->ops->ping(d, &f->err));
+	f->ops->close(d);
+}
+
+static void
+a_schema_of_another_version_is_refused_and_left_alone(struct fixture *f)
+{
+	struct durable *d = open_handle(f);
+
+	run_sql(f, "UPDATE store SET schema_version = 2");
+	run_sql(f, "DROP TABLE lease");
+	assert_status(f, SGATE_INVALID, f->ops->schema_check(d, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->schema_init(d, &f->err));
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM "
+				   "information_schema.TABLES WHERE "
+				   "TABLE_SCHEMA = DATABASE()"),
+	    8);
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	assert_text(f, "newer");
+	f->ops->close(d);
+}
+
+static void
+maintain_makes_weeks_ahead_and_drops_those_that_are_over(struct fixture *f)
+{
+	const int64_t week = ms(7) * 86400 * 1000;
+	const struct durable_audit old = make_audit(T0, 1);
+	const struct durable_audit young = make_audit(T0 + 3 * week, 2);
+	unsigned made;
+	unsigned dropped;
+
+	add_audit(f, &old);
+	assert_ok(f, f->ops->maintain(
+			 f->a, T0, T0 - 13 * week, &made, &dropped, &f->err));
+	assert_int_equal(made, 6);
+	assert_int_equal(dropped, 0);
+	assert_ok(f, f->ops->maintain(
+			 f->a, T0, T0 - 13 * week, &made, &dropped, &f->err));
+	assert_int_equal(made + dropped, 0);
+	add_audit(f, &young);
+	assert_ok(f, f->ops->audit_exists(f->a, old.event_id, &f->err));
+	assert_ok(f, f->ops->maintain(f->b, T0 + 3 * week, T0 + 2 * week, &made,
+			 &dropped, &f->err));
+	assert_int_equal(made, 3);
+	assert_int_equal(dropped, 2);
+	assert_status(f, SGATE_NOT_FOUND,
+	    f->ops->audit_exists(f->a, old.event_id, &f->err));
+	assert_ok(f, f->ops->audit_exists(f->a, young.event_id, &f->err));
+	/* Missed for years: what is there goes, one partition stays. */
+	assert_ok(f, f->ops->maintain(f->b, T0 + 100 * week, T0 + 99 * week,
+			 &made, &dropped, &f->err));
+	assert_status(f, SGATE_NOT_FOUND,
+	    f->ops->audit_exists(f->a, young.event_id, &f->err));
+	add_audit(f, &young);
+}
+
+static void
+restored_raises_the_epoch_and_every_number(struct fixture *f)
+{
+	unsigned char id[16];
+	unsigned epoch;
+
+	assert_int_equal(next_number(f, f->a, 2), 1);
+	assert_ok(f, f->ops->restored(f->b, &epoch, &f->err));
+	assert_int_equal(epoch, 2);
+	assert_ok(f, f->ops->store_get(f->a, id, &epoch, &f->err));
+	assert_int_equal(epoch, 2);
+	assert_int_equal(next_number(f, f->a, 2), 1000002);
+	assert_int_equal(
+	    number(f, "SELECT COUNT(*) FROM meta WHERE seq >= 1000000"), 17);
+}
+
+/* ---- accounts ---- */
+
+/* The statements of a file, each up to a semicolon at the end of a line. */
+static void
+run_file(struct fixture *f, const char *name)
+{
+	const char *source = getenv("SESSGATE_SOURCE");
+	static char text[16384];
+	char path[512];
+	char *at = text;
+	char *end;
+	FILE *file;
+	size_t len;
+
+	snprintf(path, sizeof(path), "%s/conf/schema/%s",
+	    source == NULL ? SOURCE_DIR : source, name);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	len = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[len] = '\0';
+	for (; (end = strstr(at, ";\n")) != NULL; at = end + 2) {
+		*end = '\0';
+		/* A comment is not sent by itself. */
+		run_sql(f, at);
+	}
+}
+
+static struct durable *
+open_as(struct fixture *f, char *user, const char *password)
+{
+	static char path[96];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/password", f->directory);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fprintf(file, "%s\n", password);
+	fclose(file);
+	chmod(path, 0600);
+	f->conf.mysql.user = user;
+	f->conf.mysql.password_file = path;
+	return open_handle(f);
+}
+
+static void
+work_as_the_gateway(struct fixture *f, struct durable *d)
+{
+	const struct durable_audit audit = make_audit(T0, 1);
+	const struct sgate_bytes user = {"anna", 4};
+	struct sgate_session *s = make_session(1, 1);
+	struct durable_user state;
+	unsigned made;
+	unsigned dropped;
+	uint64_t seq;
+	size_t i;
+
+	/* As at every start: nothing is missing, so nothing is made. */
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, f->ops->audit_insert(d, &audit, &f->err));
+	assert_ok(f, f->ops->user_lock(d, user, user, true, &state, &f->err));
+	assert_ok(f, f->ops->session_insert(d, s, &f->err));
+	assert_ok(f, f->ops->counter_next(d, 1, &seq, &f->err));
+	assert_ok(f, f->ops->session_store(d, s, &f->err));
+	assert_ok(f, f->ops->commit(d, &f->err));
+	sgate_session_free(s);
+	for (i = 0; i < OPERATIONS; i++) {
+		if (operations[i] == do_begin)
+			continue;
+		assert_ok(f, operations[i](f, d));
+	}
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->maintain(d, T0, T0, &made, &dropped, &f->err));
+	assert_text(f, "mysql-accounts.sql");
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->restored(d, &made, &f->err));
+}
+
+static void
+two_accounts_have_the_grants_that_they_need_and_no_more(struct fixture *f)
+{
+	char gateway[] = "sessgate";
+	char maintainer[] = "sessgate_maintainer";
+	unsigned made;
+	unsigned dropped;
+	struct durable *d;
+
+	run_file(f, "mysql-accounts.sql");
+	d = open_as(f, gateway, "");
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	f->ops->close(d);
+	run_sql(f, "ALTER USER 'sessgate'@'localhost' IDENTIFIED BY 'one' "
+		   "ACCOUNT UNLOCK");
+	run_sql(f, "ALTER USER 'sessgate_maintainer'@'localhost' "
+		   "IDENTIFIED BY 'two' ACCOUNT UNLOCK");
+	d = open_as(f, gateway, "one");
+	/* A start of the server that it has not seen: its first is to jump. */
+	run_sql(f, "UPDATE meta SET ident = 'before'");
+	work_as_the_gateway(f, d);
+	f->ops->close(d);
+	d = open_as(f, maintainer, "two");
+	assert_ok(f, f->ops->maintain(d, T0, T0, &made, &dropped, &f->err));
+	assert_true(made > 0);
+	assert_ok(f, f->ops->restored(d, &made, &f->err));
+	/* It makes what is missing, and reads no session. */
+	run_sql(f, "DROP TABLE lease");
+	run_sql(f, "DROP TABLE store");
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f, d));
+	f->ops->close(d);
+	d = open_as(f, gateway, "wrong");
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	assert_text(f, "password_file");
+	assert_null(strstr(f->err.text, "wrong"));
+	chmod(f->conf.mysql.password_file, 0604);
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	assert_text(f, "everybody may read");
+	f->ops->close(d);
+}
+
+/* ---- rows ---- */
+
+static void
+users_that_differ_in_blanks_or_case_are_two_users(struct fixture *f)
+{
+	static const char *const names[] = {
+	    "anna", "anna ", "Anna", "\xc3\xa4nna", "a\xcc\x88nna"};
+	const struct sgate_bytes realm = {"", 0};
+	struct durable_user state;
+	size_t i;
+
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->user_block(
+			 f->a, realm, bytes_of("anna"), T0, realm, &f->err));
+	assert_ok(f, f->ops->commit(f->a, &f->err));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_ok(f, f->ops->user_lock(f->a, realm, bytes_of(names[i]),
+				 true, &state, &f->err));
+		assert_int_equal(state.blocked_ms != 0, i == 0);
+	}
+	f->ops->rollback(f->a);
+}
+
+static void
+a_damaged_row_is_corrupt_and_left_in_place(struct fixture *f)
+{
+	static const char *const damages[] = {"data = '[]'", "user_id = X'ff'",
+	    "state = 3", "absolute_ms = -1", "client_ip = 'abc'",
+	    "roles = X'610062'", "version = 0", NULL};
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct sgate_session *s;
+	char sql[160];
+	size_t i;
+
+	for (i = 0; damages[i] != NULL; i++) {
+		run_sql(f, "DELETE FROM session");
+		add_session(f, make_session(1, 1));
+		snprintf(sql, sizeof(sql), "UPDATE session SET %s", damages[i]);
+		run_sql(f, sql);
+		assert_status(f, SGATE_CORRUPT,
+		    f->ops->session_get(f->a, &ref, 0, &s, NULL, &f->err));
+		assert_null(s);
+		assert_int_equal(number(f, "SELECT COUNT(*) FROM session"), 1);
+		assert_ok(f, f->ops->ping(f->a, &f->err));
+	}
+}
+
+static void
+what_would_be_refused_when_read_is_not_written(struct fixture *f)
+{
+	struct sgate_session *s = make_session(1, 1);
+
+	assert_true(session_set(&s->data, bytes_of("[]")));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_status(
+	    f, SGATE_INTERNAL, f->ops->session_insert(f->a, s, &f->err));
+	f->ops->rollback(f->a);
+	sgate_session_free(s);
+}
+
+/* ---- the caller's own statements ---- */
+
+static void
+check_exec(struct fixture *f, enum sgate_status expected, const char *sql)
+{
+	enum sgate_status status;
+
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	status = f->ops->exec(f->a, sql, NULL, 0, NULL, NULL, &f->err);
+	if (status != expected)
+		fprintf(stderr, "%s\n", sql);
+	assert_status(f, expected, status);
+	f->ops->rollback(f->a);
+}
+
+static void
+exec_refuses_what_leaves_the_transaction_or_writes_to_our_tables(
+    struct fixture *f)
+{
+	static const char *const denied[] = {"COMMIT", "commit", "ROLLBACK",
+	    "BEGIN", "START TRANSACTION", "SAVEPOINT a", "SET autocommit = 1",
+	    "SET STATEMENT max_statement_time=1 FOR DELETE FROM session",
+	    "CREATE TABLE t (a INT)", "DROP TABLE session", "TRUNCATE session",
+	    "ALTER TABLE mine ADD b INT", "LOCK TABLES mine WRITE", "CALL p()",
+	    "DO 1", "EXECUTE IMMEDIATE 'COMMIT'", "PREPARE a FROM 'COMMIT'",
+	    "LOAD DATA INFILE 'a' INTO TABLE mine", "HANDLER session OPEN",
+	    "GRANT ALL ON *.* TO x", "KILL 1", "FLUSH TABLES", "USE mysql",
+	    "DELETE FROM session", "delete from Session",
+	    "/* a */ DELETE FROM `session`", "-- a\nDELETE FROM session",
+	    "# a\nDELETE FROM session", "UPDATE session SET data = '{}'",
+	    "UPDATE mine, session SET session.data = '{}'",
+	    "INSERT INTO mine SELECT 1 FROM session",
+	    "INSERT INTO mine VALUES ('') , ((SELECT '' FROM audit))",
+	    "REPLACE INTO lease VALUES ('a', 'b', 1)",
+	    "WITH a AS (SELECT 1) DELETE FROM session",
+	    "DELETE session.* FROM mine JOIN session",
+	    "SELECT 1 INTO OUTFILE '/tmp/x'", "SELECT 1 INTO DUMPFILE '/tmp/x'",
+	    NULL};
+	static const char *const wrong[] = {"", " ", ";", "/* a */",
+	    "SELECT 1; SELECT 2", "INSERT INTO mine VALUES (1); COMMIT",
+	    "SELECT", "SELECT nothing", "SELECT 1 FROM nowhere",
+	    "INSERT INTO mine VALUES ('", "SELECT /* 1",
+	    "SELECT 1 /*! ; COMMIT */", "SELECT 1 /*M! , 2 */",
+	    "/*!50000 DELETE FROM session */", "SELECT ?",
+	    "INSERT INTO mine VALUES ('a')", "SELECT 'a\\'; COMMIT", NULL};
+	size_t i;
+
+	run_sql(f, "CREATE TABLE mine (a INT) ENGINE=InnoDB");
+	add_session(f, make_session(1, 1));
+	for (i = 0; denied[i] != NULL; i++)
+		check_exec(f, SGATE_DENIED, denied[i]);
+	for (i = 0; wrong[i] != NULL; i++)
+		check_exec(f, SGATE_INVALID, wrong[i]);
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM session"), 1);
+}
+
+static int
+see_text(void *arg, const struct sgate_value *columns, size_t count)
+{
+	struct buf *text = arg;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		buf_printf(text, "%d:", (int)columns[i].kind);
+		if (columns[i].kind == SGATE_VALUE_INTEGER)
+			buf_add_int(text, columns[i].integer);
+		else
+			buf_add_bytes(text, columns[i].bytes);
+		buf_add_char(text, ' ');
+	}
+	return 0;
+}
+
+static void
+exec_gives_rows_of_every_type_and_writes_what_is_the_callers(struct fixture *f)
+{
+	static const char *const good[] = {
+	    "INSERT INTO mine VALUES (1, 2.50, 'x''y;', X'00ff', '2026-11-22')",
+	    "INSERT INTO mine VALUES (18446744073709551615, -0.5, "
+	    "'\xc3\xa4', '', NULL);",
+	    "UPDATE mine SET b = b + 1 -- the session", "SELECT * FROM session",
+	    "(SELECT 1) UNION (SELECT 2)", NULL};
+	struct buf text = {0};
+	size_t i;
+
+	run_sql(f, "CREATE TABLE mine (a BIGINT UNSIGNED, b DECIMAL(9,2), "
+		   "c VARCHAR(9) CHARACTER SET utf8mb4, d VARBINARY(9), "
+		   "e DATE) ENGINE=InnoDB");
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	for (i = 0; good[i] != NULL; i++)
+		assert_ok(f,
+		    f->ops->exec(f->a, good[i], NULL, 0, NULL, NULL, &f->err));
+	assert_ok(f, f->ops->exec(f->a,
+			 "SELECT a, b, c, d, e, 7, 1.5e0, CAST(-3 AS SIGNED) "
+			 "FROM mine ORDER BY a",
+			 NULL, 0, see_text, &text, &f->err));
+	assert_ok(f, f->ops->commit(f->a, &f->err));
+	assert_memory_equal(buf_text(&text),
+	    "2:1 2:3.50 2:x'y; 3:\0\xff 2:2026-11-22 1:7 2:1.5 1:-3 "
+	    "2:18446744073709551615 2:0.50 2:\xc3\xa4 3: 0: 1:7 2:1.5 1:-3 ",
+	    strlen("2:1 2:3.50 2:x'y; 3:") + 2 +
+		strlen(" 2:2026-11-22 1:7 2:1.5 1:-3 "
+		       "2:18446744073709551615 2:0.50 2:\xc3\xa4 3: 0: 1:7 "
+		       "2:1.5 1:-3 "));
+	buf_clear(&text);
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM mine"), 2);
+}
+
+const struct contract_case mysql_cases[] = {
+#define CASE(name)                                                             \
+	{                                                                      \
+#name, name, NEEDS_MYSQL                                       \
+	}
+    CASE(a_stopped_server_is_unavailable_in_time_in_every_operation),
+    CASE(an_operation_ends_at_its_own_timeout_before_the_deadline),
+    CASE(a_transaction_on_a_stopped_server_surely_did_not_happen),
+    CASE(a_commit_on_a_stopped_server_is_uncertain_and_its_audit_row_tells),
+    CASE(after_a_restart_the_next_operation_connects_anew),
+    CASE(a_connection_that_the_server_closed_costs_no_failure),
+    CASE(numbers_jump_by_a_million_once_for_each_start_of_the_server),
+    CASE(many_connections_to_a_new_server_jump_once),
+    CASE(a_commit_whose_answer_is_lost_is_settled_by_its_audit_row),
+    CASE(a_commit_that_never_arrived_is_settled_by_its_audit_row),
+    CASE(writes_answer_in_time_while_a_row_is_locked_and_reads_go_on),
+    CASE(a_lock_that_is_held_for_more_than_a_second_is_tried_again),
+    CASE(a_deadlock_is_tried_again),
+    CASE(after_an_error_a_transaction_takes_nothing_more),
+    CASE(logins_of_one_new_user_at_once_do_not_deadlock),
+    CASE(a_host_that_takes_no_connection_is_unavailable_in_time),
+    CASE(the_next_host_is_asked_when_one_is_dead_or_does_not_answer),
+    CASE(a_read_only_server_is_refused_and_left),
+    CASE(hosts_are_addresses_and_something_must_be_given),
+    CASE(a_database_without_tables_says_what_to_do),
+    CASE(a_schema_of_another_version_is_refused_and_left_alone),
+    CASE(maintain_makes_weeks_ahead_and_drops_those_that_are_over),
+    CASE(restored_raises_the_epoch_and_every_number),
+    CASE(two_accounts_have_the_grants_that_they_need_and_no_more),
+    CASE(users_that_differ_in_blanks_or_case_are_two_users),
+    CASE(a_damaged_row_is_corrupt_and_left_in_place),
+    CASE(what_would_be_refused_when_read_is_not_written),
+    CASE(exec_refuses_what_leaves_the_transaction_or_writes_to_our_tables),
+    CASE(exec_gives_rows_of_every_type_and_writes_what_is_the_callers),
+#undef CASE
+    {NULL, NULL, 0},
+};

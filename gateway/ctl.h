@@ -3,7 +3,8 @@
  * sentence, and asking the daemon.
  *
  * sessgatectl.c has the table of commands; ctl_local.c has those that read the
- * configuration and need no daemon, ctl_create.c, ctl_explain.c and
+ * configuration and need no daemon, ctl_db.c what makes and keeps the store's
+ * tables, ctl_create.c, ctl_explain.c and
  * ctl_remote.c those that ask one; ctl_api.c is how it is asked.
  */
 #ifndef SESSGATE_CTL_H
@@ -54,6 +55,16 @@ SGATE_MUST_CHECK bool ctl_read_stdin(
     struct buf *out, size_t max, const char *what);
 /* Prints and clears a table; exit code for "out of memory". */
 enum ctl_exit ctl_print(struct ctl_table *table);
+
+/* ---- the store, without the daemon (ctl_local.c) ---- */
+
+/*
+ * Gives root up for the gateway's user: what is made is that user's. False:
+ * said so. A start by another user, or without gateway.user, stays.
+ */
+SGATE_MUST_CHECK bool ctl_become_gateway(const struct sgate_conf *conf);
+/* As the gateway's user; NULL after it has said why not. */
+struct sgate_manager *ctl_open_manager(struct ctl *ctl);
 
 /* ---- asking the daemon (ctl_api.c) ---- */
 
@@ -122,6 +133,8 @@ enum ctl_exit ctl_service_list(struct ctl *ctl);
 enum ctl_exit ctl_service_remove(struct ctl *ctl);
 enum ctl_exit ctl_db_init(struct ctl *ctl);
 enum ctl_exit ctl_db_check(struct ctl *ctl);
+enum ctl_exit ctl_db_maintain(struct ctl *ctl);
+enum ctl_exit ctl_db_restored(struct ctl *ctl);
 
 enum ctl_exit ctl_create(struct ctl *ctl);
 enum ctl_exit ctl_show(struct ctl *ctl);

@@ -1,6 +1,6 @@
 /*
  * The commands that work without the daemon: configuration, keys, service
- * keys, tables of the store.
+ * keys. The store's tables: ctl_db.c.
  *
  * What opens the store does so as the gateway's user: a file that root makes
  * beside the database would lock the gateway out.
@@ -318,8 +318,8 @@ ctl_key_retire(struct ctl *ctl)
 /* ---- the store ---- */
 
 /* Give root up for the gateway's user. False: said why not. */
-static bool
-become_gateway(const struct sgate_conf *conf)
+bool
+ctl_become_gateway(const struct sgate_conf *conf)
 {
 	struct sgate_error err;
 	struct user user;
@@ -333,8 +333,8 @@ become_gateway(const struct sgate_conf *conf)
 	return false;
 }
 
-static struct sgate_manager *
-open_manager(struct ctl *ctl)
+struct sgate_manager *
+ctl_open_manager(struct ctl *ctl)
 {
 	const struct sgate_conf *conf = ctl_conf(ctl);
 	const struct sgate_caller caller = {.realm = bytes_of(ctl->realm),
@@ -343,7 +343,7 @@ open_manager(struct ctl *ctl)
 	struct sgate_manager *mgr = NULL;
 	struct sgate_error err;
 
-	if (conf == NULL || !become_gateway(conf))
+	if (conf == NULL || !ctl_become_gateway(conf))
 		return NULL;
 	if (sgate_manager_new(conf, NULL, &mgr, &err) == SGATE_OK &&
 	    sgate_manager_set_caller(mgr, &caller, &err) == SGATE_OK)
@@ -387,7 +387,7 @@ ask_hosts(struct ctl *ctl, uint8_t id)
 	if (pid < 0)
 		return ctl_fail(CTL_UNAVAILABLE, "fork: %s", strerror(errno));
 	if (pid == 0) {
-		mgr = open_manager(ctl);
+		mgr = ctl_open_manager(ctl);
 		if (mgr != NULL && !is_known_key(ctl, mgr, id))
 			code = CTL_NO;
 		else if (mgr != NULL)
@@ -432,50 +432,6 @@ ctl_key_use(struct ctl *ctl)
 		       "the gateways (SIGHUP).\n",
 		    (int)id);
 	return CTL_YES;
-}
-
-enum ctl_exit
-ctl_db_init(struct ctl *ctl)
-{
-	const struct sgate_conf *conf = ctl_conf(ctl);
-	struct sgate_manager *mgr;
-	struct sgate_error err;
-	enum ctl_exit code = CTL_YES;
-
-	if (conf == NULL)
-		return CTL_USAGE;
-	if (!become_gateway(conf))
-		return CTL_UNAVAILABLE;
-	if (keys_create(conf->keys.file, ctl->now_ms, &err) != SGATE_OK)
-		return ctl_fail_error(&err);
-	mgr = open_manager(ctl);
-	if (mgr == NULL)
-		return CTL_UNAVAILABLE;
-	if (manager_schema_init(mgr, &err) != SGATE_OK)
-		code = ctl_fail_error(&err);
-	sgate_manager_free(mgr);
-	if (code == CTL_YES)
-		puts(ctl->json ? "{\"ok\":true}" : "the tables are there");
-	return code;
-}
-
-enum ctl_exit
-ctl_db_check(struct ctl *ctl)
-{
-	struct sgate_manager *mgr = open_manager(ctl);
-	struct sgate_error err;
-	enum ctl_exit code = CTL_YES;
-
-	if (mgr == NULL)
-		return CTL_UNAVAILABLE;
-	if (manager_schema_check(mgr, &err) != SGATE_OK)
-		code = ctl_fail_error(&err);
-	sgate_manager_free(mgr);
-	if (code == CTL_USAGE) /* the tables are not as they should be: no */
-		code = CTL_NO;
-	if (code == CTL_YES)
-		puts(ctl->json ? "{\"ok\":true}" : "the tables are right");
-	return code;
 }
 
 /* ---- service keys ---- */
@@ -550,7 +506,7 @@ ctl_service_add(struct ctl *ctl)
 
 	if (!read_service(ctl, &service))
 		return CTL_USAGE;
-	mgr = open_manager(ctl);
+	mgr = ctl_open_manager(ctl);
 	if (mgr == NULL)
 		return CTL_UNAVAILABLE;
 	if (manager_service_add(mgr, &service, key, &err) != SGATE_OK)
@@ -616,7 +572,7 @@ ctl_service_list(struct ctl *ctl)
 	static const char *const headers[] = {
 	    "NAME", "SCOPES", "REALM", "MADE", "EXPIRES"};
 	struct services services = {.now_ms = ctl->now_ms};
-	struct sgate_manager *mgr = open_manager(ctl);
+	struct sgate_manager *mgr = ctl_open_manager(ctl);
 	struct sgate_error err;
 	enum sgate_status status;
 
@@ -641,7 +597,7 @@ enum ctl_exit
 ctl_service_remove(struct ctl *ctl)
 {
 	const char *name = ctl->args.arguments[0];
-	struct sgate_manager *mgr = open_manager(ctl);
+	struct sgate_manager *mgr = ctl_open_manager(ctl);
 	struct sgate_error err;
 	enum ctl_exit code = CTL_YES;
 

@@ -70,6 +70,10 @@ static const struct ctl_option status_options[] = {
     {"watch", NULL, "again every two seconds, until interrupted"},
     {NULL, NULL, NULL},
 };
+static const struct ctl_option restored_options[] = {
+    {"yes", NULL, "do not ask whether every gateway has been stopped"},
+    {NULL, NULL, NULL},
+};
 static const struct ctl_option service_options[] = {
     {"scope", "SCOPES", "of create, introspect, manage, admin; by commas"},
     {"expires", "DURATION", "after this the key is refused (default: never)"},
@@ -103,8 +107,26 @@ static const struct ctl_command commands[] = {
 	"sessgatectl db check\n", ctl_db_check},
     {"db init", CTL_LOCAL, "", 0, 0, NULL,
 	"make the store's tables, where they are missing",
-	"Makes the key file too, if there is none. Safe to repeat.",
-	"sessgatectl db init\n", ctl_db_init},
+	"Makes the key file too, if there is none. Safe to repeat. With MySQL "
+	"it needs the\nmaintainer's account.",
+	"sessgatectl db init\n"
+	"sessgatectl db init -o mysql.user=sessgate_maintainer "
+	"-o mysql.password_file=/root/maintainer\n",
+	ctl_db_init},
+    {"db maintain", CTL_LOCAL, "", 0, 0, NULL,
+	"make room for the audit of the weeks to come, drop the oldest",
+	"For a MySQL store, once a week, with the maintainer's account: what "
+	"is older than\nreap.audit_keep goes, in whole weeks.",
+	"sessgatectl db maintain -o mysql.user=sessgate_maintainer "
+	"-o mysql.password_file=/root/maintainer\n",
+	ctl_db_maintain},
+    {"db restored", CTL_LOCAL, "", 0, 0, restored_options,
+	"tell a MySQL store that a dump was loaded into it",
+	"Stop every gateway on every host first, start them after it: no copy "
+	"from before\nis believed then. With the maintainer's account.",
+	"sessgatectl db restored -o mysql.user=sessgate_maintainer "
+	"-o mysql.password_file=/root/maintainer\n",
+	ctl_db_restored},
     {"key list", CTL_LOCAL, "", 0, 0, NULL,
 	"list the signing keys (never the keys themselves)", NULL,
 	"sessgatectl key list\n", ctl_key_list},

@@ -1,7 +1,7 @@
 /*
  * MySQL: making the tables, looking whether they are ours, the partitions of
  * audit, and the numbers that a server which was started or restored must not
- * use again (protocol.md 9).
+ * use again.
  */
 #include "config.h"
 

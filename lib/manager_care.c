@@ -250,6 +250,36 @@ manager_schema_check(struct sgate_manager *mgr, struct sgate_error *err)
 }
 
 enum sgate_status
+manager_maintain(struct sgate_manager *mgr, bool *out_is_needed,
+    unsigned *out_made, unsigned *out_dropped, struct sgate_error *err)
+{
+	int64_t now_ms = manager_now_ms(mgr);
+	enum sgate_status status = manager_enter(mgr, err);
+
+	*out_is_needed = mgr->ops->maintain != NULL;
+	*out_made = 0;
+	*out_dropped = 0;
+	if (status == SGATE_OK && *out_is_needed)
+		status = mgr->ops->maintain(mgr->durable, now_ms,
+		    now_ms - mgr->conf->reap.audit_keep_ms, out_made,
+		    out_dropped, err);
+	return status;
+}
+
+enum sgate_status
+manager_restored(struct sgate_manager *mgr, bool *out_is_needed,
+    unsigned *out_epoch, struct sgate_error *err)
+{
+	enum sgate_status status = manager_enter(mgr, err);
+
+	*out_is_needed = mgr->ops->restored != NULL;
+	*out_epoch = 0;
+	if (status == SGATE_OK && *out_is_needed)
+		status = mgr->ops->restored(mgr->durable, out_epoch, err);
+	return status;
+}
+
+enum sgate_status
 manager_audit_list(struct sgate_manager *mgr,
     const struct durable_audit_filter *filter, durable_audit_fn *fn, void *arg,
     struct sgate_error *err)

@@ -48,6 +48,15 @@ SGATE_MUST_CHECK enum sgate_status manager_schema_init(
     struct sgate_manager *mgr, struct sgate_error *err);
 SGATE_MUST_CHECK enum sgate_status manager_schema_check(
     struct sgate_manager *mgr, struct sgate_error *err);
+/*
+ * db maintain, db restored. *out_is_needed: false where the store has no such
+ * thing to do.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_maintain(struct sgate_manager *mgr,
+    bool *out_is_needed, unsigned *out_made, unsigned *out_dropped,
+    struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status manager_restored(struct sgate_manager *mgr,
+    bool *out_is_needed, unsigned *out_epoch, struct sgate_error *err);
 
 /* filter->realm is replaced by the caller's realm. */
 SGATE_MUST_CHECK enum sgate_status manager_audit_list(struct sgate_manager *mgr,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "keys.h"
+#include "mariadb.h"
 
 static int64_t
 world_clock(void *arg)
@@ -18,11 +19,74 @@ world_clock(void *arg)
 	return w->now_ms;
 }
 
+static const char *
+mysql_socket(void)
+{
+	return getenv("SESSGATE_TEST_MYSQL");
+}
+
+const char *
+world_store(void)
+{
+	return mysql_socket() == NULL ? "sqlite" : "mysql";
+}
+
+static void
+run_sql(const char *verb, const char *database)
+{
+	struct mariadb server = {.pid = 0};
+	char sql[128];
+
+	snprintf(server.socket, sizeof(server.socket), "%s", mysql_socket());
+	snprintf(sql, sizeof(sql), "%s DATABASE %s", verb, database);
+	mariadb_run(&server, NULL, sql);
+}
+
+static void
+make_database(struct world *w)
+{
+	static unsigned number;
+
+	snprintf(w->database, sizeof(w->database), "world_%d_%u", (int)getpid(),
+	    ++number);
+	run_sql("CREATE", w->database);
+}
+
+void
+world_make_table(struct world *w, const char *sql)
+{
+	struct mariadb server = {.pid = 0};
+	struct sgate_db *db = NULL;
+
+	if (mysql_socket() != NULL) {
+		snprintf(
+		    server.socket, sizeof(server.socket), "%s", mysql_socket());
+		mariadb_run(&server, w->database, sql);
+		return;
+	}
+	assert_status(w, sgate_db_open(w->mgr, 0, &db, &w->err), SGATE_OK);
+	assert_status(
+	    w, sgate_db_exec(db, sql, NULL, 0, NULL, NULL, &w->err), SGATE_OK);
+	assert_status(w, sgate_db_commit(db, &w->err), SGATE_OK);
+	sgate_db_close(db);
+}
+
+void
+world_lose_store(struct world *w)
+{
+	char **path = mysql_socket() == NULL ? &w->conf->sqlite.file
+					     : &w->conf->mysql.socket;
+
+	free(*path);
+	*path = strdup("/nonexistent/store");
+	assert_non_null(*path);
+}
+
 void
 world_open(struct world *w)
 {
-	char keys[96], store[96];
-	const char *overrides[] = {keys, store, NULL};
+	char keys[96], store[160], database[96];
+	const char *overrides[] = {keys, store, NULL, NULL, NULL};
 
 	memset(w, 0, sizeof(*w));
 	w->now_ms = INT64_C(1800000000000);
@@ -30,6 +94,15 @@ world_open(struct world *w)
 	assert_non_null(mkdtemp(w->dir));
 	snprintf(keys, sizeof(keys), "keys.file=%s/keys", w->dir);
 	snprintf(store, sizeof(store), "sqlite.file=%s/store", w->dir);
+	if (mysql_socket() != NULL) {
+		make_database(w);
+		snprintf(
+		    store, sizeof(store), "mysql.socket=%s", mysql_socket());
+		snprintf(database, sizeof(database), "mysql.database=%s",
+		    w->database);
+		overrides[2] = database;
+		overrides[3] = "mysql.user=root";
+	}
 	assert_status(
 	    w, sgate_conf_load(NULL, overrides, &w->conf, &w->err), SGATE_OK);
 	assert_status(
@@ -37,6 +110,8 @@ world_open(struct world *w)
 	/* Tests are about what happens, not about how long it may take. */
 	w->conf->gateway.request_timeout_ms = 20000;
 	w->conf->sqlite.busy_timeout_ms = 20000;
+	w->conf->mysql.read_timeout_ms = 20000;
+	w->conf->mysql.write_timeout_ms = 20000;
 	w->conf->session.idle_timeout_ms = 30 * MINUTE;
 	w->conf->session.absolute_timeout_ms = 8 * HOUR;
 	w->conf->session.remember_idle_timeout_ms = 240 * HOUR;
@@ -72,6 +147,8 @@ world_close(struct world *w)
 
 	sgate_manager_free(w->mgr);
 	sgate_conf_free(w->conf);
+	if (w->database[0] != '\0')
+		run_sql("DROP", w->database);
 	dir = opendir(w->dir);
 	assert_non_null(dir);
 	while ((entry = readdir(dir)) != NULL) {

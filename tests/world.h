@@ -1,6 +1,9 @@
 /*
  * A small world for tests of the manager: a directory of its own with a key
  * file and an SQLite store, a configuration, and a clock that the test sets.
+ * With SESSGATE_TEST_MYSQL in the environment, the socket of a MariaDB with an
+ * administrator without a password, the store is a database of its own there:
+ * tests/it/mysql.py runs these tests so.
  */
 #ifndef TESTS_WORLD_H
 #define TESTS_WORLD_H
@@ -13,6 +16,7 @@
 struct world {
 	char dir[64];
 	struct sgate_conf *conf; /* change it before world_manager() */
+	char database[64];       /* of MySQL, else "" */
 	int64_t now_ms;
 	struct sgate_manager *mgr; /* of world_start() */
 	struct sgate_error err;    /* of the last call that was given it */
@@ -26,6 +30,12 @@ struct sgate_manager *world_manager(
 /* world_open(), w->mgr and its schema. */
 void world_start(struct world *w);
 void world_close(struct world *w);
+/* "sqlite" or "mysql". */
+const char *world_store(void);
+/* What is opened from now on finds no store. */
+void world_lose_store(struct world *w);
+/* Runs "CREATE TABLE ...", which no transaction of MySQL can hold. */
+void world_make_table(struct world *w, const char *sql);
 
 /* A created session and its token. */
 struct made {

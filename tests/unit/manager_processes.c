@@ -393,6 +393,9 @@ a_child_of_a_process_with_an_open_store_is_refused(void **state)
 	struct world w;
 
 	(void)state;
+	/* With MySQL a process opens a connection of its own. */
+	if (strcmp(world_store(), "mysql") == 0)
+		return;
 	world_start(&w);
 	parents = world_manager(&w, NULL);
 	assert_int_equal(create_with(&w, parents), SGATE_OK);

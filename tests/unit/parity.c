@@ -34,9 +34,9 @@ stop(void **state)
 }
 
 static void
-served_by_sqlite(void)
+served_by_durable(void)
 {
-	assert_string_equal(manager_served_by(w.mgr), "sqlite");
+	assert_string_equal(manager_served_by(w.mgr), world_store());
 }
 
 static struct sgate_session *
@@ -46,7 +46,7 @@ get(const char *token)
 
 	assert_status(
 	    &w, sgate_session_get(w.mgr, B(token), 0, &s, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	return s;
 }
 
@@ -59,7 +59,7 @@ create_session(const char *user, const char *platform)
 	struct made made;
 
 	world_create_with(&w, &c, &made);
-	served_by_sqlite();
+	served_by_durable();
 	s = get(made.token);
 	assert_bytes(sgate_session_get_user_id(s), user);
 	assert_bytes(sgate_session_get_context(s), platform);
@@ -81,7 +81,7 @@ create_session_of_inactive_user(const char *user)
 	    SGATE_OK);
 	assert_status(&w, sgate_session_create(w.mgr, &c, &s, &token, &w.err),
 	    SGATE_DENIED);
-	served_by_sqlite();
+	served_by_durable();
 	assert_null(token);
 }
 
@@ -96,13 +96,13 @@ destroy_session(void)
 	    sgate_session_end(
 		w.mgr, &made.ref, SGATE_REASON_LOGGED_OUT, &w.err),
 	    SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_int_equal(world_look(&w, made.token), SGATE_REASON_LOGGED_OUT);
 	assert_status(&w,
 	    sgate_session_end(
 		w.mgr, &made.ref, SGATE_REASON_LOGGED_OUT, &w.err),
 	    SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_int_equal(world_audit(&w, "end", &made.ref), 1);
 	made_clear(&made);
 }
@@ -118,13 +118,13 @@ validate_session(void)
 	assert_status(&w,
 	    sgate_session_validate(w.mgr, B(made.token), &ref, &w.err),
 	    SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_memory_equal(ref.bytes, made.ref.bytes, SGATE_REF_BYTES);
 	w.now_ms += 8 * HOUR;
 	assert_status(&w,
 	    sgate_session_validate(w.mgr, B(made.token), &ref, &w.err),
 	    SGATE_NOT_FOUND);
-	served_by_sqlite();
+	served_by_durable();
 	made_clear(&made);
 	world_create(&w, "1", &made);
 	assert_status(&w,
@@ -155,7 +155,7 @@ switch_platform(void)
 	world_create_with(&w, &c, &made);
 	assert_status(&w,
 	    sgate_session_update(w.mgr, &made.ref, &u, &s, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_bytes(sgate_session_get_context(s), "11");
 	sgate_session_free(s);
 	u.context = B("12");
@@ -185,7 +185,7 @@ cleanup_user_sessions(bool keeps_current)
 		keeps_current ? &made[0].ref : NULL, SGATE_REASON_REVOKED,
 		&count, &w.err),
 	    SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_int_equal(count, keeps_current ? 2 : 3);
 	assert_int_equal(world_look(&w, made[0].token),
 	    keeps_current ? SGATE_REASON_OK : SGATE_REASON_REVOKED);
@@ -221,7 +221,7 @@ db_open(void)
 	struct sgate_db *db = NULL;
 
 	assert_status(&w, sgate_db_open(w.mgr, 0, &db, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	return db;
 }
 
@@ -229,10 +229,11 @@ db_open(void)
 static void
 get_db_session(void)
 {
-	struct sgate_db *db = db_open();
+	struct sgate_db *db;
 	int rows = 0;
 
-	db_do(db, "CREATE TABLE own (x)", NULL);
+	world_make_table(&w, "CREATE TABLE own (x INTEGER)");
+	db = db_open();
 	db_do(db, "INSERT INTO own VALUES (1)", NULL);
 	assert_status(&w, sgate_db_commit(db, &w.err), SGATE_OK);
 	sgate_db_close(db);
@@ -296,7 +297,7 @@ session_manager_v2_update_session(void **state)
 	    SGATE_OK);
 	assert_status(&w,
 	    sgate_session_update(w.mgr, &made.ref, &two, &s, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_bytes(sgate_session_get_data(s), "{\"b\":3,\"c\":4}");
 	sgate_session_free(s);
 	assert_status(&w,
@@ -343,7 +344,7 @@ session_manager_v2_get_user_sessions(void **state)
 	world_create(&w, "1", &second);
 	assert_status(&w, sgate_user_sessions(w.mgr, B("1"), 10, &list, &w.err),
 	    SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_int_equal(sgate_list_count(list), 2);
 	s = sgate_list_get(list, 1);
 	assert_memory_equal(
@@ -377,7 +378,7 @@ session_manager_v2_extend_session(void **state)
 	w.now_ms += 20 * MINUTE;
 	assert_status(&w,
 	    sgate_session_extend(w.mgr, B(made.token), &s, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_int_equal(
 	    sgate_session_get_idle_expires_ms(s), w.now_ms + 30 * MINUTE);
 	assert_int_equal(sgate_session_get_expires_ms(s), expires_ms);
@@ -401,7 +402,7 @@ session_manager_v2_get_session_stats(void **state)
 	world_create(&w, "1", &made[1]);
 	world_create(&w, "2", &made[2]);
 	assert_status(&w, sgate_stats(w.mgr, &stats, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_int_equal(stats.live, 3);
 	assert_int_equal(stats.users, 2);
 	for (i = 0; i < 3; i++)
@@ -456,7 +457,7 @@ unified_session_manager_get_session_context(void **state)
 	sgate_session_free(s);
 	w.now_ms += 33 * MINUTE;
 	assert_int_equal(world_look(&w, made.token), SGATE_REASON_EXPIRED_IDLE);
-	served_by_sqlite();
+	served_by_durable();
 	made_clear(&made);
 }
 
@@ -478,7 +479,7 @@ unified_session_manager_update_session_activity(void **state)
 	w.now_ms += MINUTE;
 	assert_status(&w,
 	    sgate_session_extend(w.mgr, B(made.token), &s, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	sgate_session_free(s);
 	s = world_row(&w, &made.ref);
 	assert_int_equal(sgate_session_get_last_seen_ms(s), w.now_ms);
@@ -511,7 +512,7 @@ unified_session_manager_cleanup_expired_sessions(void **state)
 	w.now_ms += 33 * MINUTE;
 	world_create(&w, "1", &live);
 	assert_status(&w, sgate_reap(w.mgr, &reaped, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_int_equal(reaped.ended, 1);
 	assert_int_equal(world_audit(&w, "end", &old.ref), 1);
 	assert_int_equal(world_look(&w, live.token), SGATE_REASON_OK);
@@ -554,7 +555,7 @@ request_scoped_session_manager_close_request_session(void **state)
 	sgate_db_close(db);
 	sgate_db_close(NULL);
 	world_create(&w, "1", &made);
-	served_by_sqlite();
+	served_by_durable();
 	made_clear(&made);
 }
 
@@ -615,8 +616,7 @@ session_manager_create_session(void **state)
 
 	(void)state;
 	create_session("1", "10");
-	free(w.conf->sqlite.file);
-	w.conf->sqlite.file = strdup("/nonexistent/store");
+	world_lose_store(&w);
 	mgr = world_manager(&w, NULL);
 	assert_status(&w, sgate_session_create(mgr, &c, &s, &token, &w.err),
 	    SGATE_UNAVAILABLE);
@@ -638,7 +638,7 @@ session_manager_get_session(void **state)
 	w.now_ms += 8 * HOUR;
 	assert_int_equal(
 	    world_look(&w, made.token), SGATE_REASON_EXPIRED_ABSOLUTE);
-	served_by_sqlite();
+	served_by_durable();
 	made_clear(&made);
 }
 
@@ -656,9 +656,9 @@ redis_session_backend_health_check(void **state)
 
 	(void)state;
 	assert_status(&w, sgate_health(w.mgr, &health, &w.err), SGATE_OK);
-	served_by_sqlite();
+	served_by_durable();
 	assert_true(health.durable_up);
-	assert_string_equal(health.durable_name, "sqlite");
+	assert_string_equal(health.durable_name, world_store());
 	assert_true(health.durable_latency_us >= 0);
 }
 

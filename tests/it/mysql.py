@@ -1,0 +1,281 @@
+"""MySQL: sessgatectl db, a gateway on it, and the session manager's own tests
+over a private MariaDB."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import harness
+from harness import Skip, case, main, needs, wait_until
+
+# Programs of tests/world.c, and how many seconds each may take.
+MANAGER_TESTS = ["manager_processes", "manager_rotate", "manager_user",
+                 "parity", "session_manager"]
+
+
+class MariaDB:
+    """One private server for the whole file, on a unix socket alone."""
+
+    started = None
+
+    def __init__(self):
+        self.process = None
+        install = needs("mariadb-install-db")
+        self.program = needs("mariadbd")
+        self.client = needs("mariadb")
+        self.dir = tempfile.mkdtemp(prefix="sgmy.")
+        self.socket = os.path.join(self.dir, "socket")
+        self.user = None
+        if harness.IS_ROOT:
+            try:
+                self.user = pwd.getpwnam("mysql")
+            except KeyError:
+                raise Skip("there is no user mysql")
+            os.chown(self.dir, self.user.pw_uid, self.user.pw_gid)
+        os.chmod(self.dir, 0o755)
+        self.data = os.path.join(self.dir, "data")
+        self.run(install, "--no-defaults", "--datadir=" + self.data,
+                 "--auth-root-authentication-method=normal",
+                 "--skip-test-db", "--skip-name-resolve")
+        self.start()
+
+    def become(self):
+        if self.user is None:
+            return {}
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid,
+                "extra_groups": []}
+
+    def run(self, *command):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, timeout=120, cwd=self.dir,
+                       **self.become())
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [self.program, "--no-defaults", "--datadir=" + self.data,
+             "--socket=" + self.socket, "--skip-networking",
+             "--pid-file=" + os.path.join(self.dir, "pid"),
+             "--tmpdir=" + self.dir, "--skip-name-resolve",
+             "--innodb-flush-log-at-trx-commit=2",
+             "--innodb-flush-method=nosync", "--sync-frm=0",
+             "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=self.dir, **self.become())
+        wait_until(lambda: self.sql("SELECT 1", check=False) == "1",
+                   "mariadbd answers", 60)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def sql(self, text, database="", check=True):
+        done = subprocess.run(
+            [self.client, "--no-defaults", "-uroot", "-N", "-B",
+             "-S", self.socket] + ([database] if database else []),
+            input=text.encode(), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, timeout=60)
+        if check and done.returncode != 0:
+            raise AssertionError(done.stderr.decode())
+        return done.stdout.decode().strip()
+
+    def close(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def server():
+    if MariaDB.started is None:
+        MariaDB.started = MariaDB()
+    return MariaDB.started
+
+
+def schema(name):
+    with open(os.path.join(harness.SOURCE, "conf", "schema", name)) as f:
+        return f.read()
+
+
+class Site:
+    """A database with both accounts, and a gateway that is set up for it."""
+
+    number = 0
+
+    def __init__(self, t):
+        Site.number += 1
+        self.db = server()
+        self.name = "site_%d" % Site.number
+        self.db.sql("CREATE DATABASE " + self.name)
+        self.gw = t.gateway()
+        del self.gw.conf["sqlite"]
+        data = os.path.dirname(self.gw.conf["keys"]["file"])
+        os.mkdir(data, 0o700)
+        if harness.IS_ROOT:
+            os.chown(data, pwd.getpwnam(harness.USER).pw_uid, -1)
+        self.password = self.secret("password", "one")
+        self.gw.configure({"mysql": {
+            "socket": self.db.socket, "database": self.name,
+            "user": "sessgate", "password_file": self.password}})
+
+    def secret(self, name, word):
+        path = os.path.join(self.gw.dir, name)
+        with open(path, "w") as f:
+            f.write(word + "\n")
+        os.chmod(path, 0o600)
+        if harness.IS_ROOT:
+            os.chown(path, pwd.getpwnam(harness.USER).pw_uid, -1)
+        return path
+
+    def ctl(self, *args, as_root=False):
+        """sessgatectl: exit code, output."""
+        more = ["-o", "mysql.user=root", "-o", "mysql.password_file="]
+        done = subprocess.run(
+            [harness.SESSGATECTL] + list(args) +
+            ["--config", self.gw.conf_path] + (more if as_root else []),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, cwd="/", timeout=60)
+        return done.returncode, done.stdout.decode()
+
+    def accounts(self):
+        self.db.sql(schema("mysql-accounts.sql"), self.name)
+        self.db.sql("ALTER USER 'sessgate'@'localhost' IDENTIFIED BY 'one' "
+                    "ACCOUNT UNLOCK")
+
+    def set_up(self, t):
+        t.equal(self.ctl("db", "init", as_root=True)[0], 0)
+        self.accounts()
+        return self
+
+
+@case
+def db_init_check_maintain_and_restored_do_what_they_say(t):
+    site = Site(t)
+    t.equal(site.ctl("db", "init", as_root=True)[0], 0)
+    # The file is what is built in: it runs by hand as well.
+    site.db.sql(schema("mysql.sql"), site.name)
+    site.db.sql("DROP DATABASE %s; CREATE DATABASE %s" % (
+        site.name, site.name))
+    code, out = site.ctl("db", "check", as_root=True)
+    t.equal(code, 1, out)
+    t.match(out, "db init")
+    t.equal(site.ctl("db", "init", as_root=True),
+            (0, "the tables are there\n"))
+    t.equal(site.ctl("db", "init", as_root=True),
+            (0, "the tables are there\n"))
+    site.accounts()
+    t.equal(site.ctl("db", "check"), (0, "the tables are right\n"))
+    t.equal(site.db.sql(
+        "SELECT COUNT(*) FROM information_schema.PARTITIONS WHERE "
+        "TABLE_NAME = 'audit' AND TABLE_SCHEMA = '%s'" % site.name), "7")
+    code, out = site.ctl("db", "maintain", as_root=True)
+    t.equal((code, out), (0, "audit: 0 weeks made, 0 dropped\n"))
+    code, out = site.ctl("db", "maintain")
+    t.equal(code, 0, out)
+    code, out = site.ctl("db", "restored", as_root=True)
+    t.equal(code, 2, out)
+    t.match(out, "--yes")
+    code, out = site.ctl("db", "restored", "--yes", as_root=True)
+    t.equal(code, 0, out)
+    t.match(out, "epoch 2")
+    t.equal(site.db.sql("SELECT MIN(seq) FROM meta", site.name), "1000000")
+    code, out = site.ctl("db", "restored", "--yes")
+    t.equal(code, 3, out)
+    t.match(out, "mysql-accounts.sql")
+
+
+@case
+def both_stores_in_one_configuration_are_refused(t):
+    site = Site(t)
+    site.gw.configure({"sqlite": {"file": "/tmp/x.db"}})
+    code, out = site.ctl("config", "check")
+    t.equal(code, 1, out)
+    t.match(out, "sqlite.file: stands beside mysql.hosts or mysql.socket")
+    del site.gw.conf["sqlite"]
+    site.gw.configure({})
+
+
+@case
+def a_gateway_on_mysql_logs_in_checks_and_logs_out(t):
+    site = Site(t).set_up(t)
+    site.gw.start()
+    token, session = site.gw.create("alice")
+    cookie = "__Host-sid=" + token
+    answer = site.gw.check(cookie)
+    t.equal(answer.status, 200)
+    t.equal(answer.header("Variable-REMOTE_USER"), "alice")
+    ended = site.gw.api("DELETE", "v1/sessions/" + session["ref"],
+                        address=site.gw.control)
+    t.true(ended.status in (200, 204), ended)
+    t.equal(site.gw.check(cookie).status, 401)
+    t.equal(site.db.sql("SELECT GROUP_CONCAT(kind ORDER BY event_id) FROM "
+                        "audit", site.name), "create,end")
+
+
+@case
+def a_gateway_whose_server_stops_answers_503_in_time_and_recovers(t):
+    site = Site(t).set_up(t)
+    site.gw.expect_log(r"mysql|store|unavailable")
+    site.gw.start()
+    token, _ = site.gw.create("alice")
+    cookie = "__Host-sid=" + token
+    t.equal(site.gw.check(cookie).status, 200)
+    site.db.process.send_signal(signal.SIGSTOP)
+    os.waitpid(site.db.process.pid, os.WUNTRACED)
+    try:
+        for _ in range(6):
+            begin = time.monotonic()
+            t.equal(site.gw.check(cookie).status, 503)
+            t.true(time.monotonic() - begin < 1.0, "answered in time")
+    finally:
+        site.db.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: site.gw.check(cookie).status == 200, "recovered", 5)
+    site.db.kill()
+    t.equal(site.gw.check(cookie).status, 503)
+    site.db.start()
+    t.equal(site.gw.check(cookie).status, 200)
+
+
+@case
+def a_gateway_whose_tables_are_missing_does_not_start(t):
+    site = Site(t)
+    site.gw.expect_log(r"db init|mysql|stores")
+    site.db.sql("CREATE USER IF NOT EXISTS 'sessgate'@'localhost'; "
+                "ALTER USER 'sessgate'@'localhost' IDENTIFIED BY 'one' "
+                "ACCOUNT UNLOCK; GRANT USAGE ON *.* TO "
+                "'sessgate'@'localhost'; GRANT SELECT ON %s.* TO "
+                "'sessgate'@'localhost'" % site.name)
+    status, out = site.gw.run(timeout=60)
+    t.true(status != 0, out)
+    t.match(out, "mysql")
+
+
+def manager_case(name):
+    def run(t):
+        program = os.path.join(harness.BUILD, "tests", "unit", name)
+        if not os.access(program, os.X_OK):
+            raise Skip("tests/unit/%s is not built" % name)
+        done = subprocess.run(
+            [program], env=dict(os.environ,
+                                SESSGATE_TEST_MYSQL=server().socket),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400)
+        out = done.stdout.decode("utf-8", "replace")
+        t.true(done.returncode == 0 and "\nnot ok" not in out,
+               "%s over MySQL:\n%s" % (name, "\n".join(
+                   line for line in out.splitlines()
+                   if not line.startswith("ok "))))
+    run.__name__ = name + "_holds_over_mysql"
+    return run
+
+
+for manager_test in MANAGER_TESTS:
+    case(manager_case(manager_test))
+
+try:
+    main()
+finally:
+    if MariaDB.started is not None:
+        MariaDB.started.close()

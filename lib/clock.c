@@ -35,6 +35,12 @@ clock_monotonic_us(void)
 	return read_us(CLOCK_MONOTONIC);
 }
 
+int64_t
+clock_boot_ms(void)
+{
+	return read_us(CLOCK_BOOTTIME) / 1000;
+}
+
 int
 clock_left_ms(int64_t deadline_ms)
 {

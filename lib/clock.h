@@ -1,6 +1,7 @@
 /*
  * Time: UTC milliseconds for what is stored, monotonic milliseconds for
- * deadlines. Tests replace the first, never the second.
+ * deadlines, milliseconds since boot for what outlives a process. Tests replace
+ * the first, never the others.
  */
 #ifndef SESSGATE_CLOCK_H
 #define SESSGATE_CLOCK_H
@@ -10,6 +11,7 @@
 int64_t clock_utc_ms(void);       /* CLOCK_REALTIME */
 int64_t clock_monotonic_ms(void); /* CLOCK_MONOTONIC */
 int64_t clock_monotonic_us(void);
+int64_t clock_boot_ms(void); /* CLOCK_BOOTTIME: goes on through suspend */
 
 /* Milliseconds left until a monotonic deadline, 0 when past, for poll(). */
 int clock_left_ms(int64_t deadline_ms);

@@ -132,6 +132,18 @@ struct sgate_conf {
 		char *file;
 	} keys;
 	struct {
+		char *address; /* "unix:/path", "10.0.0.1:6379"; "" = none */
+		int database;
+		char *user;          /* "" = none */
+		char *password_file; /* "" = none */
+		char *prefix;
+		int64_t timeout_ms;
+	} redis;
+	struct {
+		int64_t poll_interval_ms;
+		int64_t max_blind_ms; /* -1 = off: without limit */
+	} fence;
+	struct {
 		char **hosts; /* addresses, "10.0.0.1:3306"; or socket */
 		char *socket;
 		char *database;
@@ -160,6 +172,7 @@ struct sgate_conf {
 
 /* Whether MySQL is the durable store; else it is SQLite. */
 bool conf_has_mysql(const struct sgate_conf *conf);
+bool conf_has_redis(const struct sgate_conf *conf);
 /* The largest life a session can have by this configuration. */
 int64_t conf_largest_absolute_ms(const struct sgate_conf *conf);
 /* NULL when there is none of that name. */

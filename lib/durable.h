@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 #include "conf.h"
+#include "record.h"
 #include "session.h"
 
 struct durable_ops;
@@ -80,6 +81,7 @@ struct durable_user {
 struct durable_touch {
 	struct sgate_ref ref;
 	int64_t last_seen_ms; /* 0 = none: only the successor mark */
+	int64_t copy_ttl_ms;  /* for Redis: how long a copy is kept; 0 = none */
 	/* First use of a rotation's successor; 0 = none. Applied only where
 	 * secret_hash still matches and the mark is still 0. */
 	int64_t successor_used_ms;
@@ -93,6 +95,21 @@ struct durable_service {
 	bool has_realm;
 	char realm[SESSION_REALM_MAX + 1];
 	int64_t created_ms, expires_ms; /* 0 = never */
+};
+
+/* A row's surroundings, read in the same statement as the row. */
+struct durable_snapshot {
+	uint64_t counter; /* of the row's fence group */
+	struct record_store store;
+};
+
+/* What the keeper asks twice a second, in one statement. */
+struct durable_poll {
+	struct record_store store;
+	uint64_t counters[TOKEN_GROUPS];
+	uint64_t settings; /* number of the settings, group 255 */
+	int64_t now_ms;    /* the server's clock, UTC */
+	char ident[33];    /* of the server and its start */
 };
 
 /* flags of session_get */
@@ -186,12 +203,13 @@ struct durable_ops {
 	    durable_session_fn *fn, void *arg, struct sgate_error *err);
 
 	/*
-	 * The row whatever its state, and its group's counter in the same
-	 * snapshot (out_counter may be NULL). SGATE_NOT_FOUND: no row.
+	 * The row whatever its state, and out_at (may be NULL) of the same
+	 * snapshot; with FOR_UPDATE read after the row was locked. Only a store
+	 * that has `snapshot` fills in out_at->store. SGATE_NOT_FOUND: no row.
 	 */
 	enum sgate_status (*session_get)(struct durable *d,
 	    const struct sgate_ref *ref, unsigned flags,
-	    struct sgate_session **out, uint64_t *out_counter,
+	    struct sgate_session **out, struct durable_snapshot *out_at,
 	    struct sgate_error *err);
 	/* SGATE_CONFLICT: that ref is taken. */
 	enum sgate_status (*session_insert)(struct durable *d,
@@ -200,6 +218,27 @@ struct durable_ops {
 	 * SGATE_NOT_FOUND: no such row. */
 	enum sgate_status (*session_store)(struct durable *d,
 	    const struct sgate_session *session, struct sgate_error *err);
+	/* Of a group as it is now: a plain read, no lock; in a transaction as
+	 * well. NULL in a store that is never copied (SQLite), as are poll,
+	 * changes and live. */
+	enum sgate_status (*snapshot)(struct durable *d, unsigned group,
+	    struct durable_snapshot *out, struct sgate_error *err);
+	enum sgate_status (*poll)(struct durable *d, struct durable_poll *out,
+	    struct sgate_error *err);
+	/*
+	 * The change log: rows of a group, whatever their state, whole, with
+	 * number > after and absolute_ms > now_ms, by ascending number, at most
+	 * limit (rows of one number are never cut apart: the answer may be
+	 * longer by the rest of the last number's rows).
+	 */
+	enum sgate_status (*changes)(struct durable *d, unsigned group,
+	    uint64_t after, int64_t now_ms, size_t limit,
+	    durable_session_fn *fn, void *arg, struct sgate_error *err);
+	/* Live rows in key order after *cursor, which is moved on, without
+	 * data; *out_wrapped at the end. */
+	enum sgate_status (*live)(struct durable *d, int64_t now_ms,
+	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
+	    durable_session_fn *fn, void *arg, struct sgate_error *err);
 	/* The next number of a fence group (0..15): the last lock taken. */
 	enum sgate_status (*counter_next)(struct durable *d, unsigned group,
 	    uint64_t *out_seq, struct sgate_error *err);

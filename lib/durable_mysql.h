@@ -235,7 +235,7 @@ enum sgate_status mydb_restored(
 /* durable_mysql_rows.c */
 enum sgate_status mydb_session_get(struct durable *d,
     const struct sgate_ref *ref, unsigned flags, struct sgate_session **out,
-    uint64_t *out_counter, struct sgate_error *err);
+    struct durable_snapshot *out_at, struct sgate_error *err);
 enum sgate_status mydb_session_insert(struct durable *d,
     const struct sgate_session *session, struct sgate_error *err);
 enum sgate_status mydb_session_store(struct durable *d,

@@ -361,7 +361,8 @@ counter_get(struct durable *d, unsigned group, uint64_t *out_seq,
 
 enum sgate_status
 mydb_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
-    struct sgate_session **out, uint64_t *out_counter, struct sgate_error *err)
+    struct sgate_session **out, struct durable_snapshot *out_at,
+    struct sgate_error *err)
 {
 	bool is_locked = (flags & DURABLE_FOR_UPDATE) != 0;
 	struct mydb_run r;
@@ -369,15 +370,15 @@ mydb_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
 	enum sgate_status status;
 
 	*out = NULL;
-	if (out_counter != NULL)
-		*out_counter = 0;
+	if (out_at != NULL)
+		memset(out_at, 0, sizeof(*out_at));
 	status = run_open(&r, d,
 	    is_locked ? MYDB_STMT_SESSION_LOCK : MYDB_STMT_SESSION_GET,
 	    "session_get", err);
 	if (status != SGATE_OK)
 		return status;
 	if (!is_locked)
-		run_bind_int(&r, out_counter != NULL);
+		run_bind_int(&r, out_at != NULL);
 	run_bind_int(&r, (flags & DURABLE_NO_DATA) == 0);
 	run_bind_blob(&r, ref->bytes, SGATE_REF_BYTES);
 	status = run_step(&r);
@@ -385,10 +386,10 @@ mydb_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
 		status = session_read(&r, out, &counter);
 	run_close(&r);
 	/* The row is locked: nobody else takes a number for it. */
-	if (status == SGATE_OK && is_locked && out_counter != NULL)
+	if (status == SGATE_OK && is_locked && out_at != NULL)
 		status = counter_get(d, token_ref_group(ref), &counter, err);
-	if (status == SGATE_OK && out_counter != NULL)
-		*out_counter = counter;
+	if (status == SGATE_OK && out_at != NULL)
+		out_at->counter = counter;
 	if (status != SGATE_OK) {
 		sgate_session_free(*out);
 		*out = NULL;

@@ -151,7 +151,7 @@ bool sqlite_address_is_sound(size_t len);
 /* durable_sqlite_rows.c: as durable.h says. */
 enum sgate_status sqlite_session_get(struct durable *d,
     const struct sgate_ref *ref, unsigned flags, struct sgate_session **out,
-    uint64_t *out_counter, struct sgate_error *err);
+    struct durable_snapshot *out_at, struct sgate_error *err);
 enum sgate_status sqlite_session_insert(struct durable *d,
     const struct sgate_session *session, struct sgate_error *err);
 enum sgate_status sqlite_session_store(struct durable *d,

@@ -329,7 +329,7 @@ session_read(
 
 enum sgate_status
 sqlite_session_get(struct durable *d, const struct sgate_ref *ref,
-    unsigned flags, struct sgate_session **out, uint64_t *out_counter,
+    unsigned flags, struct sgate_session **out, struct durable_snapshot *out_at,
     struct sgate_error *err)
 {
 	struct sqlite_query q;
@@ -337,8 +337,8 @@ sqlite_session_get(struct durable *d, const struct sgate_ref *ref,
 	enum sgate_status status;
 
 	*out = NULL;
-	if (out_counter != NULL)
-		*out_counter = 0;
+	if (out_at != NULL)
+		memset(out_at, 0, sizeof(*out_at));
 	if ((flags & DURABLE_FOR_UPDATE) != 0 && !sqlite_in_transaction(d))
 		return sqlite_misused(
 		    d, "session_get", "needs a transaction", err);
@@ -346,14 +346,14 @@ sqlite_session_get(struct durable *d, const struct sgate_ref *ref,
 	if (status != SGATE_OK)
 		return status;
 	query_bind_blob(&q, ref->bytes, SGATE_REF_BYTES);
-	query_bind_int(&q, out_counter != NULL);
+	query_bind_int(&q, out_at != NULL);
 	query_bind_int(&q, (flags & DURABLE_NO_DATA) == 0);
 	status = query_step(&q);
 	if (status == SGATE_OK)
 		status = session_read(&q, out, &counter);
 	query_close(&q);
-	if (status == SGATE_OK && out_counter != NULL)
-		*out_counter = counter;
+	if (status == SGATE_OK && out_at != NULL)
+		out_at->counter = counter;
 	return status;
 }
 

@@ -40,8 +40,10 @@ struct sgate_manager {
 	struct sgate_conf *conf;
 	struct keys *keys;
 	const struct durable_ops *ops;
-	struct durable *durable; /* NULL until a call needs it */
-	int64_t deadline_ms;     /* monotonic: of the call that runs */
+	struct durable *durable;           /* NULL until a call needs it */
+	const struct cache_ops *cache_ops; /* NULL: no cache */
+	struct cache *cache;               /* NULL until a call needs it */
+	int64_t deadline_ms; /* monotonic: of the call that runs */
 	int64_t (*clock)(void *arg);
 	void *clock_arg;
 	struct manager_touch_hooks hooks;

@@ -115,7 +115,8 @@ manager_settle_in(struct sgate_manager *mgr, pid_t pid)
 enum sgate_status
 manager_new_with(const struct sgate_conf *conf,
     const struct sgate_options *options, const struct durable_ops *ops,
-    struct sgate_manager **out_mgr, struct sgate_error *err)
+    const struct cache_ops *cache_ops, struct sgate_manager **out_mgr,
+    struct sgate_error *err)
 {
 	struct sgate_manager *mgr = NULL;
 	enum sgate_status status;
@@ -137,6 +138,7 @@ manager_new_with(const struct sgate_conf *conf,
 		goto out;
 	}
 	mgr->ops = ops != NULL ? ops : durable_choose(mgr->conf);
+	mgr->cache_ops = cache_ops;
 	if (options != NULL) {
 		mgr->clock = options->clock;
 		mgr->clock_arg = options->clock_arg;
@@ -160,7 +162,7 @@ sgate_manager_new(const struct sgate_conf *conf,
     const struct sgate_options *options, struct sgate_manager **out_mgr,
     struct sgate_error *err)
 {
-	return manager_new_with(conf, options, NULL, out_mgr, err);
+	return manager_new_with(conf, options, NULL, NULL, out_mgr, err);
 }
 
 void

@@ -5,10 +5,12 @@
 #ifndef SESSGATE_SESSION_MANAGER_H
 #define SESSGATE_SESSION_MANAGER_H
 
+#include "cache.h"
 #include "conf.h"
 #include "durable.h"
 #include "keys.h"
 #include "sessgate.h"
+#include "stores.h"
 
 /*
  * Where touches go. The gateway hands them to the keeper through shared
@@ -20,15 +22,41 @@
 struct manager_touch_hooks {
 	bool (*put)(void *arg, const struct durable_touch *touch);
 	int64_t (*last_seen)(void *arg, const struct sgate_ref *ref);
+	/* Whether this host has noted the first use of a rotation's successor,
+	 * and that was written: a copy does not tell. */
+	bool (*is_marked)(void *arg, const struct sgate_ref *ref,
+	    const unsigned char secret_hash[TOKEN_HASH_BYTES]);
 	void *arg;
 };
 void manager_set_touch_hooks(
     struct sgate_manager *mgr, const struct manager_touch_hooks *hooks);
 
-/* Own ops table, for tests with the fake store. NULL = by configuration. */
+/* Own ops tables, for tests with the fake stores. NULL = by configuration. */
 SGATE_MUST_CHECK enum sgate_status manager_new_with(
     const struct sgate_conf *conf, const struct sgate_options *options,
-    const struct durable_ops *ops, struct sgate_manager **out_mgr,
+    const struct durable_ops *ops, const struct cache_ops *cache_ops,
+    struct sgate_manager **out_mgr, struct sgate_error *err);
+
+/*
+ * Share what is known about the stores with the other processes of this host:
+ * the keeper polls, this manager only reads. Without it a manager has its own
+ * and polls by itself, at most once in fence.poll_interval, within a call.
+ */
+void manager_set_stores(struct sgate_manager *mgr, struct stores *stores);
+const struct stores *manager_stores(const struct sgate_manager *mgr);
+
+/*
+ * The keeper's round: poll MySQL, bring to Redis what is missing, raise the
+ * fence (manager_fence.c). runtime_dir NULL: no file. beat (may be NULL) is
+ * called between its steps. Nothing to do without a cache.
+ */
+struct manager_round {
+	const char *runtime_dir;
+	void (*beat)(void *arg);
+	void *beat_arg;
+};
+SGATE_MUST_CHECK enum sgate_status manager_fence_round(
+    struct sgate_manager *mgr, const struct manager_round *round,
     struct sgate_error *err);
 
 const struct keys *manager_keys(const struct sgate_manager *mgr);

@@ -126,7 +126,8 @@ world_manager(struct world *w, const struct durable_ops *ops)
 	struct sgate_manager *mgr = NULL;
 
 	assert_status(w,
-	    manager_new_with(w->conf, &options, ops, &mgr, &w->err), SGATE_OK);
+	    manager_new_with(w->conf, &options, ops, NULL, &mgr, &w->err),
+	    SGATE_OK);
 	return mgr;
 }
 

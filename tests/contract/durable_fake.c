@@ -807,15 +807,16 @@ session_find(const struct database *db, const struct sgate_ref *ref)
 
 static enum sgate_status
 fake_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
-    struct sgate_session **out, uint64_t *out_counter, struct sgate_error *err)
+    struct sgate_session **out, struct durable_snapshot *out_at,
+    struct sgate_error *err)
 {
 	struct call call;
 	struct sgate_session **found;
 	enum sgate_status status;
 
 	*out = NULL;
-	if (out_counter != NULL)
-		*out_counter = 0;
+	if (out_at != NULL)
+		memset(out_at, 0, sizeof(*out_at));
 	if ((flags & DURABLE_FOR_UPDATE) != 0)
 		status = fake_enter_within(&call, d, "session_get", err);
 	else
@@ -826,8 +827,8 @@ fake_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
 	if (found == NULL)
 		return SGATE_NOT_FOUND;
 	*out = session_copy(*found, (flags & DURABLE_NO_DATA) == 0);
-	if (out_counter != NULL)
-		*out_counter = call.db->counters[token_ref_group(ref)];
+	if (out_at != NULL)
+		out_at->counter = call.db->counters[token_ref_group(ref)];
 	return SGATE_OK;
 }
 

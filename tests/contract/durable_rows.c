@@ -191,16 +191,16 @@ past_its_deadline_nothing_is_begun(struct fixture *f)
 	const struct durable_touch touch = {.ref = ref, .last_seen_ms = T0};
 	struct sgate_session *session;
 	struct sgate_stats stats;
-	uint64_t counter = 7;
+	struct durable_snapshot at = {.counter = 7};
 
 	add_session(f, make_session(1, 1));
 	allow_ms(f, 0);
 	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(f->a, &f->err));
 	assert_status(f, SGATE_UNAVAILABLE, f->ops->begin(f->a, &f->err));
 	assert_status(f, SGATE_UNAVAILABLE,
-	    f->ops->session_get(f->a, &ref, 0, &session, &counter, &f->err));
+	    f->ops->session_get(f->a, &ref, 0, &session, &at, &f->err));
 	assert_null(session);
-	assert_true(counter == 0);
+	assert_true(at.counter == 0);
 	assert_status(
 	    f, SGATE_UNAVAILABLE, f->ops->touch(f->a, &touch, 1, &f->err));
 	assert_status(
@@ -279,13 +279,13 @@ session_get_of_an_unknown_ref_is_not_found(struct fixture *f)
 {
 	const struct sgate_ref ref = make_ref(1, 2);
 	struct sgate_session *session = (void *)f;
-	uint64_t counter = 9;
+	struct durable_snapshot at = {.counter = 9};
 
 	add_session(f, make_session(1, 1));
 	assert_status(f, SGATE_NOT_FOUND,
-	    f->ops->session_get(f->a, &ref, 0, &session, &counter, &f->err));
+	    f->ops->session_get(f->a, &ref, 0, &session, &at, &f->err));
 	assert_null(session);
-	assert_true(counter == 0);
+	assert_true(at.counter == 0);
 }
 
 static void
@@ -294,7 +294,7 @@ session_get_gives_the_counter_of_the_group(struct fixture *f)
 	const struct sgate_ref ref = make_ref(0x13, 1);
 	struct sgate_session *session;
 	uint64_t seq;
-	uint64_t counter;
+	struct durable_snapshot at;
 
 	add_session(f, make_session(0x13, 1));
 	assert_ok(f, f->ops->begin(f->a, &f->err));
@@ -302,8 +302,8 @@ session_get_gives_the_counter_of_the_group(struct fixture *f)
 	assert_ok(f, f->ops->counter_next(f->a, 3, &seq, &f->err));
 	assert_ok(f, f->ops->commit(f->a, &f->err));
 	assert_ok(
-	    f, f->ops->session_get(f->b, &ref, 0, &session, &counter, &f->err));
-	assert_true(counter == seq && counter == 2);
+	    f, f->ops->session_get(f->b, &ref, 0, &session, &at, &f->err));
+	assert_true(at.counter == seq && at.counter == 2);
 	sgate_session_free(session);
 }
 

@@ -145,7 +145,7 @@ call_new(struct world *w, const struct made *made)
 	enum sgate_status status;
 
 	(void)made;
-	status = manager_new_with(w->conf, NULL, NULL, &mgr, &w->err);
+	status = manager_new_with(w->conf, NULL, NULL, NULL, &mgr, &w->err);
 	assert_int_equal(mgr != NULL, status == SGATE_OK);
 	if (status == SGATE_OK)
 		status =

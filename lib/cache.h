@@ -1,0 +1,115 @@
+/*
+ * What a cache must do: a table of functions that a driver fills in, and
+ * nothing about sessions beyond bytes under a ref. Whether a copy is believed
+ * (fence.h), what its bytes mean (record.h) and when it is written belong to
+ * the session manager. The scripts and their reasons: lib/README.md, "Redis".
+ *
+ * Answers: SGATE_OK, or SGATE_UNAVAILABLE: it cannot be told what is there or
+ * whether it was written. An error reply of the server (-LOADING, -READONLY,
+ * -OOM, -NOAUTH, ...) is SGATE_UNAVAILABLE too: only "nothing there" is a miss.
+ * SGATE_NO_MEMORY; SGATE_INTERNAL: the caller's bug, used after a fork.
+ *
+ * Every wait ends at handle->deadline_ms (monotonic), which the manager sets
+ * before each call; connecting counts. After an error of the connection nothing
+ * that arrives on it is read: a late reply would answer the next question.
+ */
+#ifndef SESSGATE_CACHE_H
+#define SESSGATE_CACHE_H
+
+#include "conf.h"
+#include "session.h"
+
+struct cache_ops;
+
+/* Drivers embed this as the first member of their own handle. */
+struct cache {
+	const struct cache_ops *ops;
+	int64_t deadline_ms; /* monotonic */
+};
+
+/* A group's `sync` as it stands there: fence.h reads and writes it. */
+#define CACHE_SYNC_MAX 127
+
+struct cache_copy {
+	struct sgate_bytes
+	    record; /* len 0: none. Borrowed till the next call */
+	char sync[CACHE_SYNC_MAX + 1]; /* "": none */
+};
+
+/* A record (live or tombstone) to be written. */
+struct cache_item {
+	struct sgate_ref ref;
+	struct sgate_bytes record;
+	int64_t ttl_ms; /* > 0 */
+};
+
+struct cache_touch {
+	struct sgate_ref ref;
+	int64_t last_seen_ms;
+	int64_t ttl_ms; /* the time to live is never made shorter */
+};
+
+/* What became of a put. */
+enum cache_put {
+	CACHE_PUT_OK,     /* written */
+	CACHE_PUT_ENDED,  /* a tombstone stands there; it is in out->record */
+	CACHE_PUT_HAVE,   /* the same or a newer version stands there */
+	CACHE_PUT_NOSYNC, /* the group has no sync: nothing was written */
+	CACHE_PUT_RETRY   /* sync is past s0: the row may be older than that */
+};
+
+struct cache_ops {
+	const char *name; /* "redis" */
+	/* No I/O yet beyond reading a password file. */
+	enum sgate_status (*open)(const struct sgate_conf *conf,
+	    struct cache **out, struct sgate_error *err);
+	void (*close)(struct cache *c);
+	enum sgate_status (*ping)(struct cache *c, struct sgate_error *err);
+	/* The record of a ref and its group's sync, read at one moment. */
+	enum sgate_status (*get)(struct cache *c, const struct sgate_ref *ref,
+	    struct cache_copy *out, struct sgate_error *err);
+	/*
+	 * PUT. s0: the group's counter when the row was read. only_over (data
+	 * NULL: none): the bytes that were found with a wrong seal; they are
+	 * replaced whatever their version, and without their last_seen, but
+	 * only if they still stand there.
+	 */
+	enum sgate_status (*put)(struct cache *c, const struct cache_item *item,
+	    uint64_t s0, struct sgate_bytes only_over, enum cache_put *out_put,
+	    struct cache_copy *out, struct sgate_error *err);
+	/*
+	 * Tombstones, unconditionally, also when memory is short. Those of one
+	 * fence group in one script; any number, any order.
+	 */
+	enum sgate_status (*end)(struct cache *c,
+	    const struct cache_item *tombstones, size_t count,
+	    struct sgate_error *err);
+	/* What is missing or ended is passed over. One round trip. */
+	enum sgate_status (*touch)(struct cache *c,
+	    const struct cache_touch *touches, size_t count,
+	    struct sgate_error *err);
+	/* Every group's sync. One round trip. */
+	enum sgate_status (*sync_get)(struct cache *c,
+	    char out_sync[TOKEN_GROUPS][CACHE_SYNC_MAX + 1],
+	    struct sgate_error *err);
+	/*
+	 * APPLY: if the group's sync is exactly `from` ("": none), write the
+	 * items (a tombstone always, a live record only over an older version)
+	 * and set sync to `to`; one script, also when memory is short.
+	 * out_sync: what sync is then; another text than `to`: nothing was
+	 * done.
+	 */
+	enum sgate_status (*apply)(struct cache *c, unsigned group,
+	    const char *from, const char *to, const struct cache_item *items,
+	    size_t count, char out_sync[CACHE_SYNC_MAX + 1],
+	    struct sgate_error *err);
+	/* Unconditionally, for `db restored`. */
+	enum sgate_status (*sync_set)(struct cache *c, unsigned group,
+	    const char *sync, struct sgate_error *err);
+};
+
+extern const struct cache_ops cache_redis;
+/* The cache that the configuration asks for; NULL: none. */
+const struct cache_ops *cache_choose(const struct sgate_conf *conf);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * What all processes of one host know together about the stores: fence,
+ * breakers, counters. In the gateway it lies in shared memory; a manager that
+ * is alone (a library program) has its own. Zeros are a good start.
+ */
+#ifndef SESSGATE_STORES_H
+#define SESSGATE_STORES_H
+
+#include "breaker.h"
+#include "fence.h"
+
+/* Every decision about stores. When you add one: stores_counter_name(). */
+enum stores_counter {
+	STORES_SERVED_CACHE,   /* looks answered by a copy in Redis */
+	STORES_SERVED_DURABLE, /* looks answered by a row */
+	STORES_SERVED_BLIND,   /* by a copy because MySQL could not answer */
+	STORES_UNAVAILABLE,    /* looks that nobody could answer */
+	STORES_REFUSED_TOMBSTONE,
+	STORES_CACHE_MISSES,
+	STORES_DISTRUSTED, /* copies not believed: sync below the fence */
+	STORES_DOUBTED,    /* copies not believed: seal, epoch, secret, idle */
+	STORES_BAD_SEALS,
+	STORES_REPAIRED,    /* rows put into Redis by a look */
+	STORES_PUT_RETRIES, /* a change came between row and PUT */
+	STORES_PUBLISHED,   /* changes and ends written to Redis */
+	STORES_CACHE_ERRORS,
+	STORES_DURABLE_ERRORS,
+	STORES_CACHE_SKIPPED, /* its breaker was open */
+	STORES_DURABLE_SKIPPED,
+	STORES_POLLS,
+	STORES_POLLS_FAILED,
+	STORES_RECONCILED,    /* rows that the keeper brought to Redis */
+	STORES_APPLY_REFUSED, /* sync had moved */
+	STORES_FOREIGN_SYNC,  /* a sync of another store was met */
+	STORES_ROWS_OLDER, /* a row older than the token: restored, lost commit
+			    */
+	STORES_COUNTERS
+};
+/* "served_cache", ... Never NULL. */
+const char *stores_counter_name(enum stores_counter counter);
+
+struct stores {
+	struct fence fence;
+	struct breaker durable, cache;
+	_Atomic uint64_t counts[STORES_COUNTERS];
+};
+
+static inline void
+stores_count(struct stores *stores, enum stores_counter counter)
+{
+	atomic_fetch_add_explicit(
+	    &stores->counts[counter], 1, memory_order_relaxed);
+}
+
+#endif

@@ -326,7 +326,8 @@ static void
 a_touch_that_is_pending_counts(void **state)
 {
 	struct pending p = {0};
-	struct manager_touch_hooks hooks = {pending_put, pending_last_seen, &p};
+	struct manager_touch_hooks hooks = {
+	    .put = pending_put, .last_seen = pending_last_seen, .arg = &p};
 	struct sgate_session *row;
 	struct sgate_reaped reaped;
 	struct sgate_ref ref;

@@ -791,6 +791,12 @@ conf_has_mysql(const struct sgate_conf *conf)
 	       (conf->mysql.socket != NULL && conf->mysql.socket[0] != '\0');
 }
 
+bool
+conf_has_redis(const struct sgate_conf *conf)
+{
+	return conf->redis.address != NULL && conf->redis.address[0] != '\0';
+}
+
 int64_t
 conf_largest_absolute_ms(const struct sgate_conf *conf)
 {

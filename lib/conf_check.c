@@ -385,13 +385,49 @@ check_store(const struct check *check)
 	return SGATE_OK;
 }
 
+/* Redis holds copies of what is in MySQL. */
+static enum sgate_status
+check_redis(const struct check *check)
+{
+	static const char *const lonely =
+	    "stands without redis.address; give that too, or remove it";
+	const struct sgate_conf *conf = check->conf;
+	bool has_timeout = is_given(conf, "redis", "timeout", 0);
+
+	if (conf_has_redis(conf)) {
+		if (!conf_has_mysql(conf))
+			return refuse(check, "redis", 0, "address", NULL,
+			    "stands without mysql.hosts or mysql.socket; "
+			    "copies in Redis are for hosts that share a MySQL, "
+			    "and SQLite is one host's: give one of them, or "
+			    "remove redis");
+		if (conf->redis.timeout_ms >= conf->gateway.request_timeout_ms)
+			return refuse(check, has_timeout ? "redis" : "gateway",
+			    0, has_timeout ? "timeout" : "request_timeout",
+			    NULL,
+			    "redis.timeout must be below "
+			    "gateway.request_timeout, or a Redis that hangs "
+			    "leaves MySQL no time to answer");
+		return SGATE_OK;
+	}
+	if (conf->redis.database != 0)
+		return refuse(check, "redis", 0, "database", NULL, lonely);
+	if (conf->redis.user[0] != '\0')
+		return refuse(check, "redis", 0, "user", NULL, lonely);
+	if (conf->redis.password_file[0] != '\0')
+		return refuse(check, "redis", 0, "password_file", NULL, lonely);
+	if (strcmp(conf->redis.prefix, "sg") != 0)
+		return refuse(check, "redis", 0, "prefix", NULL, lonely);
+	return SGATE_OK;
+}
+
 enum sgate_status
 conf_check(struct sgate_conf *conf, struct sgate_error *err)
 {
 	static enum sgate_status (*const checks[])(
 	    const struct check *check) = {check_workers, check_gateway,
 	    check_listeners, check_cookie, check_times, check_members,
-	    check_store, check_files};
+	    check_store, check_files, check_redis};
 	struct check check = {conf, err};
 	size_t i;
 

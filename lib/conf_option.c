@@ -68,6 +68,12 @@ static const char *const level_words[] = {
 		ROW("word", kind, section, name, at, text, live, help),        \
 		    .words = list                                              \
 	}
+#define DURATION_OR_OFF(section, name, at, text, live, low, high, help)        \
+	{                                                                      \
+		ROW(TYPE_DURATION, DURATION, section, name, at, text, live,    \
+		    help),                                                     \
+		    .min = (low), .max = (high), .has_off = true               \
+	}
 #define YES_NO(section, name, at, text, live, help)                            \
 	{                                                                      \
 		ROW(TYPE_BOOL, BOOL, section, name, at, text, live, help)      \
@@ -234,6 +240,30 @@ static const struct option options[] = {
 	STRING(TEXT, "keys", "file", IN_CONF(keys.file),
 	    LOCALSTATEDIR "/lib/sessgate/keys", FIXED, path,
 	    "The signing keys, the same on all hosts"),
+
+	STRING(TEXT, "redis", "address", IN_CONF(redis.address), "", FIXED,
+	    redis, "unix:/path or address:port of the server whose copies are "
+	    "asked before MySQL; empty: none"),
+	NUMBER(INTEGER, "redis", "database", IN_CONF(redis.database), "0",
+	    FIXED, 0, 16383, "The number of the database"),
+	STRING(TEXT, "redis", "user", IN_CONF(redis.user), "", FIXED,
+	    account, "The ACL user; empty: the server's default user"),
+	STRING(TEXT, "redis", "password_file", IN_CONF(redis.password_file),
+	    "", FIXED, socket,
+	    "Its password is the first line; empty: it has none"),
+	STRING(TEXT, "redis", "prefix", IN_CONF(redis.prefix), "sg", FIXED,
+	    prefix, "What all keys begin with"),
+	NUMBER(DURATION, "redis", "timeout", IN_CONF(redis.timeout_ms),
+	    "50 ms", LIVE, 1, 10 * SECOND,
+	    "How long one question may take, connecting included"),
+
+	NUMBER(DURATION, "fence", "poll_interval",
+	    IN_CONF(fence.poll_interval_ms), "500 ms", LIVE, 50, 10 * SECOND,
+	    "How often MySQL is asked whether Redis may be behind"),
+	DURATION_OR_OFF("fence", "max_blind", IN_CONF(fence.max_blind_ms),
+	    "5 min", LIVE, 0, 30 * DAY,
+	    "How long Redis alone is believed while MySQL is away; 0: never; "
+	    "off: without limit"),
 
 	STRING(LIST, "mysql", "hosts", IN_CONF(mysql.hosts), "", FIXED,
 	    server, "Servers that may be written to, the first that answers; "

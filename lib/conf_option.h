@@ -29,6 +29,7 @@ struct option {
 	enum option_kind kind;
 	size_t offset;
 	int64_t min, max;         /* numbers, durations, sizes */
+	bool has_off;             /* a duration: "off" is -1 */
 	const char *const *words; /* NULL-terminated */
 	/* Of a text or of each item of a list; NULL: anything printable. */
 	bool (*is_right)(const char *text);

@@ -186,17 +186,25 @@ is_loopback_port(const char *text)
 	return memchr(host.data, ':', host.len) == NULL && is_loopback(host);
 }
 
+/* What follows "unix:". */
+static bool
+is_socket_path(const char *path)
+{
+	const struct sockaddr_un *un = NULL;
+
+	return rule_path(path) && strlen(path) < sizeof(un->sun_path);
+}
+
 bool
 rule_address(const char *text)
 {
-	const struct sockaddr_un *un = NULL;
 	const char *path = after(text, "unix:");
 	const char *tcp = after(text, "tcp:");
 
 	if (*text == '\0')
 		return true;
 	if (path != NULL)
-		return rule_path(path) && strlen(path) < sizeof(un->sun_path);
+		return is_socket_path(path);
 	return tcp != NULL && is_loopback_port(tcp);
 }
 
@@ -302,4 +310,20 @@ rule_server(const char *text)
 	       address_parse((struct sgate_bytes){text, (size_t)(end - text)},
 		   address) != 0 &&
 	       is_port(*end == ']' ? end + 1 : end);
+}
+
+bool
+rule_redis(const char *text)
+{
+	const char *path = after(text, "unix:");
+
+	if (path != NULL)
+		return is_socket_path(path);
+	return *text == '\0' || rule_server(text);
+}
+
+bool
+rule_prefix(const char *text)
+{
+	return bytes_is_name(bytes_of(text), 16, "_.-");
 }

@@ -50,6 +50,13 @@ bool rule_domain(const char *text); /* also "" */
 	"an address as \"10.0.0.1\", or with a port as \"10.0.0.1:3306\" or "  \
 	"\"[2001:db8::1]:3306\"; names are not looked up"
 bool rule_server(const char *text);
+#define RULE_redis                                                             \
+	"\"unix:/path\" (path up to 107 bytes), or an address as "             \
+	"\"10.0.0.1:6379\" or \"[2001:db8::1]:6379\"; names are not looked "   \
+	"up"
+bool rule_redis(const char *text); /* also "" */
+#define RULE_prefix "up to 16 of [A-Za-z0-9_.-]"
+bool rule_prefix(const char *text);
 #define RULE_socket "empty, or an absolute path of up to 107 bytes"
 bool rule_socket(const char *text); /* also "" */
 #define RULE_database "up to 64 of [A-Za-z0-9_.$-]"

@@ -106,12 +106,25 @@ print_unit(int64_t value, const struct unit *units, struct buf *out)
 static void
 print_number(const struct option *option, int64_t value, struct buf *out)
 {
-	if (option->kind == OPTION_DURATION)
+	if (option->has_off && value < 0)
+		print_text("off", out);
+	else if (option->kind == OPTION_DURATION)
 		print_unit(value, durations, out);
 	else if (option->kind == OPTION_SIZE)
 		print_unit(value, sizes, out);
 	else
 		buf_add_int(out, value);
+}
+
+/* "0" to "2 s" or "off". */
+static void
+print_limits(const struct option *option, struct buf *out)
+{
+	print_number(option, option->min, out);
+	buf_add_text(out, " to ");
+	print_number(option, option->max, out);
+	if (option->has_off)
+		buf_add_text(out, " or \"off\"");
 }
 
 static void
@@ -178,9 +191,7 @@ option_print_range(const struct option *option, struct buf *out)
 {
 	if (option->max > option->min) {
 		buf_add_text(out, ", ");
-		print_number(option, option->min, out);
-		buf_add_text(out, " to ");
-		print_number(option, option->max, out);
+		print_limits(option, out);
 	}
 	if (option->words != NULL) {
 		buf_add_text(out, ": ");
@@ -278,7 +289,11 @@ what_is_right(const struct option *option)
 	case OPTION_COUNT:
 		return "a number, as 8";
 	case OPTION_DURATION:
-		return "a duration, as \"30 min\" (units: ms, s, min, h, d)";
+		return option->has_off
+			   ? "a duration, as \"30 min\" (units: ms, s, min, "
+			     "h, d), or \"off\""
+			   : "a duration, as \"30 min\" (units: ms, s, min, "
+			     "h, d)";
 	case OPTION_SIZE:
 		return "a size, as \"64 KiB\" (units: B, KiB, MiB, GiB)";
 	case OPTION_MODE:
@@ -326,9 +341,7 @@ refuse_range(const struct option *option, const struct option_given *given,
 	else
 		buf_add_int(why, given->integer);
 	buf_add_text(why, " is out of range; it must be from ");
-	print_number(option, option->min, why);
-	buf_add_text(why, " to ");
-	print_number(option, option->max, why);
+	print_limits(option, why);
 	return SGATE_INVALID;
 }
 
@@ -375,6 +388,11 @@ read_number(const struct option *option, const struct option_given *given,
 	uint64_t value;
 
 	*out = given->integer;
+	if (option->has_off && given->type == GIVEN_TEXT &&
+	    strcmp(given->text, "off") == 0) {
+		*out = -1;
+		return SGATE_OK;
+	}
 	if (given->type == GIVEN_TEXT && units != NULL) {
 		if (!parse_unit(given->text, units, out))
 			return refuse_text(

@@ -391,12 +391,24 @@ static const char all_changed[] =
     "log: { level = \"debug\"; destination = \"file:/var/log/s\"; "
     "denials_per_minute = 0; };\n";
 
-/* MySQL stands alone, and so does its socket. */
+/* Not beside SQLite: MySQL and the Redis before it; MySQL's socket. */
 static const char mysql_changed[] =
     "mysql: { hosts = [\"10.0.0.1\", \"[::1]:3307\"]; database = \"d\"; user "
     "= \"u\";\n"
     " password_file = \"/p\"; read_timeout = \"1 s\"; write_timeout = \"2 "
-    "s\"; };\n";
+    "s\"; };\n"
+    "redis: { address = \"[::1]:6380\"; database = 3; user = \"r\"; "
+    "password_file = \"/q\";\n"
+    " prefix = \"x-1\"; timeout = \"20 ms\"; };\n"
+    "fence: { poll_interval = \"1 s\"; max_blind = \"off\"; };\n";
+
+static bool
+is_of_mysql(const struct conf_option *option)
+{
+	return strcmp(option->section, "mysql") == 0 ||
+	       strcmp(option->section, "redis") == 0 ||
+	       strcmp(option->section, "fence") == 0;
+}
 
 static void
 every_option_can_be_changed(void **state)
@@ -415,13 +427,14 @@ every_option_can_be_changed(void **state)
 		struct buf a = {0}, b = {0}, origin = {0};
 
 		assert_true(
-		    conf_value(strcmp(option->section, "mysql") != 0 ? conf
+		    conf_value(!is_of_mysql(option)                  ? conf
 			       : strcmp(option->name, "socket") != 0 ? mysql
 								     : socket,
 			i, 0, &a, &origin));
 		if (conf_value(defaults, i, 0, &b, &origin) &&
-		    strcmp(option->name, "address") != 0 &&
-		    strcmp(option->name, "roles") != 0 &&
+		    (strcmp(option->section, "listener") != 0 ||
+			(strcmp(option->name, "address") != 0 &&
+			    strcmp(option->name, "roles") != 0)) &&
 		    strcmp(buf_text(&a), buf_text(&b)) == 0)
 			fail_msg(
 			    "%s.%s is the same", option->section, option->name);
@@ -464,10 +477,63 @@ every_option_can_be_changed(void **state)
 	assert_string_equal(mysql->mysql.hosts[1], "[::1]:3307");
 	assert_int_equal(mysql->mysql.write_timeout_ms, 2000);
 	assert_true(conf_has_mysql(socket));
+	assert_false(conf_has_redis(conf));
+	assert_false(conf_has_redis(socket));
+	assert_true(conf_has_redis(mysql));
+	assert_string_equal(mysql->redis.address, "[::1]:6380");
+	assert_int_equal(mysql->redis.database, 3);
+	assert_string_equal(mysql->redis.user, "r");
+	assert_string_equal(mysql->redis.password_file, "/q");
+	assert_string_equal(mysql->redis.prefix, "x-1");
+	assert_int_equal(mysql->redis.timeout_ms, 20);
+	assert_int_equal(mysql->fence.poll_interval_ms, 1000);
+	assert_int_equal(mysql->fence.max_blind_ms, -1);
+	assert_int_equal(defaults->redis.timeout_ms, 50);
+	assert_string_equal(defaults->redis.prefix, "sg");
+	assert_int_equal(defaults->fence.poll_interval_ms, 500);
+	assert_int_equal(defaults->fence.max_blind_ms, 300000);
 	sgate_conf_free(socket);
 	sgate_conf_free(mysql);
 	sgate_conf_free(conf);
 	sgate_conf_free(defaults);
+}
+
+static void
+redis_is_at_a_socket_or_an_address(void **state)
+{
+	static const char *const addresses[] = {"unix:/run/redis/r.sock",
+	    "10.0.0.1", "10.0.0.1:6380", "::1", "[::1]:6379"};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+		struct sgate_conf *conf;
+		char text[120];
+
+		snprintf(text, sizeof(text), "redis: { address = \"%s\"; };",
+		    addresses[i]);
+		conf = loaded(text, "mysql.socket=/s");
+		assert_true(conf_has_redis(conf));
+		assert_string_equal(conf->redis.address, addresses[i]);
+		sgate_conf_free(conf);
+	}
+}
+
+static void
+blind_time_has_an_end_none_or_is_never(void **state)
+{
+	struct sgate_conf *never = loaded("", "fence.max_blind=0");
+	struct sgate_conf *off = loaded("", "fence.max_blind=off");
+	struct sgate_conf *end =
+	    loaded("fence: { max_blind = \"1 h\"; };", NULL);
+
+	(void)state;
+	assert_int_equal(never->fence.max_blind_ms, 0);
+	assert_int_equal(off->fence.max_blind_ms, -1);
+	assert_int_equal(end->fence.max_blind_ms, 3600000);
+	sgate_conf_free(never);
+	sgate_conf_free(off);
+	sgate_conf_free(end);
 }
 
 static void
@@ -660,7 +726,7 @@ names_that_are_not_known_are_refused(void **state)
 	static const struct refusal cases[] = {
 	    {"sesion: { };",
 		":1: sesion: there is no such section; did you mean session?"},
-	    {"\n\nredis: { };", ":3: redis: there is no such section; "
+	    {"\n\nspare: { };", ":3: spare: there is no such section; "
 				"`sessgatectl config template` shows all"},
 	    {"workers = 3;", ":1: workers: is an option, not a section; write "
 			     "gateway: { workers = ...; };"},
@@ -745,6 +811,17 @@ wrong_types_and_units_are_refused(void **state)
 		":1: gateway.request_timeout: \"9223372036854775808 ms\" is "
 		"wrong; it must be a duration, as \"30 min\" (units: ms, s, "
 		"min, h, d)"},
+	    {"fence: { max_blind = 300; };",
+		":1: fence.max_blind: has the wrong type; it must be a "
+		"duration, as \"30 min\" (units: ms, s, min, h, d), or "
+		"\"off\""},
+	    {"fence: { max_blind = \"-1 ms\"; };",
+		":1: fence.max_blind: \"-1 ms\" is wrong; it must be a "
+		"duration, as \"30 min\" (units: ms, s, min, h, d), or "
+		"\"off\""},
+	    {"fence: { poll_interval = \"off\"; };",
+		":1: fence.poll_interval: \"off\" is wrong; it must be a "
+		"duration, as \"30 min\" (units: ms, s, min, h, d)"},
 	    {"gateway: { params_max = \"64 KB\"; };",
 		":1: gateway.params_max: \"64 KB\" is wrong; it must be a "
 		"size, as \"64 KiB\" (units: B, KiB, MiB, GiB)"},
@@ -863,6 +940,18 @@ numbers_out_of_range_are_refused(void **state)
 	    {"sqlite: { busy_timeout = \"0\"; };",
 		":1: sqlite.busy_timeout: \"0\" is out of range; it must be "
 		"from \"1 ms\" to \"1 min\""},
+	    {"redis: { database = 16384; };",
+		":1: redis.database: 16384 is out of range; it must be from 0 "
+		"to 16383"},
+	    {"redis: { timeout = \"0\"; };",
+		":1: redis.timeout: \"0\" is out of range; it must be from \"1 "
+		"ms\" to \"10 s\""},
+	    {"fence: { poll_interval = \"0\"; };",
+		":1: fence.poll_interval: \"0\" is out of range; it must be "
+		"from \"50 ms\" to \"10 s\""},
+	    {"fence: { max_blind = \"31 d\"; };",
+		":1: fence.max_blind: \"31 d\" is out of range; it must be "
+		"from \"0\" to \"30 d\" or \"off\""},
 	    {"reap: { chunk = 0; };", ":1: reap.chunk: 0 is out of range; it "
 				      "must be from 1 to 10000"},
 	    {"reap: { ended_keep = \"23 h\"; };",
@@ -1048,6 +1137,64 @@ wrong_texts_are_refused(void **state)
 	    {"keys: { file = \"\"; };",
 		":1: keys.file: \"\" is wrong; it must be an absolute path "
 		"without a '/' at its end"},
+	    {"redis: { address = \"redis.example\"; };",
+		":1: redis.address: \"redis.example\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"redis: { address = \"localhost:6379\"; };",
+		":1: redis.address: \"localhost:6379\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"redis: { address = \"unix:redis.sock\"; };",
+		":1: redis.address: \"unix:redis.sock\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"redis: { address = \"/run/redis.sock\"; };",
+		":1: redis.address: \"/run/redis.sock\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"redis: { address = \"tcp:10.0.0.1:6379\"; };",
+		":1: redis.address: \"tcp:10.0.0.1:6379\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"redis: { address = \"10.0.0.1:0\"; };",
+		":1: redis.address: \"10.0.0.1:0\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"redis: { address = \"[::1]:65536\"; };",
+		":1: redis.address: \"[::1]:65536\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"redis: { address = \"redis://10.0.0.1\"; };",
+		":1: redis.address: \"redis://10.0.0.1\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"redis: { prefix = \"\"; };",
+		":1: redis.prefix: \"\" is wrong; it must be up to 16 of "
+		"[A-Za-z0-9_.-]"},
+	    {"redis: { prefix = \"a b\"; };",
+		":1: redis.prefix: \"a b\" is wrong; it must be up to 16 of "
+		"[A-Za-z0-9_.-]"},
+	    {"redis: { prefix = \"a:b\"; };",
+		":1: redis.prefix: \"a:b\" is wrong; it must be up to 16 of "
+		"[A-Za-z0-9_.-]"},
+	    {"redis: { prefix = \"{1}\"; };",
+		":1: redis.prefix: \"{1}\" is wrong; it must be up to 16 of "
+		"[A-Za-z0-9_.-]"},
+	    {"redis: { prefix = \"a*\"; };",
+		":1: redis.prefix: \"a*\" is wrong; it must be up to 16 of "
+		"[A-Za-z0-9_.-]"},
+	    {"redis: { password_file = \"p\"; };",
+		":1: redis.password_file: \"p\" is wrong; it must be empty, or "
+		"an absolute path of up to 107 bytes"},
 	    {"log: { destination = \"file:log\"; };",
 		":1: log.destination: \"file:log\" is wrong; it must be "
 		"\"stderr\", \"syslog\" or \"file:/path\""},
@@ -1181,6 +1328,39 @@ impossible_pairs_are_refused(void **state)
 	    {"mysql: { user = \"u\"; };",
 		":1: mysql.user: stands without hosts or socket; give one of "
 		"them too"},
+	    {"redis: {\n address = \"unix:/r\"; };",
+		":2: redis.address: stands without mysql.hosts or "
+		"mysql.socket; copies in Redis are for hosts that share a "
+		"MySQL, and SQLite is one host's: give one of them, or remove "
+		"redis"},
+	    {"sqlite: { file = \"/a\"; }; redis: { address = \"::1\"; };",
+		":1: redis.address: stands without mysql.hosts or "
+		"mysql.socket; copies in Redis are for hosts that share a "
+		"MySQL, and SQLite is one host's: give one of them, or remove "
+		"redis"},
+	    {"redis: { database = 1; };",
+		":1: redis.database: stands without redis.address; give that "
+		"too, or remove it"},
+	    {"redis: { user = \"u\"; };",
+		":1: redis.user: stands without redis.address; give that too, "
+		"or remove it"},
+	    {"redis: { password_file = \"/p\"; };",
+		":1: redis.password_file: stands without redis.address; give "
+		"that too, or remove it"},
+	    {"mysql: { socket = \"/s\"; }; redis: { address = \"\";\n prefix = "
+	     "\"p\"; };",
+		":2: redis.prefix: stands without redis.address; give that "
+		"too, or remove it"},
+	    {"mysql: { socket = \"/s\"; }; redis: { address = \"::1\";\n "
+	     "timeout = \"800 ms\"; };",
+		":2: redis.timeout: redis.timeout must be below "
+		"gateway.request_timeout, or a Redis that hangs leaves MySQL "
+		"no time to answer"},
+	    {"mysql: { socket = \"/s\"; }; redis: { address = \"::1\"; "
+	     "};\ngateway: { request_timeout = \"50 ms\"; };",
+		":2: gateway.request_timeout: redis.timeout must be below "
+		"gateway.request_timeout, or a Redis that hangs leaves MySQL "
+		"no time to answer"},
 	};
 
 	(void)state;
@@ -1539,6 +1719,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_default_survives_template_and_load),
     cmocka_unit_test(the_template_s_policy_is_a_policy_with_defaults),
     cmocka_unit_test(every_option_can_be_changed),
+    cmocka_unit_test(redis_is_at_a_socket_or_an_address),
+    cmocka_unit_test(blind_time_has_an_end_none_or_is_never),
     cmocka_unit_test(values_print_as_the_file_writes_them),
     cmocka_unit_test(quotes_and_backslashes_are_printed_escaped),
     cmocka_unit_test(overrides_come_after_the_file),

@@ -57,6 +57,46 @@ reloadable_options_are_new_and_the_others_old(void **state)
 	sgate_conf_free(conf);
 }
 
+/* Where the copies are is fixed; how long to wait for them is not. */
+static void
+redis_stays_where_it_is(void **state)
+{
+	static const char *const before[] = {"mysql.socket=/m",
+	    "redis.address=unix:/old", "redis.prefix=old", NULL};
+	static const char *const after[] = {"mysql.socket=/m",
+	    "redis.address=10.0.0.1", "redis.database=1", "redis.user=u",
+	    "redis.password_file=/p", "redis.timeout=7 ms",
+	    "fence.poll_interval=1 s", "fence.max_blind=off", NULL};
+	struct sgate_conf *conf = reload(before, after);
+
+	(void)state;
+	assert_string_equal(conf->redis.address, "unix:/old");
+	assert_string_equal(conf->redis.prefix, "old");
+	assert_int_equal(conf->redis.database, 0);
+	assert_string_equal(conf->redis.user, "");
+	assert_string_equal(conf->redis.password_file, "");
+	assert_int_equal(conf->redis.timeout_ms, 7);
+	assert_int_equal(conf->fence.poll_interval_ms, 1000);
+	assert_int_equal(conf->fence.max_blind_ms, -1);
+	sgate_conf_free(conf);
+}
+
+/* Redis that is added to the file waits for a restart. */
+static void
+redis_does_not_come_with_a_reload(void **state)
+{
+	static const char *const before[] = {"mysql.socket=/m", NULL};
+	static const char *const after[] = {"mysql.socket=/m",
+	    "redis.address=unix:/r", "redis.user=u", "redis.timeout=7 ms",
+	    NULL};
+	struct sgate_conf *conf = reload(before, after);
+
+	(void)state;
+	assert_false(conf_has_redis(conf));
+	assert_string_equal(conf->redis.user, "");
+	sgate_conf_free(conf);
+}
+
 static void
 listeners_are_the_old_ones_with_new_rules(void **state)
 {
@@ -124,6 +164,8 @@ old_and_new_that_do_not_go_together_are_refused(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(reloadable_options_are_new_and_the_others_old),
+    cmocka_unit_test(redis_stays_where_it_is),
+    cmocka_unit_test(redis_does_not_come_with_a_reload),
     cmocka_unit_test(listeners_are_the_old_ones_with_new_rules),
     cmocka_unit_test(a_copy_of_the_outcome_is_whole),
     cmocka_unit_test(old_and_new_that_do_not_go_together_are_refused),

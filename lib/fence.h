@@ -34,7 +34,7 @@ struct fence {
 	 * 0 = none. */
 	_Atomic int64_t complete_ms[TOKEN_GROUPS];
 	_Atomic uint64_t settings; /* number of the settings */
-	/* The database's clock less clock_boot_ms(); INT64_MIN = not known. */
+	/* The database's clock less clock_boot_ms(); 0 = not known. */
 	_Atomic int64_t clock_offset_ms;
 	/* A counter fell within an epoch: a dump was loaded without
 	 * `db restored`. Nothing is believed until the epoch rises. */
@@ -75,7 +75,9 @@ void fence_reset(struct fence *fence, const unsigned char store_id[16]);
 /*
  * The file: text, one line a value, with a checksum; written whole and renamed.
  * read: SGATE_NOT_FOUND when there is none, or none of this boot; SGATE_CORRUPT
- * when it cannot be read: either way nothing is known.
+ * when it cannot be read: either way nothing is known. write: any other answer
+ * than SGATE_OK means that there is no file any more, or that it could not even
+ * be removed; the fence rises all the same (why: fence.c).
  */
 SGATE_MUST_CHECK enum sgate_status fence_file_read(
     const char *runtime_dir, struct fence *out, struct sgate_error *err);

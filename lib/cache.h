@@ -7,7 +7,10 @@
  * Answers: SGATE_OK, or SGATE_UNAVAILABLE: it cannot be told what is there or
  * whether it was written. An error reply of the server (-LOADING, -READONLY,
  * -OOM, -NOAUTH, ...) is SGATE_UNAVAILABLE too: only "nothing there" is a miss.
- * SGATE_NO_MEMORY; SGATE_INTERNAL: the caller's bug, used after a fork.
+ * With it err->native_code is the errno of a connection that could not be made
+ * or was lost (ETIMEDOUT: no answer in time, for whatever was asked), and 0 for
+ * an error reply: the server is there. SGATE_NO_MEMORY; SGATE_INTERNAL: the
+ * caller's bug, used after a fork.
  *
  * Every wait ends at handle->deadline_ms (monotonic), which the manager sets
  * before each call; connecting counts. After an error of the connection nothing

@@ -2,7 +2,9 @@
  * Inside the session manager: what its files share. Nobody else includes
  * this.
  *
- *   session_manager.c   make and free, the caller, the fallback table, looks
+ *   session_manager.c   make and free, the caller, the fallback table, rows
+ *   manager_cache.c     every call of the cache: look, repair, publish, touch
+ *   manager_look.c      token to live session: whom to believe, touches
  *   manager_change.c    one change in one transaction; ends of sessions
  *   manager_create.c    create
  *   manager_edit.c      update, extend, rotate, end
@@ -43,7 +45,12 @@ struct sgate_manager {
 	struct durable *durable;           /* NULL until a call needs it */
 	const struct cache_ops *cache_ops; /* NULL: no cache */
 	struct cache *cache;               /* NULL until a call needs it */
-	int64_t deadline_ms; /* monotonic: of the call that runs */
+	int64_t deadline_ms;   /* monotonic: of the call that runs */
+	struct stores *stores; /* own_stores, unless manager_set_stores() */
+	struct stores own_stores;
+	bool is_probing;        /* manager_begin_probe() */
+	int64_t round_after_ms; /* monotonic: when a round is due that this
+				 * manager does by itself */
 	int64_t (*clock)(void *arg);
 	void *clock_arg;
 	struct manager_touch_hooks hooks;
@@ -75,9 +82,24 @@ struct sgate_manager {
 /* ---- session_manager.c ---- */
 
 /*
- * Begins a public call that needs the store: clears err, sets the deadline,
- * opens the store if it is not open in this process.
+ * Begins a public call: clears err, sets the deadline, lets go of what came
+ * through fork(). No store is asked yet.
  */
+void manager_begin(struct sgate_manager *mgr, struct sgate_error *err);
+/*
+ * The same for the keeper's round and for health: open breakers are passed
+ * over until the next manager_begin(), and what a store answers closes its
+ * breaker.
+ */
+void manager_begin_probe(struct sgate_manager *mgr, struct sgate_error *err);
+/*
+ * Before the durable store is asked, any number of times within a call: opens
+ * it if it is not open in this process. SGATE_UNAVAILABLE at once while its
+ * breaker is open.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_need_durable(
+    struct sgate_manager *mgr, struct sgate_error *err);
+/* Begins a public call that needs the durable store: both of them. */
 SGATE_MUST_CHECK enum sgate_status manager_enter(
     struct sgate_manager *mgr, struct sgate_error *err);
 /*
@@ -127,6 +149,19 @@ SGATE_MUST_CHECK enum sgate_status look_up(struct sgate_manager *mgr,
 void look_clear(struct look *look);
 /* Activity, if it is worth writing, and the first use of a successor. */
 void look_touch(struct sgate_manager *mgr, struct look *look, unsigned flags);
+
+/* ---- manager_cache.c ---- */
+
+/*
+ * Before each call of the cache: opens it if it is not open in this process,
+ * and sets its deadline: redis.timeout from now, but (is_in_budget) not past
+ * the call's own. SGATE_UNAVAILABLE: there is none, or its breaker is open.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_cache_enter(
+    struct sgate_manager *mgr, bool is_in_budget, struct sgate_error *err);
+/* After each: tells breaker and counters of the answer, and returns it. */
+SGATE_MUST_CHECK enum sgate_status manager_cache_left(struct sgate_manager *mgr,
+    enum sgate_status answer, const struct sgate_error *err);
 
 /* ---- manager_change.c ---- */
 

@@ -448,6 +448,10 @@ struct sgate_health {
 	char durable_name[16];
 	int64_t durable_latency_us;
 	char durable_text[256]; /* why it is down */
+	char cache_name[16];    /* "" = there is none */
+	int cache_up;
+	int64_t cache_latency_us;
+	char cache_text[256];
 };
 /* Asks each store once (old: health_check). SGATE_OK even when one is down. */
 SGATE_MUST_CHECK enum sgate_status sgate_health(struct sgate_manager *mgr,

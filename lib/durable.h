@@ -229,13 +229,13 @@ struct durable_ops {
 	 * The change log: rows of a group, whatever their state, whole, with
 	 * number > after and absolute_ms > now_ms, by ascending number, at most
 	 * limit (rows of one number are never cut apart: the answer may be
-	 * longer by the rest of the last number's rows).
+	 * longer by the rest of the last number's rows). A damaged row ends it
+	 * with SGATE_CORRUPT: what was given is not all there is.
 	 */
 	enum sgate_status (*changes)(struct durable *d, unsigned group,
 	    uint64_t after, int64_t now_ms, size_t limit,
 	    durable_session_fn *fn, void *arg, struct sgate_error *err);
-	/* Live rows in key order after *cursor, which is moved on, without
-	 * data; *out_wrapped at the end. */
+	/* As expired, below, but the live rows with absolute_ms > now_ms. */
 	enum sgate_status (*live)(struct durable *d, int64_t now_ms,
 	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
 	    durable_session_fn *fn, void *arg, struct sgate_error *err);

@@ -41,6 +41,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "status.h"
 
 #define DEFAULT_PORT 3306
@@ -376,6 +377,14 @@ set_options(MYSQL *conn)
 {
 	const unsigned ceiling_s = 3600; /* io_wait() is the limit */
 	const unsigned no_files = 0;
+#ifdef SESSGATE_FAILPOINTS
+	const my_bool reconnects = failpoint_is_off("reconnect");
+
+	/* What is never done otherwise: the library connects again, silently
+	 * and without our settings and statements. */
+	if (mysql_options(conn, MYSQL_OPT_RECONNECT, &reconnects) != 0)
+		return false;
+#endif
 
 	return mysql_options(conn, MYSQL_OPT_NONBLOCK, NULL) == 0 &&
 	       mysql_options(conn, MARIADB_OPT_IO_WAIT, (void *)io_wait) == 0 &&
@@ -626,6 +635,8 @@ is_stale(const struct mydb *store)
 	struct pollfd poller = {
 	    .fd = mysql_get_socket(store->conn), .events = POLLIN};
 
+	if (failpoint_is_off("reconnect"))
+		return false;
 	return poll(&poller, 1, 0) != 0;
 }
 
@@ -1295,7 +1306,7 @@ commit_failed(struct mydb *store, unsigned code, struct sgate_error *err)
 	    code == ER_OPTION_PREVENTS_STATEMENT || code == ER_READ_ONLY_MODE;
 
 	mydb_disconnect(&store->durable);
-	if (is_exact)
+	if (is_exact || failpoint_is_off("settle"))
 		return SGATE_UNAVAILABLE;
 	if (err != NULL) {
 		err->status = SGATE_UNCERTAIN;
@@ -1545,6 +1556,10 @@ const struct durable_ops durable_mysql = {
     .session_get = mydb_session_get,
     .session_insert = mydb_session_insert,
     .session_store = mydb_session_store,
+    .snapshot = mydb_snapshot,
+    .poll = mydb_poll,
+    .changes = mydb_changes,
+    .live = mydb_live,
     .counter_next = mydb_counter_next,
     .touch = mydb_touch,
     .expired = mydb_expired,

@@ -2,7 +2,8 @@
  * Inside the MySQL driver, for its own files alone: durable_mysql.c has the
  * connection, transactions and all calls of the client library; the others
  * read and write rows with what is declared here, and see no type of it:
- * durable_mysql_rows.c (statements, sessions, users), durable_mysql_audit.c
+ * durable_mysql_rows.c (statements, sessions, users), durable_mysql_copies.c
+ * (what copies of rows are judged by and made from), durable_mysql_audit.c
  * (audit, idempotency, leases, service keys), durable_mysql_schema.c (making
  * and looking after the tables), durable_mysql_exec.c (the caller's own
  * statements).
@@ -38,14 +39,17 @@ enum mydb_statement {
 	MYDB_STMT_USER_UNBLOCK,
 	MYDB_STMT_USER_SESSIONS,
 	MYDB_STMT_SESSION_GET,
+	MYDB_STMT_SESSION_GET_AT,
 	MYDB_STMT_SESSION_LOCK,
 	MYDB_STMT_SESSION_INSERT,
 	MYDB_STMT_SESSION_STORE,
-	MYDB_STMT_COUNTER_GET,
+	MYDB_STMT_SNAPSHOT,
+	MYDB_STMT_POLL,
+	MYDB_STMT_CHANGES,
 	MYDB_STMT_COUNTER_NEXT,
 	MYDB_STMT_TOUCH,
 	MYDB_STMT_TOUCH_SUCCESSOR,
-	MYDB_STMT_EXPIRED,
+	MYDB_STMT_WALK,
 	MYDB_STMT_PURGE_SESSIONS,
 	MYDB_STMT_PURGE_IDEMPOTENCY,
 	MYDB_STMT_PURGE_LEASES,
@@ -233,6 +237,9 @@ enum sgate_status mydb_restored(
     struct durable *d, unsigned *out_epoch, struct sgate_error *err);
 
 /* durable_mysql_rows.c */
+/* A row of SESSION_COLUMNS and data. *out is new. */
+SGATE_MUST_CHECK enum sgate_status mydb_session_read(
+    struct mydb_run *r, struct sgate_session **out);
 enum sgate_status mydb_session_get(struct durable *d,
     const struct sgate_ref *ref, unsigned flags, struct sgate_session **out,
     struct durable_snapshot *out_at, struct sgate_error *err);
@@ -256,11 +263,26 @@ enum sgate_status mydb_touch(struct durable *d,
 enum sgate_status mydb_expired(struct durable *d, int64_t now_ms, size_t limit,
     struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
     void *arg, struct sgate_error *err);
+enum sgate_status mydb_live(struct durable *d, int64_t now_ms, size_t limit,
+    struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
+    void *arg, struct sgate_error *err);
 enum sgate_status mydb_purge(struct durable *d, int64_t sessions_before_ms,
     int64_t audit_before_ms, int64_t now_ms, size_t limit,
     uint64_t *out_sessions, uint64_t *out_others, struct sgate_error *err);
 enum sgate_status mydb_stats(struct durable *d, int64_t now_ms,
     struct sgate_stats *out, struct sgate_error *err);
+
+/* durable_mysql_copies.c */
+/* The columns of a counter and of the store. */
+SGATE_MUST_CHECK enum sgate_status mydb_snapshot_read(
+    struct mydb_run *r, struct durable_snapshot *out);
+enum sgate_status mydb_snapshot(struct durable *d, unsigned group,
+    struct durable_snapshot *out, struct sgate_error *err);
+enum sgate_status mydb_poll(
+    struct durable *d, struct durable_poll *out, struct sgate_error *err);
+enum sgate_status mydb_changes(struct durable *d, unsigned group,
+    uint64_t after, int64_t now_ms, size_t limit, durable_session_fn *fn,
+    void *arg, struct sgate_error *err);
 
 /* durable_mysql_audit.c */
 /* The least event id of a moment: its first 48 bits are milliseconds. */

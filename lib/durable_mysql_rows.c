@@ -18,6 +18,9 @@
 	"prev_until_ms, successor_used_ms, context_id, contexts, roles, "      \
 	"state, end_reason, ended_ms, created_ms, auth_ms, last_seen_ms, "     \
 	"idle_ms, absolute_ms, client_ip, user_agent, format, exports"
+#define STORE_COLUMNS                                                          \
+	"(SELECT store_id FROM store WHERE id = 1), "                          \
+	"(SELECT epoch FROM store WHERE id = 1)"
 #define SERVICE_COLUMNS "name, key_hash, scopes, realm, created_ms, expires_ms"
 
 /* The order of columns and parameters is the one of the code that uses it. */
@@ -63,20 +66,26 @@ const struct mydb_statement_text mydb_statements[MYDB_STMT_COUNT] = {
 	 "WHERE realm = ? AND user_id = ?",
 	    true},
     [MYDB_STMT_USER_SESSIONS] =
-	{"SELECT " SESSION_COLUMNS ", 0, '' FROM session "
+	{"SELECT " SESSION_COLUMNS ", '' FROM session "
 	 "WHERE realm = ? AND user_id = ? AND state = 1 "
 	 "ORDER BY created_ms DESC, ref DESC LIMIT ?",
 	    false},
-    /* One statement is one snapshot; what is not asked for is not read. */
-    [MYDB_STMT_SESSION_GET] =
-	{"SELECT " SESSION_COLUMNS ", IF(?, "
-	 "(SELECT m.seq FROM meta m WHERE m.grp = s.grp), 0), "
-	 "IF(?, data, '') FROM session s WHERE ref = ?",
+    /*
+     * One statement is one snapshot; what is not asked for is not read. No
+     * joins: a row of another table that is missing must not hide this one.
+     */
+    [MYDB_STMT_SESSION_GET] = {"SELECT " SESSION_COLUMNS
+			       ", IF(?, data, '') FROM session WHERE ref = ?",
+	false},
+    [MYDB_STMT_SESSION_GET_AT] =
+	{"SELECT " SESSION_COLUMNS ", IF(?, data, ''), "
+	 "(SELECT m.seq FROM meta m WHERE m.grp = ?), " STORE_COLUMNS
+	 " FROM session WHERE ref = ?",
 	    false},
-    /* Without the counter: its lock is the last to be taken. */
+    /* Without what is around it: the counter's lock is the last one. */
     [MYDB_STMT_SESSION_LOCK] =
 	{"SELECT " SESSION_COLUMNS
-	 ", 0, IF(?, data, '') FROM session WHERE ref = ? FOR UPDATE",
+	 ", IF(?, data, '') FROM session WHERE ref = ? FOR UPDATE",
 	    true},
     [MYDB_STMT_SESSION_INSERT] =
 	{"INSERT INTO session (" SESSION_COLUMNS
@@ -93,7 +102,28 @@ const struct mydb_statement_text mydb_statements[MYDB_STMT_COUNT] = {
 	 "idle_ms = ?, client_ip = ?, user_agent = ?, format = ?, "
 	 "exports = ?, data = ? WHERE ref = ?",
 	    true},
-    [MYDB_STMT_COUNTER_GET] = {"SELECT seq FROM meta WHERE grp = ?", false},
+    [MYDB_STMT_SNAPSHOT] =
+	{"SELECT (SELECT m.seq FROM meta m WHERE m.grp = ?), " STORE_COLUMNS,
+	    false},
+    /* NOW(3): when the statement began, so not later than its snapshot. */
+    [MYDB_STMT_POLL] =
+	{"SELECT grp, seq, ident, "
+	 "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED), " STORE_COLUMNS
+	 " FROM meta ORDER BY grp",
+	    false},
+    /*
+     * The last number is read to its end: what one transaction changed is
+     * never cut apart.
+     */
+    [MYDB_STMT_CHANGES] =
+	{"SELECT " SESSION_COLUMNS ", data FROM session "
+	 "FORCE INDEX (change_log) "
+	 "WHERE grp = ? AND seq > ? AND absolute_ms > ? AND seq <= "
+	 "COALESCE((SELECT l.seq FROM session l FORCE INDEX (change_log) "
+	 "WHERE l.grp = ? AND l.seq > ? AND l.absolute_ms > ? "
+	 "ORDER BY l.seq LIMIT 1 OFFSET ?), 9223372036854775807) "
+	 "ORDER BY seq, ref",
+	    false},
     [MYDB_STMT_COUNTER_NEXT] =
 	{"UPDATE meta SET seq = LAST_INSERT_ID(seq + 1) WHERE grp = ?", true},
     [MYDB_STMT_TOUCH] =
@@ -106,8 +136,8 @@ const struct mydb_statement_text mydb_statements[MYDB_STMT_COUNT] = {
 				   "AND prev_hash IS NOT NULL "
 				   "AND successor_used_ms = 0",
 	true},
-    [MYDB_STMT_EXPIRED] = {"SELECT " SESSION_COLUMNS ", 0, '' FROM session "
-			   "WHERE ref > ? ORDER BY ref LIMIT ?",
+    [MYDB_STMT_WALK] = {"SELECT " SESSION_COLUMNS ", '' FROM session "
+			"WHERE ref > ? ORDER BY ref LIMIT ?",
 	false},
     [MYDB_STMT_PURGE_SESSIONS] = {"DELETE FROM session WHERE absolute_ms < ? "
 				  "ORDER BY absolute_ms LIMIT ?",
@@ -272,10 +302,9 @@ session_column(struct mydb_run *r, char **field, size_t max, bool *out_memory)
 		*out_memory = false;
 }
 
-/* The columns of SESSION_COLUMNS, then a counter, then data. */
+/* The columns of SESSION_COLUMNS, then data. */
 static bool
-session_read_columns(
-    struct mydb_run *r, struct sgate_session *s, uint64_t *out_counter)
+session_read_columns(struct mydb_run *r, struct sgate_session *s)
 {
 	bool memory = true;
 
@@ -305,16 +334,14 @@ session_read_columns(
 	run_get_text(r, s->user_agent, sizeof(s->user_agent));
 	run_get_int(r, SESSION_FORMAT, SESSION_FORMAT);
 	session_column(r, &s->exports, SESSION_EXPORTS_MAX, &memory);
-	*out_counter = (uint64_t)run_get_int(r, 0, INT64_MAX);
 	session_column(r, &s->data, MYDB_VALUE_MAX_BYTES, &memory);
 	if (memory && !is_object_text(s->data))
 		run_damaged(r);
 	return memory;
 }
 
-static enum sgate_status
-session_read(
-    struct mydb_run *r, struct sgate_session **out, uint64_t *out_counter)
+enum sgate_status
+mydb_session_read(struct mydb_run *r, struct sgate_session **out)
 {
 	struct sgate_session *session = session_new();
 	char row[SGATE_REF_HEX + 1];
@@ -322,7 +349,7 @@ session_read(
 
 	*out = NULL;
 	r->damaged_column = -1;
-	if (session == NULL || !session_read_columns(r, session, out_counter)) {
+	if (session == NULL || !session_read_columns(r, session)) {
 		sgate_session_free(session);
 		error_memory(r->err, r->operation);
 		return SGATE_NO_MEMORY;
@@ -336,60 +363,41 @@ session_read(
 	return status;
 }
 
-/* A plain read: no lock of the counter before those of rows. */
-static enum sgate_status
-counter_get(struct durable *d, unsigned group, uint64_t *out_seq,
-    struct sgate_error *err)
-{
-	struct mydb_run r;
-	enum sgate_status status =
-	    run_open(&r, d, MYDB_STMT_COUNTER_GET, "session_get", err);
-
-	if (status != SGATE_OK)
-		return status;
-	run_bind_int(&r, group);
-	status = run_step(&r);
-	if (status == SGATE_NOT_FOUND)
-		status = run_missing(&r, "a counter of table meta");
-	if (status == SGATE_OK) {
-		*out_seq = (uint64_t)run_get_int(&r, 0, INT64_MAX);
-		status = run_row_status(&r, "a counter");
-	}
-	run_close(&r);
-	return status;
-}
-
 enum sgate_status
 mydb_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
     struct sgate_session **out, struct durable_snapshot *out_at,
     struct sgate_error *err)
 {
 	bool is_locked = (flags & DURABLE_FOR_UPDATE) != 0;
+	enum mydb_statement which = MYDB_STMT_SESSION_LOCK;
+	struct durable_snapshot at = {0};
 	struct mydb_run r;
-	uint64_t counter = 0;
 	enum sgate_status status;
 
 	*out = NULL;
 	if (out_at != NULL)
-		memset(out_at, 0, sizeof(*out_at));
-	status = run_open(&r, d,
-	    is_locked ? MYDB_STMT_SESSION_LOCK : MYDB_STMT_SESSION_GET,
-	    "session_get", err);
+		*out_at = at;
+	if (!is_locked)
+		which = out_at != NULL ? MYDB_STMT_SESSION_GET_AT
+				       : MYDB_STMT_SESSION_GET;
+	status = run_open(&r, d, which, "session_get", err);
 	if (status != SGATE_OK)
 		return status;
-	if (!is_locked)
-		run_bind_int(&r, out_at != NULL);
 	run_bind_int(&r, (flags & DURABLE_NO_DATA) == 0);
+	if (which == MYDB_STMT_SESSION_GET_AT)
+		run_bind_int(&r, token_ref_group(ref));
 	run_bind_blob(&r, ref->bytes, SGATE_REF_BYTES);
 	status = run_step(&r);
 	if (status == SGATE_OK)
-		status = session_read(&r, out, &counter);
+		status = mydb_session_read(&r, out);
+	if (status == SGATE_OK && which == MYDB_STMT_SESSION_GET_AT)
+		status = mydb_snapshot_read(&r, &at);
 	run_close(&r);
 	/* The row is locked: nobody else takes a number for it. */
 	if (status == SGATE_OK && is_locked && out_at != NULL)
-		status = counter_get(d, token_ref_group(ref), &counter, err);
+		status = mydb_snapshot(d, token_ref_group(ref), &at, err);
 	if (status == SGATE_OK && out_at != NULL)
-		out_at->counter = counter;
+		*out_at = at;
 	if (status != SGATE_OK) {
 		sgate_session_free(*out);
 		*out = NULL;
@@ -556,7 +564,6 @@ mydb_user_sessions(struct durable *d, struct sgate_bytes realm,
 {
 	struct sgate_session *session;
 	struct mydb_run r;
-	uint64_t counter;
 	bool is_stopped = false;
 	enum sgate_status status =
 	    run_open(&r, d, MYDB_STMT_USER_SESSIONS, "user_sessions", err);
@@ -567,7 +574,7 @@ mydb_user_sessions(struct durable *d, struct sgate_bytes realm,
 	run_bind_bytes(&r, user);
 	run_bind_limit(&r, limit == 0 ? SIZE_MAX : limit);
 	while (!is_stopped && (status = run_step(&r)) == SGATE_OK) {
-		status = session_read(&r, &session, &counter);
+		status = mydb_session_read(&r, &session);
 		if (status != SGATE_OK)
 			break;
 		is_stopped = fn(arg, session) != 0;
@@ -651,12 +658,25 @@ mydb_touch(struct durable *d, const struct durable_touch *touches, size_t count,
 
 /* ---- care ---- */
 
+/* Which rows a walk over all of them gives. */
+enum walk { WALK_EXPIRED, WALK_LIVE };
+
+static bool
+is_wanted(const struct sgate_session *session, enum walk walk, int64_t now_ms)
+{
+	if (session->state != SESSION_LIVE)
+		return false;
+	if (walk == WALK_LIVE)
+		return session->absolute_ms > now_ms;
+	return session_expiry(session, now_ms) != SGATE_REASON_OK;
+}
+
 /*
- * A damaged row must not stop the reaper for ever: the walk goes on behind it
- * and answers SGATE_CORRUPT in the end, with the cursor moved on.
+ * A damaged row must not stop it for ever: the walk goes on behind it and
+ * answers SGATE_CORRUPT in the end, with the cursor moved on.
  */
-enum sgate_status
-mydb_expired(struct durable *d, int64_t now_ms, size_t limit,
+static enum sgate_status
+walk_rows(struct durable *d, enum walk walk, int64_t now_ms, size_t limit,
     struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
     void *arg, struct sgate_error *err)
 {
@@ -665,19 +685,19 @@ mydb_expired(struct durable *d, int64_t now_ms, size_t limit,
 	struct mydb_run r;
 	enum sgate_status status;
 	enum sgate_status row_status = SGATE_OK;
-	uint64_t counter;
 	size_t seen = 0;
 	bool is_stopped = false;
 
 	*out_wrapped = false;
-	status = run_open(&r, d, MYDB_STMT_EXPIRED, "expired", err);
+	status = run_open(
+	    &r, d, MYDB_STMT_WALK, walk == WALK_LIVE ? "live" : "expired", err);
 	if (status != SGATE_OK)
 		return status;
 	run_bind_blob(&r, start.bytes, SGATE_REF_BYTES);
 	run_bind_limit(&r, limit);
 	while (!is_stopped && (status = run_step(&r)) == SGATE_OK) {
 		seen++;
-		status = session_read(&r, &session, &counter);
+		status = mydb_session_read(&r, &session);
 		if (status == SGATE_CORRUPT) {
 			row_status = status;
 			r.column = 0;
@@ -687,8 +707,7 @@ mydb_expired(struct durable *d, int64_t now_ms, size_t limit,
 		if (status != SGATE_OK)
 			break;
 		*cursor = session->ref;
-		if (session->state == SESSION_LIVE &&
-		    session_expiry(session, now_ms) != SGATE_REASON_OK)
+		if (is_wanted(session, walk, now_ms))
 			is_stopped = fn(arg, session) != 0;
 		sgate_session_free(session);
 	}
@@ -699,6 +718,24 @@ mydb_expired(struct durable *d, int64_t now_ms, size_t limit,
 	if (*out_wrapped)
 		memset(cursor, 0, sizeof(*cursor));
 	return row_status;
+}
+
+enum sgate_status
+mydb_expired(struct durable *d, int64_t now_ms, size_t limit,
+    struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
+    void *arg, struct sgate_error *err)
+{
+	return walk_rows(
+	    d, WALK_EXPIRED, now_ms, limit, cursor, out_wrapped, fn, arg, err);
+}
+
+enum sgate_status
+mydb_live(struct durable *d, int64_t now_ms, size_t limit,
+    struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
+    void *arg, struct sgate_error *err)
+{
+	return walk_rows(
+	    d, WALK_LIVE, now_ms, limit, cursor, out_wrapped, fn, arg, err);
 }
 
 struct purge {

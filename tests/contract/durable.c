@@ -443,6 +443,8 @@ add_runs(struct run *runs, size_t count, const struct durable_ops *ops,
 		has |= NEEDS_SQLITE | NEEDS_ONE_WRITER;
 	if (ops == &durable_mysql)
 		has |= NEEDS_MYSQL;
+	if (ops->snapshot != NULL)
+		has |= NEEDS_COPIES;
 	for (; cases->name != NULL; cases++) {
 		if ((cases->needs & ~has) != 0)
 			continue;
@@ -462,6 +464,7 @@ add_store(struct run *runs, size_t count, const struct durable_ops *ops)
 {
 	count = add_runs(runs, count, ops, row_cases);
 	count = add_runs(runs, count, ops, list_cases);
+	count = add_runs(runs, count, ops, copy_cases);
 	count = add_runs(runs, count, ops, process_cases);
 #ifdef CONTRACT_MYSQL
 	count = add_runs(runs, count, ops, mysql_cases);

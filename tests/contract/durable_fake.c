@@ -67,6 +67,7 @@ struct fake {
 };
 
 static struct database *committed;
+static struct fake_server server;
 static struct fake *writer; /* who is in a transaction */
 static struct rule rules[RULES_MAX];
 static struct {
@@ -183,6 +184,8 @@ fake_reset(bool has_schema)
 	database_free(committed);
 	committed = database_new();
 	committed->has_schema = has_schema;
+	server = (struct fake_server){.store.epoch = 1, .ident = "fake"};
+	memset(server.store.id, 0x5a, sizeof(server.store.id));
 	writer = NULL;
 	memset(rules, 0, sizeof(rules));
 	memset(counts, 0, sizeof(counts));
@@ -220,6 +223,12 @@ unsigned
 fake_calls(const char *operation)
 {
 	return *calls_of(operation);
+}
+
+struct fake_server *
+fake_server(void)
+{
+	return &server;
 }
 
 bool
@@ -416,8 +425,8 @@ fake_store_get(struct durable *d, unsigned char id[16], unsigned *out_epoch,
 	*out_epoch = 0;
 	if (status != SGATE_OK)
 		return status;
-	memset(id, 0x5a, 16);
-	*out_epoch = 1;
+	memcpy(id, server.store.id, 16);
+	*out_epoch = server.store.epoch;
 	return SGATE_OK;
 }
 
@@ -805,6 +814,12 @@ session_find(const struct database *db, const struct sgate_ref *ref)
 	return NULL;
 }
 
+static struct durable_snapshot
+snapshot_of(const struct database *db, unsigned group)
+{
+	return (struct durable_snapshot){db->counters[group], server.store};
+}
+
 static enum sgate_status
 fake_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
     struct sgate_session **out, struct durable_snapshot *out_at,
@@ -828,7 +843,7 @@ fake_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
 		return SGATE_NOT_FOUND;
 	*out = session_copy(*found, (flags & DURABLE_NO_DATA) == 0);
 	if (out_at != NULL)
-		out_at->counter = call.db->counters[token_ref_group(ref)];
+		*out_at = snapshot_of(call.db, token_ref_group(ref));
 	return SGATE_OK;
 }
 
@@ -872,6 +887,84 @@ fake_session_store(struct durable *d, const struct sgate_session *session,
 	copy->absolute_ms = (*found)->absolute_ms;
 	sgate_session_free(*found);
 	*found = copy;
+	return SGATE_OK;
+}
+
+static enum sgate_status
+fake_snapshot(struct durable *d, unsigned group, struct durable_snapshot *out,
+    struct sgate_error *err)
+{
+	struct call call;
+	enum sgate_status status = fake_enter_made(&call, d, "snapshot", err);
+
+	memset(out, 0, sizeof(*out));
+	if (status != SGATE_OK)
+		return status;
+	if (group >= TOKEN_GROUPS)
+		return call_fail(&call, SGATE_CORRUPT, "no such counter");
+	*out = snapshot_of(call.db, group);
+	return SGATE_OK;
+}
+
+static enum sgate_status
+fake_poll(struct durable *d, struct durable_poll *out, struct sgate_error *err)
+{
+	struct call call;
+	enum sgate_status status = fake_enter_made(&call, d, "poll", err);
+
+	memset(out, 0, sizeof(*out));
+	if (status != SGATE_OK)
+		return status;
+	out->store = server.store;
+	memcpy(out->counters, call.db->counters, sizeof(out->counters));
+	out->settings = server.settings;
+	out->now_ms = server.now_ms != 0 ? server.now_ms : clock_utc_ms();
+	memcpy(out->ident, server.ident, sizeof(out->ident));
+	return SGATE_OK;
+}
+
+/* By number, then by key. */
+static int
+session_compare_change(const void *a, const void *b)
+{
+	const struct sgate_session *x = *(struct sgate_session *const *)a;
+	const struct sgate_session *y = *(struct sgate_session *const *)b;
+
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return session_compare_key(a, b);
+}
+
+static enum sgate_status
+fake_changes(struct durable *d, unsigned group, uint64_t after, int64_t now_ms,
+    size_t limit, durable_session_fn *fn, void *arg, struct sgate_error *err)
+{
+	struct call call;
+	struct list sorted;
+	const struct sgate_session *session;
+	uint64_t last = 0; /* number of the one given last */
+	size_t given = 0;
+	size_t i;
+	enum sgate_status status = fake_enter_made(&call, d, "changes", err);
+
+	if (status != SGATE_OK)
+		return status;
+	if (limit == 0)
+		return call_fail(&call, SGATE_INTERNAL, "a limit of 0");
+	sorted = sessions_sorted(call.db, session_compare_change);
+	for (i = 0; i < sorted.count; i++) {
+		session = *(struct sgate_session **)list_at(&sorted, i);
+		if (token_ref_group(&session->ref) != group ||
+		    session->seq <= after || session->absolute_ms <= now_ms)
+			continue;
+		if (given >= limit && session->seq != last)
+			break;
+		last = session->seq;
+		given++;
+		if (fn(arg, session) != 0)
+			break;
+	}
+	free(sorted.rows);
 	return SGATE_OK;
 }
 
@@ -961,42 +1054,83 @@ fake_touch(struct durable *d, const struct durable_touch *touches, size_t count,
 	return fake_leave(&call);
 }
 
+static bool
+is_live(const struct sgate_session *session, int64_t now_ms)
+{
+	return session->state == SESSION_LIVE && session->absolute_ms > now_ms;
+}
+
+static bool
+is_expired(const struct sgate_session *session, int64_t now_ms)
+{
+	return session->state == SESSION_LIVE &&
+	       session_expiry(session, now_ms) != SGATE_REASON_OK;
+}
+
+/* What a walk over all rows is to do, and where it has come to. */
+struct walk {
+	bool (*is_wanted)(const struct sgate_session *session, int64_t now_ms);
+	int64_t now_ms;
+	size_t limit;
+	struct sgate_ref *cursor;
+	durable_session_fn *fn;
+	void *arg;
+};
+
+/* Whether the end was reached. */
+static bool
+walk_rows(const struct database *db, const struct walk *walk)
+{
+	const struct sgate_ref start = *walk->cursor;
+	struct list sorted = sessions_sorted(db, session_compare_key);
+	struct sgate_session *session;
+	size_t seen = 0;
+	size_t i;
+	int stop = 0;
+
+	for (i = 0; i < sorted.count && seen < walk->limit && stop == 0; i++) {
+		session = *(struct sgate_session **)list_at(&sorted, i);
+		if (memcmp(&session->ref, &start, sizeof(start)) <= 0)
+			continue;
+		seen++;
+		*walk->cursor = session->ref;
+		if (!walk->is_wanted(session, walk->now_ms))
+			continue;
+		session = session_copy(session, false);
+		stop = walk->fn(walk->arg, session);
+		sgate_session_free(session);
+	}
+	free(sorted.rows);
+	if (stop != 0 || seen == walk->limit)
+		return false;
+	memset(walk->cursor, 0, sizeof(*walk->cursor));
+	return true;
+}
+
 static enum sgate_status
 fake_expired(struct durable *d, int64_t now_ms, size_t limit,
     struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
     void *arg, struct sgate_error *err)
 {
-	const struct sgate_ref start = *cursor;
+	const struct walk walk = {is_expired, now_ms, limit, cursor, fn, arg};
 	struct call call;
-	struct list sorted;
-	struct sgate_session *session;
-	size_t seen = 0;
-	size_t i;
-	int stop = 0;
 	enum sgate_status status = fake_enter_made(&call, d, "expired", err);
 
-	*out_wrapped = false;
-	if (status != SGATE_OK)
-		return status;
-	sorted = sessions_sorted(call.db, session_compare_key);
-	for (i = 0; i < sorted.count && seen < limit && stop == 0; i++) {
-		session = *(struct sgate_session **)list_at(&sorted, i);
-		if (memcmp(&session->ref, &start, sizeof(start)) <= 0)
-			continue;
-		seen++;
-		*cursor = session->ref;
-		if (session->state != SESSION_LIVE ||
-		    session_expiry(session, now_ms) == SGATE_REASON_OK)
-			continue;
-		session = session_copy(session, false);
-		stop = fn(arg, session);
-		sgate_session_free(session);
-	}
-	free(sorted.rows);
-	*out_wrapped = stop == 0 && seen < limit;
-	if (*out_wrapped)
-		memset(cursor, 0, sizeof(*cursor));
-	return SGATE_OK;
+	*out_wrapped = status == SGATE_OK && walk_rows(call.db, &walk);
+	return status;
+}
+
+static enum sgate_status
+fake_live(struct durable *d, int64_t now_ms, size_t limit,
+    struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
+    void *arg, struct sgate_error *err)
+{
+	const struct walk walk = {is_live, now_ms, limit, cursor, fn, arg};
+	struct call call;
+	enum sgate_status status = fake_enter_made(&call, d, "live", err);
+
+	*out_wrapped = status == SGATE_OK && walk_rows(call.db, &walk);
+	return status;
 }
 
 static uint64_t
@@ -1080,12 +1214,6 @@ fake_purge(struct durable *d, int64_t sessions_before_ms,
 		*out_others = others;
 	}
 	return status;
-}
-
-static bool
-is_live(const struct sgate_session *session, int64_t now_ms)
-{
-	return session->state == SESSION_LIVE && session->absolute_ms > now_ms;
 }
 
 /* So that a user with several sessions is counted once. */
@@ -1332,6 +1460,10 @@ const struct durable_ops durable_fake = {
     .session_get = fake_session_get,
     .session_insert = fake_session_insert,
     .session_store = fake_session_store,
+    .snapshot = fake_snapshot,
+    .poll = fake_poll,
+    .changes = fake_changes,
+    .live = fake_live,
     .counter_next = fake_counter_next,
     .touch = fake_touch,
     .expired = fake_expired,

@@ -28,6 +28,17 @@ enum fake_answer {
 void fake_script(const char *operation, unsigned nth, enum fake_answer answer);
 /* Calls of an operation since fake_reset(). */
 unsigned fake_calls(const char *operation);
+/*
+ * What snapshot and poll tell but for the counters: to be changed as a test
+ * likes. fake_reset() sets it back; now_ms 0: the clock of this machine.
+ */
+struct fake_server {
+	struct record_store store;
+	uint64_t settings;
+	int64_t now_ms;
+	char ident[33];
+};
+struct fake_server *fake_server(void);
 /* Whether no handle is in a transaction: what a test should find at its end. */
 bool fake_is_idle(void);
 

@@ -575,6 +575,14 @@ add_numbered(struct fixture *f, unsigned count)
 		add_session(f, make_session(1, i));
 }
 
+static int
+count_session(void *arg, const struct sgate_session *session)
+{
+	(void)session;
+	++*(size_t *)arg;
+	return 0;
+}
+
 /* ref of make_ref(1, n) in SQL. */
 #define REF(n) "X'0100000000000000000000" #n "'"
 
@@ -671,6 +679,33 @@ a_deadlock_is_tried_again(struct fixture *f)
 	assert_int_equal(number(f, "SELECT COUNT(*) FROM session WHERE "
 				   "last_seen_ms = 1800000000500"),
 	    2);
+}
+
+/* They are read, never locked: a lock of them before others' is a deadlock. */
+static void
+what_is_around_a_row_is_read_whoever_locks_it(struct fixture *f)
+{
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct durable_snapshot at;
+	struct durable_poll poll;
+	struct sgate_session *s;
+	pid_t pid;
+
+	add_numbered(f, 1);
+	pid = start_locker(f,
+	    "SELECT 1 FROM store, meta WHERE meta.grp >= 0 FOR UPDATE", 400,
+	    NULL);
+	allow_ms(f, 300);
+	assert_ok(f, f->ops->session_get(f->a, &ref, 0, &s, &at, &f->err));
+	sgate_session_free(s);
+	assert_ok(f, f->ops->poll(f->a, &poll, &f->err));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->session_get(
+			 f->a, &ref, DURABLE_FOR_UPDATE, &s, &at, &f->err));
+	sgate_session_free(s);
+	assert_ok(f, f->ops->snapshot(f->a, 1, &at, &f->err));
+	f->ops->rollback(f->a);
+	wait_locker(pid);
 }
 
 /* After a deadlock the server would commit the rest by itself. */
@@ -1173,6 +1208,67 @@ a_damaged_row_is_corrupt_and_left_in_place(struct fixture *f)
 }
 
 static void
+check_around(struct fixture *f, enum sgate_status of_a_row)
+{
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct durable_snapshot at;
+	struct durable_poll poll;
+	struct sgate_session *s;
+
+	assert_status(
+	    f, of_a_row, f->ops->session_get(f->a, &ref, 0, &s, &at, &f->err));
+	assert_int_equal(s != NULL, of_a_row == SGATE_OK);
+	sgate_session_free(s);
+	assert_status(f, of_a_row, f->ops->snapshot(f->a, 1, &at, &f->err));
+	assert_ok(f, f->ops->session_get(f->a, &ref, 0, &s, NULL, &f->err));
+	sgate_session_free(s);
+	assert_status(f, SGATE_CORRUPT, f->ops->poll(f->a, &poll, &f->err));
+	assert_true(poll.now_ms == 0);
+}
+
+static void
+a_counter_or_store_that_is_missing_is_corrupt_and_never_absent(
+    struct fixture *f)
+{
+	static const char *const damages[] = {"DELETE FROM store",
+	    "UPDATE store SET epoch = 10000", "DELETE FROM meta WHERE grp = 1",
+	    "UPDATE meta SET seq = -1 WHERE grp = 1", NULL};
+	size_t i;
+
+	add_numbered(f, 1);
+	run_sql(f, "CREATE TABLE kept_store SELECT * FROM store");
+	run_sql(f, "CREATE TABLE kept_meta SELECT * FROM meta");
+	for (i = 0; damages[i] != NULL; i++) {
+		run_sql(f, damages[i]);
+		check_around(f, SGATE_CORRUPT);
+		run_sql(f, "REPLACE INTO store SELECT * FROM kept_store");
+		run_sql(f, "REPLACE INTO meta SELECT * FROM kept_meta");
+	}
+	run_sql(f, "DELETE FROM meta WHERE grp = 255");
+	check_around(f, SGATE_OK);
+}
+
+/* A copy that lacks it would be called complete. */
+static void
+a_damaged_row_ends_the_changes(struct fixture *f)
+{
+	struct sgate_session *s;
+	size_t seen = 0;
+	unsigned i;
+
+	for (i = 1; i <= 3; i++) {
+		s = make_session(1, i);
+		s->seq = i;
+		add_session(f, s);
+	}
+	run_sql(f, "UPDATE session SET data = '[]' WHERE ref = " REF(02));
+	assert_status(f, SGATE_CORRUPT,
+	    f->ops->changes(f->a, 1, 0, T0, 10, count_session, &seen, &f->err));
+	assert_int_equal(seen, 1);
+	assert_ok(f, f->ops->ping(f->a, &f->err));
+}
+
+static void
 what_would_be_refused_when_read_is_not_written(struct fixture *f)
 {
 	struct sgate_session *s = make_session(1, 1);
@@ -1311,6 +1407,7 @@ const struct contract_case mysql_cases[] = {
     CASE(writes_answer_in_time_while_a_row_is_locked_and_reads_go_on),
     CASE(a_lock_that_is_held_for_more_than_a_second_is_tried_again),
     CASE(a_deadlock_is_tried_again),
+    CASE(what_is_around_a_row_is_read_whoever_locks_it),
     CASE(after_an_error_a_transaction_takes_nothing_more),
     CASE(logins_of_one_new_user_at_once_do_not_deadlock),
     CASE(a_host_that_takes_no_connection_is_unavailable_in_time),
@@ -1324,6 +1421,8 @@ const struct contract_case mysql_cases[] = {
     CASE(two_accounts_have_the_grants_that_they_need_and_no_more),
     CASE(users_that_differ_in_blanks_or_case_are_two_users),
     CASE(a_damaged_row_is_corrupt_and_left_in_place),
+    CASE(a_counter_or_store_that_is_missing_is_corrupt_and_never_absent),
+    CASE(a_damaged_row_ends_the_changes),
     CASE(what_would_be_refused_when_read_is_not_written),
     CASE(exec_refuses_what_leaves_the_transaction_or_writes_to_our_tables),
     CASE(exec_gives_rows_of_every_type_and_writes_what_is_the_callers),

@@ -26,14 +26,11 @@
 #include "durable_mysql.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <errmsg.h>
 #include <mysql.h>
@@ -42,10 +39,10 @@
 #include "buf.h"
 #include "clock.h"
 #include "failpoint.h"
+#include "password.h"
 #include "status.h"
 
 #define DEFAULT_PORT 3306
-#define PASSWORD_MAX 256
 /* A rollback may go past the deadline by this; then the connection goes. */
 #define ROLLBACK_MS 20
 /* Numbers and dates as text fit in it. */
@@ -330,44 +327,6 @@ mydb_disconnect(struct durable *d)
 	store->is_broken = store->in_transaction;
 }
 
-/* The first line of the file, NUL-terminated. */
-static enum sgate_status
-read_password(const char *path, const char *operation,
-    char out[PASSWORD_MAX + 2], struct sgate_error *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-	ssize_t len = -1;
-
-	memset(out, 0, PASSWORD_MAX + 2);
-	if (fd < 0)
-		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
-		    errno, "mysql.password_file: %.100s: %s", path,
-		    strerror(errno));
-	if (fstat(fd, &st) == 0 && (st.st_mode & S_IRWXO) != 0) {
-		close(fd);
-		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
-		    0,
-		    "mysql.password_file: %.100s: everybody may read it: "
-		    "chmod o= it",
-		    path);
-	}
-	len = read(fd, out, PASSWORD_MAX + 1);
-	close(fd);
-	if (len < 0)
-		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
-		    errno, "mysql.password_file: %.100s: %s", path,
-		    strerror(errno));
-	out[strcspn(out, "\r\n")] = '\0';
-	if (strlen(out) > PASSWORD_MAX) {
-		explicit_bzero(out, PASSWORD_MAX + 2);
-		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
-		    0, "mysql.password_file: %.100s: more than %d bytes", path,
-		    PASSWORD_MAX);
-	}
-	return SGATE_OK;
-}
-
 /*
  * No option file is read. Passwords are never sent as they are, and no file of
  * ours is sent because a server asks for it.
@@ -428,7 +387,7 @@ static enum sgate_status
 connect_to(struct mydb *store, const struct host *host, const char *operation,
     struct sgate_error *err)
 {
-	char password[PASSWORD_MAX + 2] = "";
+	char password[PASSWORD_MAX + 1] = "";
 	enum sgate_status status = SGATE_OK;
 
 	if (host == NULL)
@@ -438,8 +397,8 @@ connect_to(struct mydb *store, const struct host *host, const char *operation,
 		    strchr(host->address, ':') != NULL ? "[%s]:%u" : "%s:%u",
 		    host->address, host->port);
 	if (store->password_file[0] != '\0')
-		status = read_password(
-		    store->password_file, operation, password, err);
+		status = password_read(store->password_file, MYDB_SOURCE,
+		    operation, password, err);
 	if (status != SGATE_OK)
 		return status;
 	store->connection++;

@@ -31,6 +31,18 @@ world_store(void)
 	return mysql_socket() == NULL ? "sqlite" : "mysql";
 }
 
+static bool
+has_redis(void)
+{
+	return mysql_socket() != NULL && getenv("SESSGATE_TEST_REDIS") != NULL;
+}
+
+const char *
+world_cache(void)
+{
+	return has_redis() ? "redis" : world_store();
+}
+
 static void
 run_sql(const char *verb, const char *database)
 {
@@ -82,11 +94,76 @@ world_lose_store(struct world *w)
 	assert_non_null(*path);
 }
 
+/* ---- Redis ---- */
+
+static void
+redis_say(
+    const struct world *w, char *out, size_t size, const char *a, const char *b)
+{
+	const char *const words[] = {a, b, NULL};
+
+	redis_run(&w->redis, out, size, words);
+}
+
+void
+world_flush_cache(struct world *w)
+{
+	char answer[16];
+
+	if (!has_redis())
+		return;
+	redis_say(w, answer, sizeof(answer), "FLUSHALL", NULL);
+	assert_string_equal(answer, "OK");
+}
+
+void
+world_pause_cache(struct world *w)
+{
+	if (has_redis())
+		redis_pause(&w->redis);
+}
+
+void
+world_resume_cache(struct world *w)
+{
+	char answer[16];
+
+	if (!has_redis())
+		return;
+	redis_resume(&w->redis);
+	redis_say(w, answer, sizeof(answer), "PING", NULL);
+}
+
+unsigned long
+world_cache_scans(struct world *w)
+{
+	static const char *const commands[] = {
+	    "cmdstat_scan:", "cmdstat_keys:", "cmdstat_sort:"};
+	static char stats[16384];
+	unsigned long calls = 0;
+	const char *at;
+	size_t i;
+
+	if (!has_redis())
+		return 0;
+	redis_say(w, stats, sizeof(stats), "INFO", "commandstats");
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		at = strstr(stats, commands[i]);
+		if (at != NULL)
+			calls +=
+			    strtoul(at + strlen(commands[i]) + strlen("calls="),
+				NULL, 10);
+	}
+	return calls;
+}
+
+/* ---- make and close ---- */
+
 void
 world_open(struct world *w)
 {
-	char keys[96], store[160], database[96];
-	const char *overrides[] = {keys, store, NULL, NULL, NULL};
+	char keys[96], store[160], database[96], address[128];
+	const char *overrides[] = {keys, store, NULL, NULL, NULL, NULL};
 
 	memset(w, 0, sizeof(*w));
 	w->now_ms = INT64_C(1800000000000);
@@ -103,6 +180,13 @@ world_open(struct world *w)
 		overrides[2] = database;
 		overrides[3] = "mysql.user=root";
 	}
+	if (has_redis()) {
+		assert_null(redis_missing());
+		assert_true(redis_open(&w->redis));
+		snprintf(address, sizeof(address), "redis.address=unix:%s",
+		    w->redis.socket);
+		overrides[4] = address;
+	}
 	assert_status(
 	    w, sgate_conf_load(NULL, overrides, &w->conf, &w->err), SGATE_OK);
 	assert_status(
@@ -112,6 +196,7 @@ world_open(struct world *w)
 	w->conf->sqlite.busy_timeout_ms = 20000;
 	w->conf->mysql.read_timeout_ms = 20000;
 	w->conf->mysql.write_timeout_ms = 20000;
+	w->conf->redis.timeout_ms = 300;
 	w->conf->session.idle_timeout_ms = 30 * MINUTE;
 	w->conf->session.absolute_timeout_ms = 8 * HOUR;
 	w->conf->session.remember_idle_timeout_ms = 240 * HOUR;
@@ -150,6 +235,7 @@ world_close(struct world *w)
 	sgate_conf_free(w->conf);
 	if (w->database[0] != '\0')
 		run_sql("DROP", w->database);
+	redis_close(&w->redis);
 	dir = opendir(w->dir);
 	assert_non_null(dir);
 	while ((entry = readdir(dir)) != NULL) {

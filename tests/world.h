@@ -2,13 +2,15 @@
  * A small world for tests of the manager: a directory of its own with a key
  * file and an SQLite store, a configuration, and a clock that the test sets.
  * With SESSGATE_TEST_MYSQL in the environment, the socket of a MariaDB with an
- * administrator without a password, the store is a database of its own there:
+ * administrator without a password, the store is a database of its own there.
+ * With SESSGATE_TEST_REDIS as well, a Redis of its own stands before it.
  * tests/it/mysql.py runs these tests so.
  */
 #ifndef TESTS_WORLD_H
 #define TESTS_WORLD_H
 
 #include "manager.h"
+#include "redis.h"
 
 #define MINUTE INT64_C(60000)
 #define HOUR (60 * MINUTE)
@@ -17,6 +19,7 @@ struct world {
 	char dir[64];
 	struct sgate_conf *conf; /* change it before world_manager() */
 	char database[64];       /* of MySQL, else "" */
+	struct redis redis;      /* directory "" = none */
 	int64_t now_ms;
 	struct sgate_manager *mgr; /* of world_start() */
 	struct sgate_error err;    /* of the last call that was given it */
@@ -32,10 +35,22 @@ void world_start(struct world *w);
 void world_close(struct world *w);
 /* "sqlite" or "mysql". */
 const char *world_store(void);
+/* Who serves what Redis has: "redis", or without one world_store(). */
+const char *world_cache(void);
 /* What is opened from now on finds no store. */
 void world_lose_store(struct world *w);
 /* Runs "CREATE TABLE ...", which no transaction of MySQL can hold. */
 void world_make_table(struct world *w, const char *sql);
+
+/* Without Redis these do nothing. */
+/* Everything in it is gone: FLUSHALL. */
+void world_flush_cache(struct world *w);
+/* It does not answer from now on. */
+void world_pause_cache(struct world *w);
+/* It goes on with what it had. */
+void world_resume_cache(struct world *w);
+/* How often it was asked to look at everything: SCAN, KEYS, SORT. */
+unsigned long world_cache_scans(struct world *w);
 
 /* A created session and its token. */
 struct made {

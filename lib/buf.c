@@ -524,6 +524,38 @@ address_parse(struct sgate_bytes text, unsigned char out[16])
 	return 4;
 }
 
+size_t
+address_port_parse(const char *text, unsigned char out[16], unsigned *io_port)
+{
+	struct sgate_bytes address = bytes_of(text);
+	const char *port = NULL;
+	uint64_t number = *io_port;
+	const char *end;
+	size_t len;
+
+	if (*text == '[') {
+		end = strchr(text, ']');
+		address = bytes_of(text + 1);
+		address.len = end == NULL ? 0 : (size_t)(end - text) - 1;
+		port = end == NULL || end[1] == '\0' ? NULL : end + 1;
+	} else if (strchr(text, ':') == strrchr(text, ':')) {
+		port = strchr(text, ':');
+		if (port != NULL)
+			address.len = (size_t)(port - text);
+	}
+	len = address_parse(address, out);
+	if (port != NULL &&
+	    (*port != ':' ||
+		!bytes_to_uint(bytes_of(port + 1), UINT16_MAX, &number) ||
+		number == 0)) {
+		memset(out, 0, 16);
+		return 0;
+	}
+	if (len > 0)
+		*io_port = (unsigned)number;
+	return len;
+}
+
 void
 address_text(const unsigned char *address, size_t len, char out[46])
 {

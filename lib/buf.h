@@ -86,6 +86,12 @@ char *bytes_dup(struct sgate_bytes bytes);
  * address mapped into IPv6 (::ffff:192.0.2.1) is that IPv4 address.
  */
 size_t address_parse(struct sgate_bytes text, unsigned char out[16]);
+/*
+ * The same for an address that may have a port: "10.0.0.1:80", "2001:db8::1",
+ * "[2001:db8::1]:80". Without one *io_port stays as it is.
+ */
+size_t address_port_parse(
+    const char *text, unsigned char out[16], unsigned *io_port);
 void address_text(const unsigned char *address, size_t len, char out[46]);
 
 /* ---- JSON out ---- */

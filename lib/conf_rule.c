@@ -281,35 +281,13 @@ rule_database(const char *text)
 	return bytes_is_name(bytes_of(text), 64, "_.$-");
 }
 
-/* The port after a colon, or nothing. */
-static bool
-is_port(const char *text)
-{
-	uint64_t port;
-
-	return *text == '\0' ||
-	       (*text == ':' &&
-		   bytes_to_uint(bytes_of(text + 1), UINT16_MAX, &port) &&
-		   port != 0);
-}
-
 bool
 rule_server(const char *text)
 {
 	unsigned char address[16];
-	const char *end;
+	unsigned port = 0;
 
-	if (address_parse(bytes_of(text), address) != 0)
-		return true;
-	end = strrchr(text, ':');
-	if (*text == '[') {
-		text++;
-		end = strchr(text, ']');
-	}
-	return end != NULL &&
-	       address_parse((struct sgate_bytes){text, (size_t)(end - text)},
-		   address) != 0 &&
-	       is_port(*end == ']' ? end + 1 : end);
+	return address_port_parse(text, address, &port) != 0;
 }
 
 bool

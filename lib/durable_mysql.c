@@ -1336,37 +1336,16 @@ mydb_transaction(
 
 /* ---- open, close ---- */
 
-/* "10.0.0.1", "10.0.0.1:3306", "2001:db8::1", "[2001:db8::1]:3306" */
 static bool
 parse_host(const char *text, struct host *out)
 {
-	const char *end = text + strlen(text);
-	const char *port = NULL;
 	unsigned char address[16];
-	uint64_t number = DEFAULT_PORT;
 	size_t len;
 
-	if (*text == '[') {
-		end = strchr(++text, ']');
-		if (end == NULL || (end[1] != ':' && end[1] != '\0'))
-			return false;
-		port = end[1] == ':' ? end + 2 : NULL;
-	} else if (strchr(text, ':') == strrchr(text, ':') &&
-		   strchr(text, ':') != NULL) {
-		end = strchr(text, ':');
-		port = end + 1;
-	}
-	if (port != NULL &&
-	    (!bytes_to_uint(bytes_of(port), UINT16_MAX, &number) ||
-		number == 0))
-		return false;
-	len = address_parse(
-	    (struct sgate_bytes){text, (size_t)(end - text)}, address);
-	if (len == 0)
-		return false;
+	out->port = DEFAULT_PORT;
+	len = address_port_parse(text, address, &out->port);
 	address_text(address, len, out->address);
-	out->port = (unsigned)number;
-	return true;
+	return len > 0;
 }
 
 static enum sgate_status

@@ -323,6 +323,44 @@ what_is_no_address_is_refused(void **state)
 	assert_string_equal(out, "");
 }
 
+static void
+an_address_may_have_a_port(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		const char *address;
+		unsigned port;
+	} cases[] = {{"10.0.0.1", 4, "10.0.0.1", 7},
+	    {"10.0.0.1:80", 4, "10.0.0.1", 80}, {"::1", 16, "::1", 7},
+	    {"[::1]", 16, "::1", 7}, {"[::1]:65535", 16, "::1", 65535},
+	    {"2001:db8::1:80", 16, "2001:db8::1:80", 7}};
+	static const char *const bad[] = {"", ":", ":80",
+	    "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65536", "10.0.0.1:8x",
+	    "10.0.0.1:+8", "a:80", "[::1", "[::1]80", "[::1]:", "[::1]:0",
+	    "[]:80", "[::1]]:1", "10.0.0.1:80:80", "::1:"};
+	unsigned char address[16];
+	char out[46];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		unsigned port = 7;
+		size_t len = address_port_parse(cases[i].text, address, &port);
+
+		assert_int_equal(len, cases[i].len);
+		assert_int_equal(port, cases[i].port);
+		address_text(address, len, out);
+		assert_string_equal(out, cases[i].address);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		unsigned port = 7;
+
+		assert_int_equal(address_port_parse(bad[i], address, &port), 0);
+		assert_int_equal(port, 7);
+	}
+}
+
 /* ---- JSON ---- */
 
 static void
@@ -462,6 +500,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(bytes_are_copied_with_a_nul),
     cmocka_unit_test(addresses_go_to_bytes_and_back),
     cmocka_unit_test(what_is_no_address_is_refused),
+    cmocka_unit_test(an_address_may_have_a_port),
     cmocka_unit_test(json_has_its_commas),
     cmocka_unit_test(json_strings_are_escaped),
     cmocka_unit_test(json_deeper_than_16_fails_the_buffer),

@@ -48,6 +48,8 @@ sgate_db_open(struct sgate_manager *mgr, int64_t budget_ms,
 		    manager_read(mgr, db->ops->begin(db->durable, err), err);
 	}
 	if (status != SGATE_OK) {
+		/* A handle that was opened is no answer of its store. */
+		mgr->served_by = "";
 		sgate_db_close(db);
 		return status;
 	}

@@ -439,7 +439,10 @@ struct sgate_stats {
 	uint64_t users;     /* distinct users with a live session */
 	uint64_t ended;     /* ended and not deleted yet */
 };
-/* Counts in the durable store (old: get_session_stats): index scans. */
+/*
+ * Counts in the durable store (old: get_session_stats): index scans. A session
+ * that nobody has used for too long counts as live until it is reaped.
+ */
 SGATE_MUST_CHECK enum sgate_status sgate_stats(struct sgate_manager *mgr,
     struct sgate_stats *out_stats, struct sgate_error *err);
 

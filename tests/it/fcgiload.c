@@ -1,17 +1,26 @@
 /*
  * Sends FastCGI authorizer requests to a unix socket and counts the answers.
  *
- *   fcgiload SOCKET THREADS COUNT < tokens
+ *   fcgiload SOCKET THREADS COUNT [RATE] < tokens
  *
  * COUNT requests in all, each on a new connection, with the cookies
  * "sid=TOKEN" of standard input in turn. Ends early on SIGTERM. Prints one
  * JSON object: "answers" by status (0 = no whole answer, -1 = no connection),
  * and latencies in microseconds.
+ *
+ * Without RATE each thread asks as fast as it is answered. With it request N is
+ * due N / RATE seconds after the start, whatever became of those before it, as
+ * long as a thread is free; THREADS has to be enough for that. Each request is
+ * then told in a line before the object: "DUE SENT DONE STATUS TOKEN",
+ * microseconds of CLOCK_MONOTONIC and the token's line number from 0. "late_us"
+ * is the latest start, "stall_us" the longest that a thread which only sleeps
+ * was kept from running: what the machine, not the gateway, took.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +31,7 @@
 #include <unistd.h>
 
 #define TOKENS_MAX 100000
+#define THREADS_MAX 256
 #define STATUS_MAX 600
 #define TIMEOUT_SECONDS 20
 
@@ -32,6 +42,15 @@ static atomic_long next_request;
 static atomic_long statuses[STATUS_MAX + 1]; /* [0] = -1, [1] = 0, ... */
 static long count;
 static unsigned *latencies_us;
+static double rate; /* 0: as fast as can be */
+static double begin_us;
+/* With a rate, of each request. */
+static struct entry {
+	int64_t due_us, sent_us;
+	int status;
+} * entries;
+static atomic_long stall_us;
+static atomic_int is_over;
 static volatile sig_atomic_t stopped;
 
 static void
@@ -130,6 +149,30 @@ ask(const unsigned char *request, size_t len)
 	return status > 0 && status < STATUS_MAX ? status : 0;
 }
 
+static void
+sleep_until(double us)
+{
+	struct timespec t = {.tv_sec = (time_t)(us / 1e6)};
+
+	t.tv_nsec = (long)((us - (double)t.tv_sec * 1e6) * 1e3);
+	while (!stopped && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t,
+			       NULL) == EINTR)
+		continue;
+}
+
+/* When it is due, if there is a rate; false: it will not be sent. */
+static int
+wait_for_turn(long number)
+{
+	double due_us = begin_us + (double)number * 1e6 / rate;
+
+	if (rate <= 0)
+		return 1;
+	sleep_until(due_us);
+	entries[number].due_us = (int64_t)due_us;
+	return !stopped;
+}
+
 static void *
 run(void *unused)
 {
@@ -144,12 +187,59 @@ run(void *unused)
 		size_t len =
 		    make_request(request, tokens[number % tokens_count]);
 
+		if (!wait_for_turn(number))
+			break;
 		begin = now_us();
 		status = ask(request, len);
 		latencies_us[number] = (unsigned)(now_us() - begin);
+		if (rate > 0) {
+			entries[number].sent_us = (int64_t)begin;
+			entries[number].status = status;
+		}
 		atomic_fetch_add(&statuses[status + 1], 1);
 	}
 	return NULL;
+}
+
+/* How long a thread that has nothing to do is kept from running. */
+static void *
+watch_machine(void *unused)
+{
+	(void)unused;
+	while (!atomic_load(&is_over)) {
+		double due_us = now_us() + 2000;
+		long late_us;
+
+		sleep_until(due_us);
+		late_us = (long)(now_us() - due_us);
+		if (late_us > atomic_load(&stall_us))
+			atomic_store(&stall_us, late_us);
+		if (stopped)
+			usleep(2000);
+	}
+	return NULL;
+}
+
+static void
+print_entries(void)
+{
+	long i, late_us, latest_us = 0;
+
+	for (i = 0; i < count; i++) {
+		const struct entry *e = &entries[i];
+
+		if (e->sent_us == 0)
+			continue;
+		late_us = (long)(e->sent_us - e->due_us);
+		if (late_us > latest_us)
+			latest_us = late_us;
+		printf("%lld %lld %lld %d %ld\n", (long long)e->due_us,
+		    (long long)e->sent_us,
+		    (long long)e->sent_us + latencies_us[i], e->status,
+		    i % tokens_count);
+	}
+	printf("{\"late_us\": %ld, \"stall_us\": %ld, ", latest_us,
+	    atomic_load(&stall_us));
 }
 
 static int
@@ -166,7 +256,11 @@ print(double seconds)
 	long done = 0;
 	int i, printed = 0;
 
-	printf("{\"answers\": {");
+	if (rate > 0)
+		print_entries();
+	else
+		printf("{");
+	printf("\"answers\": {");
 	for (i = 0; i <= STATUS_MAX; i++) {
 		long n = atomic_load(&statuses[i]);
 
@@ -183,20 +277,52 @@ print(double seconds)
 	    done ? latencies_us[done - 1] : 0);
 }
 
+/* A number that is all of the text and in its range, else -1. */
+static long
+read_number(const char *text, long max)
+{
+	char *end;
+	long value = strtol(text, &end, 10);
+
+	return *end == '\0' && value >= 1 && value <= max ? value : -1;
+}
+
+static int
+run_all(long threads_count)
+{
+	pthread_t threads[THREADS_MAX], watcher;
+	long i;
+
+	begin_us = now_us();
+	if (rate > 0 &&
+	    pthread_create(&watcher, NULL, watch_machine, NULL) != 0)
+		return 1;
+	for (i = 0; i < threads_count; i++)
+		if (pthread_create(&threads[i], NULL, run, NULL) != 0)
+			return 1;
+	for (i = 0; i < threads_count; i++)
+		pthread_join(threads[i], NULL);
+	atomic_store(&is_over, 1);
+	if (rate > 0)
+		pthread_join(watcher, NULL);
+	print((now_us() - begin_us) / 1e6);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
-	pthread_t threads[256];
 	char line[256];
-	double begin;
 	long i, threads_count;
 	struct sigaction action = {.sa_handler = on_stop};
 
-	if (argc != 4 || strlen(argv[1]) >= sizeof(address.sun_path) ||
-	    (threads_count = atol(argv[2])) < 1 || threads_count > 256 ||
-	    (count = atol(argv[3])) < 1 || count > 100000000) {
-		fprintf(
-		    stderr, "usage: fcgiload SOCKET THREADS COUNT < tokens\n");
+	if (argc < 4 || argc > 5 ||
+	    strlen(argv[1]) >= sizeof(address.sun_path) ||
+	    (threads_count = read_number(argv[2], THREADS_MAX)) < 0 ||
+	    (count = read_number(argv[3], 100000000)) < 0 ||
+	    (argc == 5 && (rate = (double)read_number(argv[4], 100000)) < 0)) {
+		fprintf(stderr, "usage: fcgiload SOCKET THREADS COUNT [RATE] "
+				"< tokens\n");
 		return 2;
 	}
 	address.sun_family = AF_UNIX;
@@ -208,20 +334,19 @@ main(int argc, char **argv)
 			return 1;
 	}
 	latencies_us = calloc((size_t)count, sizeof(*latencies_us));
-	if (tokens_count == 0 || latencies_us == NULL) {
+	if (rate > 0)
+		entries = calloc((size_t)count, sizeof(*entries));
+	if (tokens_count == 0 || latencies_us == NULL ||
+	    (rate > 0 && entries == NULL)) {
 		fprintf(stderr, "fcgiload: no tokens, or no memory\n");
 		return 1;
 	}
 	sigaction(SIGTERM, &action, NULL);
-	begin = now_us();
-	for (i = 0; i < threads_count; i++)
-		if (pthread_create(&threads[i], NULL, run, NULL) != 0)
-			return 1;
-	for (i = 0; i < threads_count; i++)
-		pthread_join(threads[i], NULL);
-	print((now_us() - begin) / 1e6);
+	if (run_all(threads_count) != 0)
+		return 1;
 	for (i = 0; i < tokens_count; i++)
 		free(tokens[i]);
 	free(latencies_us);
+	free(entries);
 	return 0;
 }

@@ -268,6 +268,7 @@ class Gateway:
         self.login = os.path.join(self.run_dir, "login.sock")
         self.keeper_socket = os.path.join(self.run_dir, "keeper.sock")
         self.process = None
+        self.build = BUILD
         self.expected = []
         self.conf = {
             "gateway": {"runtime_dir": self.run_dir, "workers": 2},
@@ -293,7 +294,8 @@ class Gateway:
             f.write(conf_text(self.conf))
 
     def command(self, *args):
-        return [SESSGATED, "-c", self.conf_path] + list(args)
+        return [os.path.join(self.build, "gateway", "sessgated"), "-c",
+                self.conf_path] + list(args)
 
     def start(self, *args, wait=True, **popen):
         """Start it; ready when a request is answered. popen: for Popen()."""

@@ -3,132 +3,32 @@ over a private MariaDB."""
 
 import os
 import pwd
-import shutil
-import signal
 import subprocess
-import tempfile
 import time
 
 import harness
-from harness import Skip, case, main, needs, wait_until
+from harness import Skip, case, main, wait_until
+from stores import Database, MariaDB, run, schema
 
 # Programs of tests/world.c, and how many seconds each may take.
 MANAGER_TESTS = ["manager_processes", "manager_rotate", "manager_user",
                  "parity", "session_manager"]
 
 
-class MariaDB:
-    """One private server for the whole file, on a unix socket alone."""
-
-    started = None
-
-    def __init__(self):
-        self.process = None
-        install = needs("mariadb-install-db")
-        self.program = needs("mariadbd")
-        self.client = needs("mariadb")
-        self.dir = tempfile.mkdtemp(prefix="sgmy.")
-        self.socket = os.path.join(self.dir, "socket")
-        self.user = None
-        if harness.IS_ROOT:
-            try:
-                self.user = pwd.getpwnam("mysql")
-            except KeyError:
-                raise Skip("there is no user mysql")
-            os.chown(self.dir, self.user.pw_uid, self.user.pw_gid)
-        os.chmod(self.dir, 0o755)
-        self.data = os.path.join(self.dir, "data")
-        self.run(install, "--no-defaults", "--datadir=" + self.data,
-                 "--auth-root-authentication-method=normal",
-                 "--skip-test-db", "--skip-name-resolve")
-        self.start()
-
-    def become(self):
-        if self.user is None:
-            return {}
-        return {"user": self.user.pw_uid, "group": self.user.pw_gid,
-                "extra_groups": []}
-
-    def run(self, *command):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, timeout=120, cwd=self.dir,
-                       **self.become())
-
-    def start(self):
-        self.process = subprocess.Popen(
-            [self.program, "--no-defaults", "--datadir=" + self.data,
-             "--socket=" + self.socket, "--skip-networking",
-             "--pid-file=" + os.path.join(self.dir, "pid"),
-             "--tmpdir=" + self.dir, "--skip-name-resolve",
-             "--innodb-flush-log-at-trx-commit=2",
-             "--innodb-flush-method=nosync", "--sync-frm=0",
-             "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=self.dir, **self.become())
-        wait_until(lambda: self.sql("SELECT 1", check=False) == "1",
-                   "mariadbd answers", 60)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def sql(self, text, database="", check=True):
-        done = subprocess.run(
-            [self.client, "--no-defaults", "-uroot", "-N", "-B",
-             "-S", self.socket] + ([database] if database else []),
-            input=text.encode(), stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, timeout=60)
-        if check and done.returncode != 0:
-            raise AssertionError(done.stderr.decode())
-        return done.stdout.decode().strip()
-
-    def close(self):
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.kill()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-
-def server():
-    if MariaDB.started is None:
-        MariaDB.started = MariaDB()
-    return MariaDB.started
-
-
-def schema(name):
-    with open(os.path.join(harness.SOURCE, "conf", "schema", name)) as f:
-        return f.read()
-
-
 class Site:
     """A database with both accounts, and a gateway that is set up for it."""
 
-    number = 0
-
     def __init__(self, t):
-        Site.number += 1
-        self.db = server()
-        self.name = "site_%d" % Site.number
-        self.db.sql("CREATE DATABASE " + self.name)
+        self.db = MariaDB.shared()
         self.gw = t.gateway()
         del self.gw.conf["sqlite"]
         data = os.path.dirname(self.gw.conf["keys"]["file"])
         os.mkdir(data, 0o700)
         if harness.IS_ROOT:
             os.chown(data, pwd.getpwnam(harness.USER).pw_uid, -1)
-        self.password = self.secret("password", "one")
-        self.gw.configure({"mysql": {
-            "socket": self.db.socket, "database": self.name,
-            "user": "sessgate", "password_file": self.password}})
-
-    def secret(self, name, word):
-        path = os.path.join(self.gw.dir, name)
-        with open(path, "w") as f:
-            f.write(word + "\n")
-        os.chmod(path, 0o600)
-        if harness.IS_ROOT:
-            os.chown(path, pwd.getpwnam(harness.USER).pw_uid, -1)
-        return path
+        self.database = Database(self.db, self.gw.dir)
+        self.name = self.database.name
+        self.gw.configure({"mysql": self.database.options()})
 
     def ctl(self, *args, as_root=False):
         """sessgatectl: exit code, output."""
@@ -141,9 +41,7 @@ class Site:
         return done.returncode, done.stdout.decode()
 
     def accounts(self):
-        self.db.sql(schema("mysql-accounts.sql"), self.name)
-        self.db.sql("ALTER USER 'sessgate'@'localhost' IDENTIFIED BY 'one' "
-                    "ACCOUNT UNLOCK")
+        self.database.accounts()
 
     def set_up(self, t):
         t.equal(self.ctl("db", "init", as_root=True)[0], 0)
@@ -223,15 +121,14 @@ def a_gateway_whose_server_stops_answers_503_in_time_and_recovers(t):
     token, _ = site.gw.create("alice")
     cookie = "__Host-sid=" + token
     t.equal(site.gw.check(cookie).status, 200)
-    site.db.process.send_signal(signal.SIGSTOP)
-    os.waitpid(site.db.process.pid, os.WUNTRACED)
+    site.db.stop()
     try:
         for _ in range(6):
             begin = time.monotonic()
             t.equal(site.gw.check(cookie).status, 503)
             t.true(time.monotonic() - begin < 1.0, "answered in time")
     finally:
-        site.db.process.send_signal(signal.SIGCONT)
+        site.db.go_on()
     wait_until(lambda: site.gw.check(cookie).status == 200, "recovered", 5)
     site.db.kill()
     t.equal(site.gw.check(cookie).status, 503)
@@ -260,7 +157,7 @@ def manager_case(name):
             raise Skip("tests/unit/%s is not built" % name)
         done = subprocess.run(
             [program], env=dict(os.environ,
-                                SESSGATE_TEST_MYSQL=server().socket),
+                                SESSGATE_TEST_MYSQL=MariaDB.shared().socket),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400)
         out = done.stdout.decode("utf-8", "replace")
         t.true(done.returncode == 0 and "\nnot ok" not in out,
@@ -274,8 +171,5 @@ def manager_case(name):
 for manager_test in MANAGER_TESTS:
     case(manager_case(manager_test))
 
-try:
-    main()
-finally:
-    if MariaDB.started is not None:
-        MariaDB.started.close()
+if __name__ == "__main__":
+    run(main)

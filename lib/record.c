@@ -9,6 +9,7 @@
 
 #include "record.h"
 
+#include "failpoint.h"
 #include "status.h"
 
 #include <inttypes.h>
@@ -47,7 +48,8 @@ compute_seal(const struct keys *keys, const struct record_store *store,
 	crypto_generichash_init(
 	    &state, key, crypto_generichash_KEYBYTES, RECORD_SEAL_BYTES);
 	crypto_generichash_update(&state, store->id, sizeof(store->id));
-	crypto_generichash_update(&state, ref->bytes, SGATE_REF_BYTES);
+	if (!failpoint_is_off("seal-ref"))
+		crypto_generichash_update(&state, ref->bytes, SGATE_REF_BYTES);
 	crypto_generichash_update(&state, record, RECORD_LAST_SEEN_OFFSET);
 	crypto_generichash_update(
 	    &state, record + RECORD_BODY_OFFSET, len - RECORD_BODY_OFFSET);
@@ -339,6 +341,18 @@ read_header(const struct record_store *store, struct sgate_bytes bytes,
 		return "of another epoch";
 	s->last_seen_ms = (int64_t)last_seen;
 	return NULL;
+}
+
+bool
+record_epoch(struct sgate_bytes bytes, unsigned *out_epoch)
+{
+	uint64_t epoch = 0;
+	bool is_there =
+	    bytes.len >= RECORD_LAST_SEEN_OFFSET &&
+	    read_digits(bytes, RECORD_VERSION_OFFSET, EPOCH_DIGITS, &epoch);
+
+	*out_epoch = (unsigned)epoch;
+	return is_there;
 }
 
 static enum sgate_status

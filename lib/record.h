@@ -55,6 +55,9 @@ SGATE_MUST_CHECK enum sgate_status record_read(const struct keys *keys,
     struct sgate_bytes bytes, char *out_state,
     struct sgate_session **out_session, struct sgate_error *err);
 
+/* The store's epoch that stands in a record of any kind. False: none. */
+bool record_epoch(struct sgate_bytes bytes, unsigned *out_epoch);
+
 /* Appends 'T', version, reason. */
 void record_tombstone_write(const struct record_store *store, uint64_t version,
     enum sgate_reason reason, struct buf *out);

@@ -20,6 +20,8 @@
 
 #define ADDRESS_TEXT_SIZE 46
 #define TOUCHES_PER_IDLE 10
+/* Clocks differ, and expiry is never judged by a time to live. */
+#define COPY_KEPT_MS 60000
 
 /* ---- memory ---- */
 
@@ -123,6 +125,34 @@ session_expiry(const struct sgate_session *s, int64_t now_ms)
 	if (now_ms >= session_idle_deadline_ms(s))
 		return SGATE_REASON_EXPIRED_IDLE;
 	return SGATE_REASON_OK;
+}
+
+void
+session_seen(struct sgate_session *s, int64_t seen_ms, int64_t now_ms)
+{
+	if (seen_ms > now_ms)
+		seen_ms = now_ms;
+	if (seen_ms > s->last_seen_ms)
+		s->last_seen_ms = seen_ms;
+}
+
+int64_t
+session_tombstone_ttl_ms(const struct sgate_session *s, int64_t now_ms)
+{
+	int64_t left_ms =
+	    s->absolute_ms > now_ms ? add_ms(s->absolute_ms, -now_ms) : 0;
+
+	return add_ms(left_ms, COPY_KEPT_MS);
+}
+
+int64_t
+session_copy_ttl_ms(const struct sgate_session *s, int64_t now_ms)
+{
+	int64_t idle_ms = add_ms(
+	    add_ms(s->idle_ms, s->idle_ms / TOUCHES_PER_IDLE), COPY_KEPT_MS);
+	int64_t rest_ms = session_tombstone_ttl_ms(s, now_ms);
+
+	return idle_ms < rest_ms ? idle_ms : rest_ms;
 }
 
 bool

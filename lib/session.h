@@ -68,8 +68,16 @@ struct sgate_bytes session_get_exports(const struct sgate_session *s);
 
 /* last_seen + idle + idle/10: see "throttled touch" in session.c. */
 int64_t session_idle_deadline_ms(const struct sgate_session *s);
+/*
+ * How long a copy of it is kept elsewhere: a minute longer than it can live
+ * without activity; and its tombstone: than it could have lived. From now_ms.
+ */
+int64_t session_copy_ttl_ms(const struct sgate_session *s, int64_t now_ms);
+int64_t session_tombstone_ttl_ms(const struct sgate_session *s, int64_t now_ms);
 /* SGATE_REASON_OK, EXPIRED_IDLE or EXPIRED_ABSOLUTE at now_ms. */
 enum sgate_reason session_expiry(const struct sgate_session *s, int64_t now_ms);
+/* Raises last_seen, never lowers it; a moment in the future counts as now. */
+void session_seen(struct sgate_session *s, int64_t seen_ms, int64_t now_ms);
 /* Whether activity at now_ms is worth writing (a tenth of idle has passed). */
 bool session_touch_is_due(const struct sgate_session *s, int64_t now_ms);
 

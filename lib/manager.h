@@ -11,6 +11,7 @@
  *   manager_input.c     checks of what callers give
  *   manager_user.c      a user's sessions: list, cleanup, block
  *   manager_care.c      reap, touches, stats, health, leases, schema, audit
+ *   manager_restored.c  after a dump was loaded: the cache follows
  *   manager_service.c   service keys
  *   manager_db.c        the caller's own statements
  */
@@ -33,10 +34,21 @@
 #define MANAGER_TOUCH_WAIT_MS 100
 /* Rows in one transaction of a touch batch: durable.h. */
 #define MANAGER_TOUCH_BATCH 100
+/* Idle-expired rows are ended when both stores have been up for this long, */
+#define MANAGER_REAP_UP_MS 10000
+/* and so long after their deadline: hosts hold touches back for seconds. */
+#define MANAGER_REAP_LATE_MS 10000
 /* Sessions that one transaction of a cleanup ends. */
 #define MANAGER_CLEANUP_CHUNK 1000
 /* The longest list of a user's sessions. */
 #define MANAGER_LIST_MAX 1000
+
+/* First uses of successors that a manager without hooks remembers. */
+#define MANAGER_MARKS 64
+struct manager_mark {
+	struct sgate_ref ref;
+	unsigned char secret_hash[TOKEN_HASH_BYTES];
+};
 
 struct sgate_manager {
 	struct sgate_conf *conf;
@@ -49,6 +61,7 @@ struct sgate_manager {
 	struct stores *stores; /* own_stores, unless manager_set_stores() */
 	struct stores own_stores;
 	bool is_probing;        /* manager_begin_probe() */
+	bool is_durable_let;    /* its breaker has let this call through */
 	int64_t round_after_ms; /* monotonic: when a round is due that this
 				 * manager does by itself */
 	int64_t (*clock)(void *arg);
@@ -71,7 +84,9 @@ struct sgate_manager {
 	int64_t budget_ms;
 
 	const char *served_by;
-	uint64_t rows_older_than_token;
+
+	/* First uses that are written: where no hooks remember them. */
+	struct manager_mark marks[MANAGER_MARKS];
 
 	/* The reaper's pass over all rows, and what it began with: UTC. */
 	struct sgate_ref reap_cursor;
@@ -99,6 +114,9 @@ void manager_begin_probe(struct sgate_manager *mgr, struct sgate_error *err);
  */
 SGATE_MUST_CHECK enum sgate_status manager_need_durable(
     struct sgate_manager *mgr, struct sgate_error *err);
+/* A handle on the durable store: the caller's own. */
+SGATE_MUST_CHECK enum sgate_status manager_open(
+    struct sgate_manager *mgr, struct durable **out, struct sgate_error *err);
 /* Begins a public call that needs the durable store: both of them. */
 SGATE_MUST_CHECK enum sgate_status manager_enter(
     struct sgate_manager *mgr, struct sgate_error *err);
@@ -111,18 +129,27 @@ SGATE_MUST_CHECK enum sgate_status manager_read(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status manager_write(struct sgate_manager *mgr,
     enum sgate_status answer, struct sgate_error *err);
 bool manager_has_time(const struct sgate_manager *mgr);
+/* Whether another process finds out when a store is back. */
+bool manager_has_keeper(const struct sgate_manager *mgr);
 struct sgate_bytes manager_realm(const struct sgate_manager *mgr);
 
-/* The row of a ref in the caller's realm, whatever its state. */
+/* The row of a ref in the caller's realm, whatever its state. out_at: NULL, or
+ * what session_get tells beside the row. */
 SGATE_MUST_CHECK enum sgate_status manager_read_ref(struct sgate_manager *mgr,
     const struct sgate_ref *ref, unsigned durable_flags,
-    struct sgate_session **out, struct sgate_error *err);
+    struct sgate_session **out, struct durable_snapshot *out_at,
+    struct sgate_error *err);
 /*
- * SGATE_OK, or SGATE_NOT_FOUND with the reason: ended or expired. A touch that
- * somebody has not written yet counts.
+ * A row: SGATE_OK, or SGATE_NOT_FOUND with the reason: ended or expired. A
+ * touch that somebody has not written yet counts, and before the row alone
+ * says "idle" the cache's copy is asked for a later last_seen, which the
+ * session then has. Without that: _known.
  */
 SGATE_MUST_CHECK enum sgate_status manager_judge(struct sgate_manager *mgr,
-    const struct sgate_session *session, struct sgate_error *err);
+    struct sgate_session *session, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status manager_judge_known(
+    struct sgate_manager *mgr, const struct sgate_session *session,
+    struct sgate_error *err);
 /* The same for expiry alone. */
 enum sgate_reason manager_expiry(struct sgate_manager *mgr,
     const struct sgate_session *session, int64_t now_ms);
@@ -130,25 +157,6 @@ enum sgate_reason manager_expiry(struct sgate_manager *mgr,
 /* A token as received: SGATE_OK, or SGATE_NOT_FOUND with the reason. */
 SGATE_MUST_CHECK enum sgate_status manager_read_token(struct sgate_manager *mgr,
     struct sgate_bytes text, struct token *out, struct sgate_error *err);
-
-/* What a good token showed. */
-struct look {
-	struct token token;
-	unsigned char hash[TOKEN_HASH_BYTES]; /* of its secret */
-	enum session_secret secret;           /* CURRENT or GRACE */
-	struct sgate_session *session; /* live; new_token set when in GRACE */
-};
-/*
- * Token to live session: the table of "Rotation" in lib/README.md but for its
- * rotations. Writes no touch. SGATE_NOT_FOUND: err->reason. A proven theft has
- * ended the session. look_clear() in every case.
- */
-SGATE_MUST_CHECK enum sgate_status look_up(struct sgate_manager *mgr,
-    struct sgate_bytes text, unsigned flags, struct look *out,
-    struct sgate_error *err);
-void look_clear(struct look *look);
-/* Activity, if it is worth writing, and the first use of a successor. */
-void look_touch(struct sgate_manager *mgr, struct look *look, unsigned flags);
 
 /* ---- manager_cache.c ---- */
 
@@ -162,6 +170,99 @@ SGATE_MUST_CHECK enum sgate_status manager_cache_enter(
 /* After each: tells breaker and counters of the answer, and returns it. */
 SGATE_MUST_CHECK enum sgate_status manager_cache_left(struct sgate_manager *mgr,
     enum sgate_status answer, const struct sgate_error *err);
+
+struct endings;
+
+/* What the cache has under a ref. All zeros: nothing, or it was not asked. */
+struct cached {
+	enum sgate_reason ended;       /* of a tombstone, else OK */
+	struct sgate_session *session; /* a well-sealed copy, else NULL */
+	enum fence_trust trust;        /* how far the copy counts */
+	struct buf unsealed; /* the bytes of a copy with a wrong seal */
+};
+/*
+ * SGATE_OK, SGATE_UNAVAILABLE (no answer, or there is no cache), NO_MEMORY.
+ * cached_clear() in every case.
+ */
+SGATE_MUST_CHECK enum sgate_status cached_get(struct sgate_manager *mgr,
+    const struct sgate_ref *ref, struct cached *out, struct sgate_error *err);
+void cached_clear(struct cached *cached);
+/* Raises the row's last_seen to that of a well-sealed copy, if there is one. */
+void cached_seen(struct sgate_manager *mgr, struct sgate_session *session);
+
+struct put_result {
+	enum cache_put answer;
+	enum sgate_reason ended; /* with CACHE_PUT_ENDED */
+};
+/*
+ * Puts a live row, read at `at`, whole, into the cache. unsealed (may be NULL):
+ * the bytes of cached_get(). Anything but SGATE_OK: it is not known to be
+ * there.
+ */
+SGATE_MUST_CHECK enum sgate_status cached_put(struct sgate_manager *mgr,
+    const struct sgate_session *session, const struct durable_snapshot *at,
+    const struct buf *unsealed, struct put_result *out,
+    struct sgate_error *err);
+/* Of up to MANAGER_TOUCH_BATCH touches what concerns copies. */
+bool cached_touch(struct sgate_manager *mgr,
+    const struct durable_touch *touches, size_t count);
+
+/*
+ * What a change has to tell the cache when it is committed. It is made before
+ * the commit, so that what was done does not fail for want of memory; {0} is an
+ * empty one.
+ */
+struct publication {
+	struct durable_snapshot at;
+	struct buf record;      /* of the live session */
+	struct cache_item live; /* record.len 0: none */
+	struct buf tombstone_bytes;
+	struct cache_item *tombstones;
+	size_t tombstones_count;
+};
+SGATE_MUST_CHECK enum sgate_status publication_make(struct sgate_manager *mgr,
+    const struct durable_snapshot *at, const struct sgate_session *live,
+    const struct endings *endings, struct publication *out,
+    struct sgate_error *err);
+/* Each store's time-out at most. out: of the live session; OK: or not known. */
+void publication_send(struct sgate_manager *mgr,
+    const struct publication *publication, struct put_result *out);
+void publication_clear(struct publication *publication);
+
+/* ---- manager_look.c ---- */
+
+/* What a good token showed. */
+struct look {
+	struct token token;
+	unsigned char hash[TOKEN_HASH_BYTES]; /* of its secret */
+	enum session_secret secret;           /* CURRENT or GRACE */
+	struct sgate_session *session; /* live; new_token set when in GRACE */
+	bool is_copy;                  /* of the cache: it tells no first use */
+	bool is_blind; /* a copy, because the durable store could not answer */
+};
+/*
+ * Token to live session: the table at the top of manager_look.c, and that of
+ * "Rotation" in lib/README.md but for its rotations. Writes no touch. flags:
+ * those of sgate_session_get(); LOOK_AT_ROW: no copy is enough.
+ * SGATE_NOT_FOUND: err->reason. A proven theft has ended the session.
+ * look_clear() in every case.
+ */
+#define LOOK_AT_ROW 0x10000u
+SGATE_MUST_CHECK enum sgate_status look_up(struct sgate_manager *mgr,
+    struct sgate_bytes text, unsigned flags, struct look *out,
+    struct sgate_error *err);
+void look_clear(struct look *look);
+/* Activity, if it is worth writing, and the first use of a successor. */
+void look_touch(struct sgate_manager *mgr, struct look *look, unsigned flags);
+/*
+ * What look_touch() writes: is_activity, and the first use if this is one.
+ * False: nothing.
+ */
+bool look_touch_make(struct sgate_manager *mgr, const struct look *look,
+    bool is_activity, struct durable_touch *out);
+/* That the durable store has it. */
+void look_touch_written(struct sgate_manager *mgr, struct look *look,
+    const struct durable_touch *touch);
 
 /* ---- manager_change.c ---- */
 
@@ -190,13 +291,24 @@ struct change {
 	void *arg;
 	/* Set by apply: there was nothing to change; roll back, SGATE_OK. */
 	bool is_void;
+	/* Set by apply, borrowed till change_run() ends: what is created or
+	 * changed, and what ends (endings_store() sets that). */
+	const struct sgate_session *live;
+	const struct endings *endings;
 	/* apply() has gone through once, so its results are there. */
 	bool was_applied;
+	/* What the cache is told, and what it said of the live session. */
+	struct publication publication;
+	struct put_result put;
 };
 void change_init(struct change *change, struct sgate_manager *mgr,
     const char *kind, enum sgate_reason reason,
     enum sgate_status (*apply)(struct change *change, struct sgate_error *err),
     void *arg);
+/*
+ * SGATE_NOT_FOUND also when it was committed and the cache says that the
+ * session had ended by then.
+ */
 SGATE_MUST_CHECK enum sgate_status change_run(
     struct change *change, struct sgate_error *err);
 /* Within apply: the row, locked and judged live. */
@@ -233,7 +345,7 @@ SGATE_MUST_CHECK enum sgate_status endings_lock_all(struct sgate_manager *mgr,
  * Audit rows (has_audit: the change's own row is the one), numbers, rows.
  * *out_count: rows changed.
  */
-SGATE_MUST_CHECK enum sgate_status endings_store(struct sgate_manager *mgr,
+SGATE_MUST_CHECK enum sgate_status endings_store(struct change *change,
     struct endings *endings, bool has_audit, uint64_t *out_count,
     struct sgate_error *err);
 /* Forgets the items; endings_clear() frees as well. */
@@ -241,12 +353,12 @@ void endings_reset(struct endings *endings);
 void endings_clear(struct endings *endings);
 
 /*
- * End one session that was read before: SGATE_OK also when somebody else was
- * first.
+ * End one session that was read before, at `at`: SGATE_OK also when somebody
+ * else was first. The cache is told in either case.
  */
 SGATE_MUST_CHECK enum sgate_status change_end(struct sgate_manager *mgr,
-    const struct sgate_session *session, enum sgate_reason reason,
-    struct sgate_error *err);
+    const struct sgate_session *session, const struct durable_snapshot *at,
+    enum sgate_reason reason, struct sgate_error *err);
 
 /* ---- manager_input.c: each names the member in err ---- */
 

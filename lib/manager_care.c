@@ -16,17 +16,70 @@
 /* ---- reap ---- */
 
 struct reaping {
+	struct sgate_manager *mgr;
 	struct endings endings;
+	/* Rows that the cache knows to have been used since. */
+	struct durable_touch seen[MANAGER_TOUCH_BATCH];
+	size_t seen_count;
 	uint64_t count;
 	enum sgate_status status;
 	struct sgate_error *err;
 };
 
+static bool
+has_been_up(struct breaker *breaker)
+{
+	return breaker_up_for_ms(breaker, clock_monotonic_ms()) >=
+	       MANAGER_REAP_UP_MS;
+}
+
+/*
+ * Whether an idle-expired row may be ended. Its last_seen is not the whole
+ * truth where there is a cache: while MySQL was away, activity was noted there
+ * alone; and what another host has noted may be on its way. So both stores must
+ * have been up for a while, the deadline must have passed some time ago, and
+ * the copy must agree. If it has a later last_seen, the row gets that.
+ */
+static bool
+reap_agrees(struct reaping *r, const struct sgate_session *row)
+{
+	struct sgate_manager *mgr = r->mgr;
+	int64_t before_ms = manager_now_ms(mgr) - MANAGER_REAP_LATE_MS;
+	struct durable_touch *touch = &r->seen[r->seen_count];
+	struct cached cached;
+	struct sgate_error ignored;
+	bool agrees;
+
+	if (mgr->cache_ops == NULL)
+		return true;
+	if (!has_been_up(&mgr->stores->durable) ||
+	    !has_been_up(&mgr->stores->cache) ||
+	    session_expiry(row, before_ms) == SGATE_REASON_OK)
+		return false;
+	agrees = cached_get(mgr, &row->ref, &cached, &ignored) == SGATE_OK &&
+		 (cached.session == NULL || session_expiry(cached.session,
+						before_ms) != SGATE_REASON_OK);
+	if (cached.session != NULL &&
+	    cached.session->last_seen_ms > row->last_seen_ms &&
+	    r->seen_count < MANAGER_TOUCH_BATCH) {
+		memset(touch, 0, sizeof(*touch));
+		touch->ref = row->ref;
+		touch->last_seen_ms = cached.session->last_seen_ms;
+		r->seen_count++;
+	}
+	cached_clear(&cached);
+	return agrees;
+}
+
 static int
 reap_add(void *arg, const struct sgate_session *session)
 {
 	struct reaping *r = arg;
+	int64_t now_ms = manager_now_ms(r->mgr);
 
+	if (session_expiry(session, now_ms) == SGATE_REASON_EXPIRED_IDLE &&
+	    !reap_agrees(r, session))
+		return 0;
 	r->status =
 	    endings_add(&r->endings, &session->ref, SGATE_REASON_OK, r->err);
 	return r->status != SGATE_OK;
@@ -43,10 +96,27 @@ reap_apply(struct change *change, struct sgate_error *err)
 	r->count = 0;
 	status = endings_lock_all(change->mgr, &r->endings, err);
 	if (status == SGATE_OK)
-		status = endings_store(
-		    change->mgr, &r->endings, false, &r->count, err);
+		status =
+		    endings_store(change, &r->endings, false, &r->count, err);
 	change->is_void = r->count == 0;
 	return status;
+}
+
+static enum sgate_status
+reap_end(struct sgate_manager *mgr, struct reaping *r, struct sgate_error *err)
+{
+	struct change change;
+	enum sgate_status status = SGATE_OK;
+
+	if (r->seen_count > 0)
+		status = manager_write(mgr,
+		    mgr->ops->touch(mgr->durable, r->seen, r->seen_count, err),
+		    err);
+	if (status != SGATE_OK || r->endings.count == 0)
+		return status;
+	change_init(&change, mgr, "reap", SGATE_REASON_OK, reap_apply, r);
+	change.is_repeatable = true;
+	return change_run(&change, err);
 }
 
 /*
@@ -58,11 +128,10 @@ static enum sgate_status
 reap_expired(struct sgate_manager *mgr, size_t chunk,
     struct sgate_reaped *reaped, bool *out_wrapped, struct sgate_error *err)
 {
-	struct reaping r = {.err = err};
+	struct reaping r = {.mgr = mgr, .err = err};
 	struct sgate_ref cursor = mgr->reap_cursor;
-	struct sgate_error change_err;
-	struct change change;
-	enum sgate_status found, status = SGATE_OK;
+	struct sgate_error end_err;
+	enum sgate_status found, status;
 
 	*out_wrapped = false;
 	if (mgr->reap_pass_ms == 0)
@@ -75,15 +144,10 @@ reap_expired(struct sgate_manager *mgr, size_t chunk,
 		found = r.status;
 	if (found != SGATE_OK && found != SGATE_CORRUPT)
 		goto out;
-	if (r.endings.count > 0) {
-		change_init(
-		    &change, mgr, "reap", SGATE_REASON_OK, reap_apply, &r);
-		change.is_repeatable = true;
-		status = change_run(&change, &change_err);
-	}
+	status = reap_end(mgr, &r, &end_err);
 	if (status != SGATE_OK) {
 		if (err != NULL)
-			*err = change_err;
+			*err = end_err;
 		found = status;
 		goto out;
 	}
@@ -157,7 +221,10 @@ compare_touches(const void *a, const void *b)
 	return memcmp(left->ref.bytes, right->ref.bytes, SGATE_REF_BYTES);
 }
 
-/* By ascending ref, a batch a transaction; doing one twice does no harm. */
+/*
+ * By ascending ref, a batch a transaction; doing one twice does no harm. The
+ * copies first: they are what keeps sessions alive while MySQL is away.
+ */
 enum sgate_status
 manager_touch_write(struct sgate_manager *mgr, struct durable_touch *touches,
     size_t count, struct sgate_error *err)
@@ -165,9 +232,16 @@ manager_touch_write(struct sgate_manager *mgr, struct durable_touch *touches,
 	enum sgate_status status;
 	size_t done, batch;
 
-	status = manager_enter(mgr, err);
+	manager_begin(mgr, err);
 	if (count > 1)
 		qsort(touches, count, sizeof(*touches), compare_touches);
+	for (done = 0; done < count; done += batch) {
+		batch = count - done;
+		if (batch > MANAGER_TOUCH_BATCH)
+			batch = MANAGER_TOUCH_BATCH;
+		cached_touch(mgr, touches + done, batch);
+	}
+	status = manager_need_durable(mgr, err);
 	for (done = 0; done < count && status == SGATE_OK; done += batch) {
 		batch = count - done;
 		if (batch > MANAGER_TOUCH_BATCH)
@@ -200,28 +274,59 @@ sgate_stats(struct sgate_manager *mgr, struct sgate_stats *out_stats,
 	return status;
 }
 
-enum sgate_status
-sgate_health(struct sgate_manager *mgr, struct sgate_health *out_health,
-    struct sgate_error *err)
+static void
+probe_durable(struct sgate_manager *mgr, struct sgate_health *out)
 {
 	struct sgate_error why;
 	int64_t started_us = clock_monotonic_us();
 	enum sgate_status status;
 
-	memset(out_health, 0, sizeof(*out_health));
 	memset(&why, 0, sizeof(why));
-	error_clear(err);
-	input_copy(out_health->durable_name, sizeof(out_health->durable_name),
+	input_copy(out->durable_name, sizeof(out->durable_name),
 	    bytes_of(mgr->ops->name));
-	status = manager_enter(mgr, &why);
+	manager_begin_probe(mgr, &why);
+	status = manager_need_durable(mgr, &why);
 	if (status == SGATE_OK)
 		status =
 		    manager_read(mgr, mgr->ops->ping(mgr->durable, &why), &why);
-	out_health->durable_latency_us = clock_monotonic_us() - started_us;
-	out_health->durable_up = status == SGATE_OK;
+	out->durable_latency_us = clock_monotonic_us() - started_us;
+	out->durable_up = status == SGATE_OK;
 	if (status != SGATE_OK)
-		input_copy(out_health->durable_text,
-		    sizeof(out_health->durable_text), bytes_of(why.text));
+		input_copy(out->durable_text, sizeof(out->durable_text),
+		    bytes_of(why.text));
+}
+
+static void
+probe_cache(struct sgate_manager *mgr, struct sgate_health *out)
+{
+	struct sgate_error why;
+	int64_t started_us = clock_monotonic_us();
+	enum sgate_status status;
+
+	if (mgr->cache_ops == NULL)
+		return;
+	memset(&why, 0, sizeof(why));
+	input_copy(out->cache_name, sizeof(out->cache_name),
+	    bytes_of(mgr->cache_ops->name));
+	status = manager_cache_enter(mgr, false, &why);
+	if (status == SGATE_OK)
+		status = manager_cache_left(
+		    mgr, mgr->cache_ops->ping(mgr->cache, &why), &why);
+	out->cache_latency_us = clock_monotonic_us() - started_us;
+	out->cache_up = status == SGATE_OK;
+	if (status != SGATE_OK)
+		input_copy(out->cache_text, sizeof(out->cache_text),
+		    bytes_of(why.text));
+}
+
+enum sgate_status
+sgate_health(struct sgate_manager *mgr, struct sgate_health *out_health,
+    struct sgate_error *err)
+{
+	memset(out_health, 0, sizeof(*out_health));
+	error_clear(err);
+	probe_durable(mgr, out_health);
+	probe_cache(mgr, out_health);
 	return SGATE_OK;
 }
 
@@ -263,19 +368,6 @@ manager_maintain(struct sgate_manager *mgr, bool *out_is_needed,
 		status = mgr->ops->maintain(mgr->durable, now_ms,
 		    now_ms - mgr->conf->reap.audit_keep_ms, out_made,
 		    out_dropped, err);
-	return status;
-}
-
-enum sgate_status
-manager_restored(struct sgate_manager *mgr, bool *out_is_needed,
-    unsigned *out_epoch, struct sgate_error *err)
-{
-	enum sgate_status status = manager_enter(mgr, err);
-
-	*out_is_needed = mgr->ops->restored != NULL;
-	*out_epoch = 0;
-	if (status == SGATE_OK && *out_is_needed)
-		status = mgr->ops->restored(mgr->durable, out_epoch, err);
 	return status;
 }
 

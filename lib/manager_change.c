@@ -21,6 +21,7 @@
 
 #include <sodium.h>
 
+#include "failpoint.h"
 #include "status.h"
 
 /* ---- audit rows ---- */
@@ -87,15 +88,60 @@ change_init(struct change *change, struct sgate_manager *mgr, const char *kind,
 }
 
 /*
- * What follows a commit: the one place for it. SQLite has all of it in the
- * transaction, so what is left is to say who served, also where a commit's
- * answer was lost and the audit table settled it.
+ * What the cache will be told. The store's id and epoch and the number of the
+ * group are read here, as the last step: the row that is created is at least as
+ * new as that number, and a row that was changed has it.
  */
-static void
+static enum sgate_status
+change_prepare(struct change *change, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = change->mgr;
+	const struct sgate_ref *ref = NULL;
+	struct durable_snapshot at;
+	enum sgate_status status;
+	size_t i;
+
+	if (mgr->cache_ops == NULL)
+		return SGATE_OK;
+	publication_clear(&change->publication);
+	for (i = 0; change->endings != NULL && i < change->endings->count; i++)
+		if (change->endings->items[i].session != NULL)
+			ref = &change->endings->items[i].ref;
+	if (change->live != NULL)
+		ref = &change->live->ref;
+	if (ref == NULL)
+		return SGATE_OK;
+	status = manager_write(mgr,
+	    mgr->ops->snapshot(mgr->durable, token_ref_group(ref), &at, err),
+	    err);
+	if (status != SGATE_OK)
+		return status;
+	return publication_make(
+	    mgr, &at, change->live, change->endings, &change->publication, err);
+}
+
+/*
+ * What follows a commit: the one place for it, also where a commit's answer was
+ * lost and the audit table settled it. The cache is told before the change is
+ * acknowledged; that it cannot be told fails nothing. That the session has
+ * ended there does: a tombstone stands for an end that was acknowledged.
+ */
+static enum sgate_status
 change_committed(struct change *change, struct sgate_error *err)
 {
-	change->mgr->served_by = change->mgr->ops->name;
+	struct sgate_manager *mgr = change->mgr;
+
+	mgr->served_by = mgr->ops->name;
 	error_clear(err);
+	if (mgr->cache_ops == NULL || change->is_void)
+		return SGATE_OK;
+	failpoint("commit-publish");
+	publication_send(mgr, &change->publication, &change->put);
+	if (change->put.answer != CACHE_PUT_ENDED)
+		return SGATE_OK;
+	mgr->served_by = mgr->cache_ops->name;
+	stores_count(mgr->stores, STORES_REFUSED_TOMBSTONE);
+	return error_reason(err, SGATE_NOT_FOUND, change->put.ended, "change");
 }
 
 /* *out_was_done: its event id is there already; nothing was changed now. */
@@ -108,6 +154,8 @@ change_try(struct change *change, bool *out_was_done, struct sgate_error *err)
 
 	*out_was_done = false;
 	change->is_void = false;
+	change->live = NULL;
+	change->endings = NULL;
 	status = manager_write(mgr, mgr->ops->begin(d, err), err);
 	if (status != SGATE_OK)
 		goto out;
@@ -118,6 +166,8 @@ change_try(struct change *change, bool *out_was_done, struct sgate_error *err)
 	}
 	if (status == SGATE_OK)
 		status = change->apply(change, err);
+	if (status == SGATE_OK && !change->is_void)
+		status = change_prepare(change, err);
 	if (status != SGATE_OK || change->is_void)
 		goto out;
 	change->was_applied = true;
@@ -137,8 +187,10 @@ change_settle(struct change *change, struct sgate_error *err)
 	struct sgate_error why;
 
 	if (!change->is_repeatable && manager_has_time(mgr) &&
-	    mgr->ops->audit_exists(
-		mgr->durable, change->audit.event_id, &why) == SGATE_OK)
+	    manager_read(mgr,
+		mgr->ops->audit_exists(
+		    mgr->durable, change->audit.event_id, &why),
+		&why) == SGATE_OK)
 		return SGATE_OK;
 	if (err != NULL) {
 		err->status = SGATE_UNCERTAIN;
@@ -167,6 +219,9 @@ change_run(struct change *change, struct sgate_error *err)
 	enum sgate_status status;
 	int tries;
 
+	status = manager_need_durable(change->mgr, err);
+	if (status != SGATE_OK)
+		return status;
 	for (tries = 1;; tries++) {
 		status = change_try(change, &was_done, err);
 		if (was_done && tries > 1 && change->was_applied) {
@@ -186,7 +241,8 @@ change_run(struct change *change, struct sgate_error *err)
 			break;
 	}
 	if (status == SGATE_OK)
-		change_committed(change, err);
+		status = change_committed(change, err);
+	publication_clear(&change->publication);
 	if (is_in_doubt && is_no_answer(status)) {
 		status = SGATE_UNCERTAIN;
 		if (err != NULL) {
@@ -206,7 +262,8 @@ change_lock(struct change *change, const struct sgate_ref *ref,
 	enum sgate_status status;
 
 	*out = NULL;
-	status = manager_read_ref(mgr, ref, DURABLE_FOR_UPDATE, &session, err);
+	status =
+	    manager_read_ref(mgr, ref, DURABLE_FOR_UPDATE, &session, NULL, err);
 	if (status == SGATE_OK)
 		status = manager_judge(mgr, session, err);
 	if (status != SGATE_OK) {
@@ -231,6 +288,7 @@ change_store(struct change *change, struct sgate_session *session,
 	    err);
 	if (status != SGATE_OK)
 		return status;
+	change->live = session;
 	return manager_write(
 	    mgr, mgr->ops->session_store(mgr->durable, session, err), err);
 }
@@ -399,13 +457,15 @@ store_ended(
 }
 
 enum sgate_status
-endings_store(struct sgate_manager *mgr, struct endings *endings,
-    bool has_audit, uint64_t *out_count, struct sgate_error *err)
+endings_store(struct change *change, struct endings *endings, bool has_audit,
+    uint64_t *out_count, struct sgate_error *err)
 {
+	struct sgate_manager *mgr = change->mgr;
 	enum sgate_status status = SGATE_OK;
 	size_t i;
 
 	*out_count = 0;
+	change->endings = endings;
 	if (!has_audit)
 		status = endings_audit(mgr, endings, err);
 	if (status == SGATE_OK)
@@ -456,22 +516,51 @@ end_apply(struct change *change, struct sgate_error *err)
 	if (status == SGATE_OK)
 		status = endings_lock(change->mgr, &end->endings, 0, err);
 	if (status == SGATE_OK)
-		status = endings_store(
-		    change->mgr, &end->endings, true, &count, err);
+		status =
+		    endings_store(change, &end->endings, true, &count, err);
 	change->is_void = count == 0;
 	return status;
 }
 
+/*
+ * The row had ended before: whoever ended it may have been killed between its
+ * commit and the cache, or was not told how its commit went, and is not to be
+ * told now that it is done while the cache says otherwise.
+ */
+static void
+publish_end(struct sgate_manager *mgr, const struct sgate_session *session,
+    const struct durable_snapshot *at)
+{
+	struct ending item = {.session = NULL};
+	struct endings endings = {.items = &item, .count = 1};
+	struct publication publication = {0};
+	struct sgate_session ended = *session;
+	struct put_result ignored;
+	struct sgate_error err;
+
+	if (mgr->cache_ops == NULL)
+		return;
+	item.session = &ended;
+	item.ref = session->ref;
+	if (publication_make(mgr, at, NULL, &endings, &publication, &err) ==
+	    SGATE_OK)
+		publication_send(mgr, &publication, &ignored);
+	publication_clear(&publication);
+}
+
 enum sgate_status
 change_end(struct sgate_manager *mgr, const struct sgate_session *session,
-    enum sgate_reason reason, struct sgate_error *err)
+    const struct durable_snapshot *at, enum sgate_reason reason,
+    struct sgate_error *err)
 {
 	struct end end = {.session = session, .reason = reason};
 	struct change change;
 	enum sgate_status status;
 
-	if (session->state != SESSION_LIVE)
+	if (session->state != SESSION_LIVE) {
+		publish_end(mgr, session, at);
 		return SGATE_OK;
+	}
 	change_init(&change, mgr, "end", reason, end_apply, &end);
 	audit_about(&change.audit, session);
 	status = change_run(&change, err);

@@ -16,9 +16,12 @@
 
 #include <sodium.h>
 
+#include "failpoint.h"
 #include "status.h"
 
 #define IDEMPOTENCY_KEY_MAX 255
+/* How often a new row is put into the cache again. */
+#define PUTS_AGAIN 2
 
 struct creation {
 	struct sgate_manager *mgr;
@@ -293,7 +296,7 @@ repeat(struct creation *c, const struct durable_idempotency *row,
 		row->body_hash, c->key.body_hash, sizeof(row->body_hash)) != 0)
 		return error_set(err, SGATE_CONFLICT, "session", "create", 0,
 		    "idempotency_reuse");
-	status = manager_read_ref(mgr, &row->ref, 0, &session, err);
+	status = manager_read_ref(mgr, &row->ref, 0, &session, NULL, err);
 	if (status == SGATE_OK)
 		status = manager_judge(mgr, session, err);
 	if (status == SGATE_NOT_FOUND)
@@ -366,8 +369,8 @@ look_for_replaced(struct creation *c, struct sgate_error *err)
 	    token_read(mgr->keys, manager_realm(mgr), c->create->replaces,
 		&token) != SGATE_REASON_OK)
 		return SGATE_OK;
-	status =
-	    manager_read_ref(mgr, &token.ref, DURABLE_NO_DATA, &session, err);
+	status = manager_read_ref(
+	    mgr, &token.ref, DURABLE_NO_DATA, &session, NULL, err);
 	if (status == SGATE_OK)
 		status = manager_judge(mgr, session, err);
 	if (status == SGATE_NOT_FOUND)
@@ -549,8 +552,48 @@ create_apply(struct change *change, struct sgate_error *err)
 	if (status == SGATE_OK)
 		status = lock_rows(c, err);
 	if (status == SGATE_OK)
-		status = endings_store(c->mgr, &c->endings, false, &count, err);
+		status = endings_store(change, &c->endings, false, &count, err);
+	change->live = c->session;
 	return status;
+}
+
+/*
+ * The group has changed since the row was made. No keeper brings a row that has
+ * never changed to the cache, so it is put there again with a number that is
+ * known to be before its reading; else the session would be nowhere when MySQL
+ * goes away.
+ */
+static enum sgate_status
+put_again(struct creation *c, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = c->mgr;
+	struct durable_snapshot at = {0};
+	struct sgate_session *row = NULL;
+	struct put_result put = {.answer = CACHE_PUT_RETRY};
+	struct sgate_error ignored;
+	enum sgate_status status = SGATE_OK;
+	int tries;
+
+	for (tries = 0; tries < PUTS_AGAIN && status == SGATE_OK &&
+			put.answer == CACHE_PUT_RETRY;
+	     tries++) {
+		sgate_session_free(row);
+		status =
+		    manager_read_ref(mgr, &c->session->ref, 0, &row, &at, err);
+		if (status == SGATE_OK)
+			status = manager_judge_known(mgr, row, err);
+		if (status == SGATE_OK &&
+		    cached_put(mgr, row, &at, NULL, &put, &ignored) != SGATE_OK)
+			break;
+	}
+	sgate_session_free(row);
+	if (status == SGATE_NOT_FOUND)
+		return status;
+	mgr->served_by = mgr->ops->name;
+	error_clear(err);
+	if (status == SGATE_OK && put.answer == CACHE_PUT_ENDED)
+		return error_reason(err, SGATE_NOT_FOUND, put.ended, "create");
+	return SGATE_OK;
 }
 
 static enum sgate_status
@@ -577,6 +620,10 @@ create_run(struct creation *c, struct sgate_error *err)
 		status = change_run(&change, err);
 		if (status == SGATE_OK && c->is_repeat)
 			status = look_for_key(c, &row, err);
+		else if (status == SGATE_OK &&
+			 change.put.answer == CACHE_PUT_RETRY &&
+			 !failpoint_is_off("create-retry"))
+			return put_again(c, err);
 		else if (status == SGATE_OK)
 			return status;
 	}
@@ -599,13 +646,14 @@ sgate_session_create(struct sgate_manager *mgr,
 
 	*out_session = NULL;
 	*out_token = NULL;
-	error_clear(err);
-	mgr->served_by = "";
+	/* Before its moments are set: the first call finds out what time it is
+	 * in the database. */
+	manager_begin(mgr, err);
 	status = fill_session(&c, err);
 	if (status == SGATE_OK)
 		status = read_key(&c, err);
 	if (status == SGATE_OK)
-		status = manager_enter(mgr, err);
+		status = manager_need_durable(mgr, err);
 	if (status == SGATE_OK) {
 		text = calloc(1, SGATE_TOKEN_LEN + 1);
 		if (text == NULL)

@@ -38,8 +38,9 @@ sgate_db_open(struct sgate_manager *mgr, int64_t budget_ms,
 	if (db == NULL)
 		return error_memory(err, "db_open");
 	db->ops = mgr->ops;
-	status =
-	    manager_read(mgr, db->ops->open(mgr->conf, &db->durable, err), err);
+	status = manager_enter(mgr, err);
+	if (status == SGATE_OK)
+		status = manager_open(mgr, &db->durable, err);
 	if (status == SGATE_OK) {
 		db->durable->deadline_ms =
 		    clock_monotonic_ms() +
@@ -48,8 +49,6 @@ sgate_db_open(struct sgate_manager *mgr, int64_t budget_ms,
 		    manager_read(mgr, db->ops->begin(db->durable, err), err);
 	}
 	if (status != SGATE_OK) {
-		/* A handle that was opened is no answer of its store. */
-		mgr->served_by = "";
 		sgate_db_close(db);
 		return status;
 	}

@@ -199,8 +199,8 @@ sgate_session_update(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	/* Whose session it is never changes; the rest is read under the lock.
 	 */
 	if (status == SGATE_OK)
-		status =
-		    manager_read_ref(mgr, ref, DURABLE_NO_DATA, &before, err);
+		status = manager_read_ref(
+		    mgr, ref, DURABLE_NO_DATA, &before, NULL, err);
 	if (status == SGATE_OK)
 		status = manager_judge(mgr, before, err);
 	if (status == SGATE_OK) {
@@ -230,6 +230,28 @@ sgate_session_update(struct sgate_manager *mgr, const struct sgate_ref *ref,
  * Activity that is waited for. It is no change of the session: no version, no
  * audit row. Doing it twice does no harm, so a doubtful answer is asked again.
  */
+static enum sgate_status
+write_activity(struct sgate_manager *mgr, const struct durable_touch *touch,
+    struct sgate_error *err)
+{
+	enum sgate_status status;
+	int tries;
+
+	cached_touch(mgr, touch, 1);
+	status = manager_need_durable(mgr, err);
+	if (status != SGATE_OK)
+		return status;
+	for (tries = 0; tries < 2; tries++) {
+		status = manager_write(
+		    mgr, mgr->ops->touch(mgr->durable, touch, 1, err), err);
+		if ((status != SGATE_UNAVAILABLE &&
+			status != SGATE_UNCERTAIN) ||
+		    !manager_has_time(mgr))
+			break;
+	}
+	return status;
+}
+
 enum sgate_status
 sgate_session_extend(struct sgate_manager *mgr, struct sgate_bytes token,
     struct sgate_session **out_session, struct sgate_error *err)
@@ -237,37 +259,18 @@ sgate_session_extend(struct sgate_manager *mgr, struct sgate_bytes token,
 	struct durable_touch touch;
 	struct look look;
 	enum sgate_status status;
-	int tries;
 
 	*out_session = NULL;
-	memset(&touch, 0, sizeof(touch));
 	status = look_up(mgr, token, 0, &look, err);
 	if (status == SGATE_OK) {
-		touch.ref = look.session->ref;
-		touch.last_seen_ms = manager_now_ms(mgr);
-		if (look.secret == SESSION_SECRET_CURRENT &&
-		    look.session->has_prev &&
-		    look.session->successor_used_ms == 0) {
-			touch.successor_used_ms = touch.last_seen_ms;
-			memcpy(touch.secret_hash, look.session->secret_hash,
-			    sizeof(touch.secret_hash));
-		}
-		for (tries = 0; tries < 2; tries++) {
-			status = manager_write(mgr,
-			    mgr->ops->touch(mgr->durable, &touch, 1, err), err);
-			if ((status != SGATE_UNAVAILABLE &&
-				status != SGATE_UNCERTAIN) ||
-			    !manager_has_time(mgr))
-				break;
-		}
+		look_touch_make(mgr, &look, true, &touch);
+		status = write_activity(mgr, &touch, err);
 	}
 	if (status == SGATE_OK) {
 		error_clear(err);
+		look_touch_written(mgr, &look, &touch);
 		if (touch.last_seen_ms > look.session->last_seen_ms)
 			look.session->last_seen_ms = touch.last_seen_ms;
-		if (touch.successor_used_ms != 0)
-			look.session->successor_used_ms =
-			    touch.successor_used_ms;
 		*out_session = look.session;
 		look.session = NULL;
 	}
@@ -381,7 +384,8 @@ rotate_looked(struct sgate_manager *mgr, struct sgate_bytes token,
 
 	for (tries = 0; tries < ROTATE_TRIES; tries++) {
 		look_clear(look);
-		status = look_up(mgr, token, 0, look, err);
+		/* No copy tells whether the previous secret is in grace. */
+		status = look_up(mgr, token, LOOK_AT_ROW, look, err);
 		if (status != SGATE_OK)
 			return status;
 		if (look->secret == SESSION_SECRET_GRACE ||
@@ -436,6 +440,7 @@ sgate_session_end(struct sgate_manager *mgr, const struct sgate_ref *ref,
     enum sgate_reason reason, struct sgate_error *err)
 {
 	struct sgate_session *session = NULL;
+	struct durable_snapshot at = {0};
 	enum sgate_status status;
 
 	error_clear(err);
@@ -444,10 +449,10 @@ sgate_session_end(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	if (status == SGATE_OK)
 		status = manager_enter(mgr, err);
 	if (status == SGATE_OK)
-		status =
-		    manager_read_ref(mgr, ref, DURABLE_NO_DATA, &session, err);
+		status = manager_read_ref(mgr, ref, DURABLE_NO_DATA, &session,
+		    mgr->cache_ops != NULL ? &at : NULL, err);
 	if (status == SGATE_OK)
-		status = change_end(mgr, session, reason, err);
+		status = change_end(mgr, session, &at, reason, err);
 	sgate_session_free(session);
 	return status;
 }

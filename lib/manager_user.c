@@ -200,7 +200,8 @@ cleanup_apply(struct change *change, struct sgate_error *err)
 	if (status == SGATE_OK)
 		status = endings_lock_all(mgr, &c->endings, err);
 	if (status == SGATE_OK)
-		status = endings_store(mgr, &c->endings, false, &c->count, err);
+		status =
+		    endings_store(change, &c->endings, false, &c->count, err);
 	change->is_void = !c->is_first_part && c->count == 0;
 	return status;
 }

@@ -18,28 +18,48 @@
 #include <sodium.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "status.h"
 
 /*
- * Fallback: what each answer of the store means.
+ * Fallback: what each answer of a store means.
  *
- * The durable store is the truth and the only store that is asked, so an
- * answer that is no answer has nowhere to fall back to: it is "unavailable",
- * try again, and never "no such session". Nobody is logged out by an outage.
+ * The durable store is the truth. The cache holds copies, which a look believes
+ * as far as the fence goes (manager_look.c has that table), and tombstones,
+ * which it always believes. A change is made in the durable store alone and
+ * then told to the cache. An answer that is no answer is "unavailable", try
+ * again, and never "no such session": nobody is logged out by an outage.
  *
- * | the store says | to a look            | within a change               |
- * | OK             | a row                | go on                         |
- * | NOT_FOUND      | no such session      | no such session; roll back    |
- * | CONFLICT       | our bug              | told by the place: audit: it  |
- * |                |                      | was done; key: a repeat       |
- * | INVALID        | unavailable: the schema is missing or of another      |
- * |                | version, which says nothing about the session         |
- * | CORRUPT        | corrupt: left in place; callers answer "unavailable"  |
- * | TOO_LARGE      | unavailable          | too large                     |
- * | DENIED         | our bug              | a lease is another's          |
- * | UNAVAILABLE    | unavailable          | once more while time is left  |
- * | UNCERTAIN      | unavailable          | settled by its audit row      |
- * | the rest       | as it is             | as it is                      |
+ * | the durable store says | to a look       | within a change               |
+ * | OK             | a row                   | go on                         |
+ * | NOT_FOUND      | no such session         | no such session; roll back    |
+ * | CONFLICT       | our bug                 | told by the place: audit: it  |
+ * |                |                         | was done; key: a repeat       |
+ * | INVALID        | unavailable: the schema is missing or of another        |
+ * |                | version, which says nothing about the session           |
+ * | CORRUPT        | corrupt: left in place; callers answer "unavailable"    |
+ * | TOO_LARGE      | unavailable             | too large                     |
+ * | DENIED         | our bug                 | a lease is another's          |
+ * | UNAVAILABLE,   | a copy, where this host | once more while time is left, |
+ * | or its breaker | is blind but not for    | then unavailable (an open     |
+ * | is open        | longer than max_blind;  | breaker: at once)             |
+ * |                | else unavailable        |                               |
+ * | UNCERTAIN      | unavailable             | settled by its audit row      |
+ * | the rest       | as it is                | as it is                      |
+ *
+ * | the cache says | to a look               | to a change, when committed   |
+ * | a tombstone    | refused, its reason     | refused, its reason           |
+ * | a copy         | the session, or doubt:  | -                             |
+ * |                | ask the durable store   |                               |
+ * | nothing        | ask the durable store   | -                             |
+ * | put: OK, HAVE, | the row that was read   | done                          |
+ * | NOSYNC         |                         |                               |
+ * | put: RETRY     | read the row again, at  | a create: read the row and    |
+ * |                | most twice              | put it again, at most twice   |
+ * | UNAVAILABLE,   | ask the durable store;  | done: the keepers bring it    |
+ * | or its breaker | after a put: the row    |                               |
+ * | is open        |                         |                               |
+ * | the rest       | as it is                | done                          |
  *
  * When you add a status, add its line here and in fallback[].
  */
@@ -59,10 +79,58 @@ static const struct {
     [SGATE_INTERNAL] = {SGATE_INTERNAL, SGATE_INTERNAL},
 };
 
+/* In the gateway it is the keeper that finds out when a store is back. */
+bool
+manager_has_keeper(const struct sgate_manager *mgr)
+{
+	return mgr->stores != &mgr->own_stores;
+}
+
+/* A file has no breaker: it does not hang as a server does. */
+static bool
+durable_has_breaker(const struct sgate_manager *mgr)
+{
+	return mgr->ops->snapshot != NULL;
+}
+
+/*
+ * The one place where the durable store's breaker and error counter learn of
+ * an answer. "Not found" and a refusal are answers too.
+ */
+static void
+durable_left(struct sgate_manager *mgr, enum sgate_status answer)
+{
+	bool is_probe = mgr->is_probing || !manager_has_keeper(mgr);
+	int64_t now_ms = clock_monotonic_ms();
+
+	switch (answer) {
+	case SGATE_UNAVAILABLE:
+	case SGATE_UNCERTAIN:
+		stores_count(mgr->stores, STORES_DURABLE_ERRORS);
+		if (durable_has_breaker(mgr))
+			breaker_failed(
+			    &mgr->stores->durable, mgr->is_probing, now_ms);
+		break;
+	case SGATE_NO_MEMORY:
+	case SGATE_INTERNAL:
+		break;
+	case SGATE_OK:
+	case SGATE_NOT_FOUND:
+	case SGATE_CONFLICT:
+	case SGATE_INVALID:
+	case SGATE_CORRUPT:
+	case SGATE_TOO_LARGE:
+	case SGATE_DENIED:
+		breaker_succeeded(&mgr->stores->durable, is_probe, now_ms);
+		break;
+	}
+}
+
 static enum sgate_status
 translate(struct sgate_manager *mgr, enum sgate_status answer,
     enum sgate_status meaning, struct sgate_error *err)
 {
+	durable_left(mgr, answer);
 	if (answer == SGATE_OK || answer == SGATE_NOT_FOUND ||
 	    answer == SGATE_CONFLICT || answer == SGATE_DENIED)
 		mgr->served_by = mgr->ops->name;
@@ -93,7 +161,7 @@ manager_write(struct sgate_manager *mgr, enum sgate_status answer,
 /*
  * This process's own part of event ids. A handle that came through fork() is
  * the parent's: to use or to close it mixes two processes in one connection,
- * so it is let go untouched. Whether the store can be opened again here is the
+ * so it is let go untouched. Whether a store can be opened again here is the
  * driver's to know.
  */
 static void
@@ -103,6 +171,7 @@ manager_settle_in(struct sgate_manager *mgr, pid_t pid)
 
 	mgr->pid = pid;
 	mgr->durable = NULL;
+	mgr->cache = NULL;
 	if (gethostname(mgr->host, sizeof(mgr->host) - 1) != 0)
 		memcpy(mgr->host, "unknown", sizeof("unknown"));
 	mgr->host[sizeof(mgr->host) - 1] = '\0';
@@ -137,8 +206,15 @@ manager_new_with(const struct sgate_conf *conf,
 		status = error_memory(err, "manager_new");
 		goto out;
 	}
+	mgr->stores = &mgr->own_stores;
 	mgr->ops = ops != NULL ? ops : durable_choose(mgr->conf);
 	mgr->cache_ops = cache_ops;
+	if (mgr->cache_ops != NULL && mgr->ops->snapshot == NULL) {
+		status = error_set(err, SGATE_INVALID, "manager", "new", 0,
+		    "%s cannot be copied to %s: leave out one of them",
+		    mgr->ops->name, mgr->cache_ops->name);
+		goto out;
+	}
 	if (options != NULL) {
 		mgr->clock = options->clock;
 		mgr->clock_arg = options->clock_arg;
@@ -172,6 +248,8 @@ sgate_manager_free(struct sgate_manager *mgr)
 		return;
 	if (mgr->durable != NULL && mgr->pid == getpid())
 		mgr->ops->close(mgr->durable);
+	if (mgr->cache != NULL && mgr->pid == getpid())
+		mgr->cache_ops->close(mgr->cache);
 	keys_free(mgr->keys);
 	sgate_conf_free(mgr->conf);
 	free(mgr);
@@ -219,16 +297,40 @@ manager_set_touch_hooks(
 		mgr->hooks = *hooks;
 }
 
+void
+manager_set_stores(struct sgate_manager *mgr, struct stores *stores)
+{
+	mgr->stores = stores != NULL ? stores : &mgr->own_stores;
+}
+
+const struct stores *
+manager_stores(const struct sgate_manager *mgr)
+{
+	return mgr->stores;
+}
+
 const struct keys *
 manager_keys(const struct sgate_manager *mgr)
 {
 	return mgr->keys;
 }
 
+/*
+ * By this host's clock only until the first poll has told how the database's
+ * stands. A shared memory of zeros knows nothing yet, as INT64_MIN says too.
+ */
 int64_t
 manager_now_ms(const struct sgate_manager *mgr)
 {
-	return mgr->clock != NULL ? mgr->clock(mgr->clock_arg) : clock_utc_ms();
+	int64_t offset_ms;
+
+	if (mgr->clock != NULL)
+		return mgr->clock(mgr->clock_arg);
+	offset_ms = atomic_load(&mgr->stores->fence.clock_offset_ms);
+	if (offset_ms == 0 || offset_ms == INT64_MIN ||
+	    failpoint_is_off("clock"))
+		return clock_utc_ms();
+	return clock_boot_ms() + offset_ms;
 }
 
 const char *
@@ -240,29 +342,83 @@ manager_served_by(const struct sgate_manager *mgr)
 uint64_t
 manager_rows_older(const struct sgate_manager *mgr)
 {
-	return mgr->rows_older_than_token;
+	return atomic_load(&mgr->stores->counts[STORES_ROWS_OLDER]);
 }
 
-enum sgate_status
-manager_enter(struct sgate_manager *mgr, struct sgate_error *err)
+static void
+begin(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	pid_t pid = getpid();
-	enum sgate_status status;
 
 	error_clear(err);
 	mgr->served_by = "";
+	mgr->is_probing = false;
+	mgr->is_durable_let = false;
 	mgr->deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
 	if (mgr->pid != pid)
 		manager_settle_in(mgr, pid);
+}
+
+void
+manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	begin(mgr, err);
+}
+
+void
+manager_begin_probe(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	begin(mgr, err);
+	mgr->is_probing = true;
+}
+
+/* A call that was let through once is not stopped half-way. */
+static bool
+durable_lets(struct sgate_manager *mgr)
+{
+	if (!durable_has_breaker(mgr) || mgr->is_probing)
+		return true;
+	if (!mgr->is_durable_let)
+		mgr->is_durable_let = breaker_lets(&mgr->stores->durable,
+		    manager_has_keeper(mgr), clock_monotonic_ms());
+	return mgr->is_durable_let;
+}
+
+/* No store has answered yet when it is open. */
+enum sgate_status
+manager_open(
+    struct sgate_manager *mgr, struct durable **out, struct sgate_error *err)
+{
+	enum sgate_status status = mgr->ops->open(mgr->conf, out, err);
+
+	return status == SGATE_OK ? status : manager_read(mgr, status, err);
+}
+
+enum sgate_status
+manager_need_durable(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	enum sgate_status status;
+
+	if (!durable_lets(mgr)) {
+		stores_count(mgr->stores, STORES_DURABLE_SKIPPED);
+		return error_set(err, SGATE_UNAVAILABLE, mgr->ops->name, "ask",
+		    0, "%s does not answer, and is not asked until it does",
+		    mgr->ops->name);
+	}
 	if (mgr->durable == NULL) {
-		status = manager_read(
-		    mgr, mgr->ops->open(mgr->conf, &mgr->durable, err), err);
-		mgr->served_by = "";
+		status = manager_open(mgr, &mgr->durable, err);
 		if (status != SGATE_OK)
 			return status;
 	}
 	mgr->durable->deadline_ms = mgr->deadline_ms;
 	return SGATE_OK;
+}
+
+enum sgate_status
+manager_enter(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	manager_begin(mgr, err);
+	return manager_need_durable(mgr, err);
 }
 
 bool
@@ -281,7 +437,8 @@ manager_realm(const struct sgate_manager *mgr)
 
 enum sgate_status
 manager_read_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
-    unsigned durable_flags, struct sgate_session **out, struct sgate_error *err)
+    unsigned durable_flags, struct sgate_session **out,
+    struct durable_snapshot *out_at, struct sgate_error *err)
 {
 	struct sgate_session *session = NULL;
 	enum sgate_status status;
@@ -289,7 +446,7 @@ manager_read_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	*out = NULL;
 	status = manager_read(mgr,
 	    mgr->ops->session_get(
-		mgr->durable, ref, durable_flags, &session, NULL, err),
+		mgr->durable, ref, durable_flags, &session, out_at, err),
 	    err);
 	if (status == SGATE_NOT_FOUND)
 		return error_reason(err, status, SGATE_REASON_UNKNOWN, "get");
@@ -330,8 +487,8 @@ manager_expiry(struct sgate_manager *mgr, const struct sgate_session *session,
 }
 
 enum sgate_status
-manager_judge(struct sgate_manager *mgr, const struct sgate_session *session,
-    struct sgate_error *err)
+manager_judge_known(struct sgate_manager *mgr,
+    const struct sgate_session *session, struct sgate_error *err)
 {
 	enum sgate_reason reason;
 
@@ -345,6 +502,17 @@ manager_judge(struct sgate_manager *mgr, const struct sgate_session *session,
 	if (reason != SGATE_REASON_OK)
 		return error_reason(err, SGATE_NOT_FOUND, reason, "get");
 	return SGATE_OK;
+}
+
+enum sgate_status
+manager_judge(struct sgate_manager *mgr, struct sgate_session *session,
+    struct sgate_error *err)
+{
+	if (session->state == SESSION_LIVE &&
+	    manager_expiry(mgr, session, manager_now_ms(mgr)) ==
+		SGATE_REASON_EXPIRED_IDLE)
+		cached_seen(mgr, session);
+	return manager_judge_known(mgr, session, err);
 }
 
 enum sgate_status
@@ -364,189 +532,6 @@ manager_read_token(struct sgate_manager *mgr, struct sgate_bytes text,
 	return SGATE_OK;
 }
 
-/* ---- looks ---- */
-
-/* The successor's cookie is sent only if it is the row's current secret. */
-static void
-look_add_successor(struct sgate_manager *mgr, struct look *look)
-{
-	struct token successor = look->token;
-	unsigned char hash[TOKEN_HASH_BYTES];
-
-	successor.key_id = keys_signing_id(mgr->keys);
-	token_successor(
-	    mgr->keys, &look->token.ref, look->token.secret, successor.secret);
-	token_hash(successor.secret, hash);
-	if (sodium_memcmp(hash, look->session->secret_hash, sizeof(hash)) !=
-		0 ||
-	    !token_write(mgr->keys, manager_realm(mgr), &successor,
-		look->session->new_token))
-		look->session->new_token[0] = '\0';
-	token_wipe(&successor);
-}
-
-/* Does the row's secret follow from the presented one? */
-static bool
-look_is_ancestor(const struct sgate_manager *mgr, const struct look *look)
-{
-	unsigned char secret[TOKEN_SECRET_BYTES], next[TOKEN_SECRET_BYTES];
-	unsigned char hash[TOKEN_HASH_BYTES];
-	bool is_met = false;
-	int step;
-
-	memcpy(secret, look->token.secret, sizeof(secret));
-	for (step = 0; step < MANAGER_THEFT_STEPS && !is_met; step++) {
-		token_successor(mgr->keys, &look->token.ref, secret, next);
-		memcpy(secret, next, sizeof(secret));
-		token_hash(secret, hash);
-		is_met = sodium_memcmp(hash, look->session->secret_hash,
-			     sizeof(hash)) == 0;
-	}
-	sodium_memzero(secret, sizeof(secret));
-	sodium_memzero(next, sizeof(next));
-	return is_met;
-}
-
-/*
- * A secret that is neither current nor in grace. Theft is a proof, not a
- * mismatch: a row that is older than the token (a restored dump) must not end
- * the session of its honest owner.
- */
-static enum sgate_status
-look_refuse_late(
-    struct sgate_manager *mgr, const struct look *look, struct sgate_error *err)
-{
-	enum sgate_status status;
-
-	if (!look_is_ancestor(mgr, look)) {
-		mgr->rows_older_than_token++;
-		error_set(err, SGATE_NOT_FOUND, "session", "get", 0,
-		    "the token is ours, but the row's secret does not follow "
-		    "from it: the row is older than the token");
-		if (err != NULL)
-			err->reason = SGATE_REASON_UNKNOWN;
-		return SGATE_NOT_FOUND;
-	}
-	status = change_end(mgr, look->session, SGATE_REASON_THEFT, err);
-	if (status != SGATE_OK)
-		return status;
-	return error_reason(err, SGATE_NOT_FOUND, SGATE_REASON_THEFT, "get");
-}
-
-enum sgate_status
-look_up(struct sgate_manager *mgr, struct sgate_bytes text, unsigned flags,
-    struct look *out, struct sgate_error *err)
-{
-	struct look *look = out;
-	enum sgate_status status;
-
-	memset(look, 0, sizeof(*look));
-	status = manager_read_token(mgr, text, &look->token, err);
-	if (status == SGATE_OK)
-		status = manager_enter(mgr, err);
-	if (status == SGATE_OK)
-		status = manager_read_ref(mgr, &look->token.ref,
-		    flags & SGATE_NO_DATA ? DURABLE_NO_DATA : 0, &look->session,
-		    err);
-	if (status == SGATE_OK)
-		status = manager_judge(mgr, look->session, err);
-	if (status != SGATE_OK)
-		return status;
-
-	token_hash(look->token.secret, look->hash);
-	look->secret = session_secret(look->session, look->hash,
-	    manager_now_ms(mgr), mgr->conf->session.rotate_grace_ms);
-	switch (look->secret) {
-	case SESSION_SECRET_CURRENT:
-		return SGATE_OK;
-	case SESSION_SECRET_GRACE:
-		look_add_successor(mgr, look);
-		return SGATE_OK;
-	case SESSION_SECRET_LATE:
-		return look_refuse_late(mgr, look, err);
-	}
-	return error_set(err, SGATE_INTERNAL, "session", "get", 0,
-	    "a secret of no known kind");
-}
-
-void
-look_clear(struct look *look)
-{
-	token_wipe(&look->token);
-	sodium_memzero(look->hash, sizeof(look->hash));
-	sgate_session_free(look->session);
-	look->session = NULL;
-}
-
-/*
- * Nobody waits long for a touch and nobody fails for one: the row has room for
- * a tenth of the idle timeout, and the next look does it again.
- */
-static bool
-touch_by_itself(struct sgate_manager *mgr, struct durable_touch *touch)
-{
-	int64_t soon_ms = clock_monotonic_ms() + MANAGER_TOUCH_WAIT_MS;
-	struct sgate_error ignored;
-	enum sgate_status status;
-
-	if (soon_ms < mgr->deadline_ms)
-		mgr->durable->deadline_ms = soon_ms;
-	status = mgr->ops->touch(mgr->durable, touch, 1, &ignored);
-	mgr->durable->deadline_ms = mgr->deadline_ms;
-	return status == SGATE_OK;
-}
-
-void
-look_touch(struct sgate_manager *mgr, struct look *look, unsigned flags)
-{
-	struct sgate_session *session = look->session;
-	int64_t now_ms = manager_now_ms(mgr);
-	struct durable_touch touch;
-	bool is_activity, is_first_use;
-
-	is_activity =
-	    !(flags & SGATE_NO_TOUCH) && session_touch_is_due(session, now_ms);
-	/* The client has the new cookie: the old one's grace begins to run. */
-	is_first_use = look->secret == SESSION_SECRET_CURRENT &&
-		       session->has_prev && session->successor_used_ms == 0;
-	if (!is_activity && !is_first_use)
-		return;
-	memset(&touch, 0, sizeof(touch));
-	touch.ref = session->ref;
-	if (is_activity)
-		touch.last_seen_ms = now_ms;
-	if (is_first_use) {
-		touch.successor_used_ms = now_ms;
-		memcpy(touch.secret_hash, session->secret_hash,
-		    sizeof(touch.secret_hash));
-	}
-	if (mgr->hooks.put == NULL || !mgr->hooks.put(mgr->hooks.arg, &touch))
-		if (!touch_by_itself(mgr, &touch))
-			return;
-	if (is_activity && now_ms > session->last_seen_ms)
-		session->last_seen_ms = now_ms;
-	if (is_first_use)
-		session->successor_used_ms = now_ms;
-}
-
-enum sgate_status
-sgate_session_get(struct sgate_manager *mgr, struct sgate_bytes token,
-    unsigned flags, struct sgate_session **out_session, struct sgate_error *err)
-{
-	struct look look;
-	enum sgate_status status;
-
-	*out_session = NULL;
-	status = look_up(mgr, token, flags, &look, err);
-	if (status == SGATE_OK) {
-		look_touch(mgr, &look, flags);
-		*out_session = look.session;
-		look.session = NULL;
-	}
-	look_clear(&look);
-	return status;
-}
-
 enum sgate_status
 sgate_session_get_by_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
     struct sgate_session **out_session, struct sgate_error *err)
@@ -557,7 +542,7 @@ sgate_session_get_by_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	*out_session = NULL;
 	status = manager_enter(mgr, err);
 	if (status == SGATE_OK)
-		status = manager_read_ref(mgr, ref, 0, &session, err);
+		status = manager_read_ref(mgr, ref, 0, &session, NULL, err);
 	if (status == SGATE_OK)
 		status = manager_judge(mgr, session, err);
 	if (status == SGATE_OK) {
@@ -577,21 +562,6 @@ manager_session_any(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	*out = NULL;
 	status = manager_enter(mgr, err);
 	if (status == SGATE_OK)
-		status = manager_read_ref(mgr, ref, 0, out, err);
-	return status;
-}
-
-enum sgate_status
-sgate_session_validate(struct sgate_manager *mgr, struct sgate_bytes token,
-    struct sgate_ref *out_ref, struct sgate_error *err)
-{
-	struct sgate_session *session = NULL;
-	enum sgate_status status;
-
-	memset(out_ref, 0, sizeof(*out_ref));
-	status = sgate_session_get(mgr, token, SGATE_NO_DATA, &session, err);
-	if (status == SGATE_OK)
-		*out_ref = session->ref;
-	sgate_session_free(session);
+		status = manager_read_ref(mgr, ref, 0, out, NULL, err);
 	return status;
 }

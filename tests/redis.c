@@ -69,8 +69,8 @@ read_reply(FILE *peer, char *out, size_t size)
 	if (len < 0)
 		return true;
 	text = calloc(1, (size_t)len + 1);
-	is_whole = text != NULL && fread(text, 1, (size_t)len, peer) ==
-				       (size_t)len;
+	is_whole =
+	    text != NULL && fread(text, 1, (size_t)len, peer) == (size_t)len;
 	if (is_whole)
 		snprintf(out, size, "%s", text);
 	free(text);

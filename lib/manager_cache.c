@@ -1,0 +1,410 @@
+/*
+ * Every call of the cache: what stands there, putting a row there, what a
+ * committed change has to tell it, touches.
+ *
+ * The cache is never needed: whatever goes wrong here, the durable store has
+ * the answer, and what could not be written there is brought by the keepers.
+ * Only what may be believed of it is a question, and that is not decided here
+ * (manager_look.c, fence.h).
+ */
+#include "config.h"
+
+#include "manager.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "clock.h"
+#include "failpoint.h"
+#include "status.h"
+
+/* ---- one call ---- */
+
+enum sgate_status
+manager_cache_enter(
+    struct sgate_manager *mgr, bool is_in_budget, struct sgate_error *err)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	int64_t deadline_ms = now_ms + mgr->conf->redis.timeout_ms;
+	enum sgate_status status;
+
+	if (mgr->cache_ops == NULL)
+		return error_set(err, SGATE_UNAVAILABLE, "cache", "ask", 0,
+		    "there is no cache");
+	if (is_in_budget && deadline_ms > mgr->deadline_ms)
+		deadline_ms = mgr->deadline_ms;
+	if (deadline_ms <= now_ms)
+		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
+		    "ask", 0, "no time left to ask");
+	if (!mgr->is_probing && !breaker_lets(&mgr->stores->cache,
+				    manager_has_keeper(mgr), now_ms)) {
+		stores_count(mgr->stores, STORES_CACHE_SKIPPED);
+		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
+		    "ask", 0,
+		    "%s does not answer, and is not asked until it "
+		    "does",
+		    mgr->cache_ops->name);
+	}
+	if (mgr->cache == NULL) {
+		status = mgr->cache_ops->open(mgr->conf, &mgr->cache, err);
+		if (status != SGATE_OK)
+			return manager_cache_left(mgr, status, err);
+	}
+	mgr->cache->deadline_ms = deadline_ms;
+	return SGATE_OK;
+}
+
+/* Refused, or not even a socket: to ask again costs little and tells less. */
+static bool
+is_refused(const struct sgate_error *err)
+{
+	return err->native_code == ECONNREFUSED || err->native_code == ENOENT;
+}
+
+/*
+ * The one place where the cache's breaker and error counter learn of an
+ * answer. An error reply says that the server is there: it opens no breaker,
+ * and closes none.
+ */
+enum sgate_status
+manager_cache_left(struct sgate_manager *mgr, enum sgate_status answer,
+    const struct sgate_error *err)
+{
+	bool is_probe = mgr->is_probing || !manager_has_keeper(mgr);
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (answer == SGATE_OK)
+		breaker_succeeded(&mgr->stores->cache, is_probe, now_ms);
+	else
+		stores_count(mgr->stores, STORES_CACHE_ERRORS);
+	if (answer == SGATE_UNAVAILABLE && err->native_code != 0)
+		breaker_failed(&mgr->stores->cache,
+		    mgr->is_probing || is_refused(err), now_ms);
+	return answer;
+}
+
+/* ---- what stands there ---- */
+
+void
+cached_clear(struct cached *cached)
+{
+	sgate_session_free(cached->session);
+	buf_clear(&cached->unsealed);
+	memset(cached, 0, sizeof(*cached));
+}
+
+/* OK: not a tombstone. What begins like one refuses, whatever it says. */
+static enum sgate_reason
+tombstone_reason(struct sgate_bytes record)
+{
+	enum sgate_reason reason;
+	uint64_t version;
+
+	if (record.len == 0 || record.data[0] != 'T')
+		return SGATE_REASON_OK;
+	return record_tombstone_read(record, &version, &reason)
+		   ? reason
+		   : SGATE_REASON_REVOKED;
+}
+
+/* Beside no sync: of the store that this host has polled last. */
+static void
+assume_store(const struct sgate_manager *mgr, struct record_store *store)
+{
+	const struct fence *fence = &mgr->stores->fence;
+	uint64_t id[2] = {
+	    atomic_load(&fence->store_id[0]), atomic_load(&fence->store_id[1])};
+
+	if (sodium_is_zero(store->id, sizeof(store->id)))
+		memcpy(store->id, id, sizeof(store->id));
+}
+
+/*
+ * A copy of another epoch is opened as what it is, because its last_seen and
+ * its absolute expiry are true all the same; but it does not count.
+ */
+static enum sgate_status
+cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    struct sgate_bytes record, const struct record_store *store,
+    struct cached *out, struct sgate_error *err)
+{
+	struct record_store sealed_for = *store;
+	enum sgate_status status;
+	char state;
+
+	assume_store(mgr, &sealed_for);
+	record_epoch(record, &sealed_for.epoch);
+	status = record_read(
+	    mgr->keys, &sealed_for, ref, record, &state, &out->session, err);
+	if (status == SGATE_CORRUPT) {
+		stores_count(mgr->stores, STORES_BAD_SEALS);
+		stores_count(mgr->stores, STORES_DOUBTED);
+		out->trust = FENCE_NO;
+		buf_add_bytes(&out->unsealed, record);
+		return buf_failed(&out->unsealed) ? error_memory(err, "get")
+						  : SGATE_OK;
+	}
+	if (status != SGATE_OK)
+		return status;
+	if (out->trust == FENCE_NO) {
+		stores_count(mgr->stores, STORES_DISTRUSTED);
+	} else if (sealed_for.epoch != store->epoch &&
+		   !failpoint_is_off("epoch")) {
+		stores_count(mgr->stores, STORES_DOUBTED);
+		out->trust = FENCE_NO;
+	}
+	if (out->session->last_seen_ms > manager_now_ms(mgr))
+		out->session->last_seen_ms = manager_now_ms(mgr);
+	return SGATE_OK;
+}
+
+enum sgate_status
+cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    struct cached *out, struct sgate_error *err)
+{
+	const struct sgate_conf *conf = mgr->conf;
+	struct record_store store;
+	struct cache_copy copy;
+	enum sgate_status status;
+
+	memset(out, 0, sizeof(*out));
+	status = manager_cache_enter(mgr, true, err);
+	if (status != SGATE_OK)
+		return status;
+	status = manager_cache_left(
+	    mgr, mgr->cache_ops->get(mgr->cache, ref, &copy, err), err);
+	if (status != SGATE_OK)
+		return status;
+	out->ended = tombstone_reason(copy.record);
+	if (out->ended != SGATE_REASON_OK)
+		return SGATE_OK;
+	if (copy.record.len == 0) {
+		stores_count(mgr->stores, STORES_CACHE_MISSES);
+		return SGATE_OK;
+	}
+	/* The fence is loaded after the reply: it may have risen meanwhile. */
+	out->trust = fence_trusts(&mgr->stores->fence, token_ref_group(ref),
+	    copy.sync, conf->fence.poll_interval_ms, conf->fence.max_blind_ms,
+	    clock_boot_ms(), &store);
+	return cached_open(mgr, ref, copy.record, &store, out, err);
+}
+
+void
+cached_seen(struct sgate_manager *mgr, struct sgate_session *session)
+{
+	struct sgate_error ignored;
+	struct cached cached;
+
+	if (cached_get(mgr, &session->ref, &cached, &ignored) == SGATE_OK &&
+	    cached.session != NULL)
+		session_seen(
+		    session, cached.session->last_seen_ms, manager_now_ms(mgr));
+	cached_clear(&cached);
+}
+
+/* ---- putting a row there ---- */
+
+static enum sgate_status
+put_item(struct sgate_manager *mgr, bool is_in_budget,
+    const struct cache_item *item, uint64_t s0, struct sgate_bytes only_over,
+    struct put_result *out, struct sgate_error *err)
+{
+	struct cache_copy found;
+	enum sgate_status status;
+
+	memset(out, 0, sizeof(*out));
+	memset(&found, 0, sizeof(found));
+	status = manager_cache_enter(mgr, is_in_budget, err);
+	if (status != SGATE_OK)
+		return status;
+	status = manager_cache_left(mgr,
+	    mgr->cache_ops->put(
+		mgr->cache, item, s0, only_over, &out->answer, &found, err),
+	    err);
+	if (status != SGATE_OK)
+		return status;
+	if (out->answer == CACHE_PUT_RETRY)
+		stores_count(mgr->stores, STORES_PUT_RETRIES);
+	if (out->answer == CACHE_PUT_ENDED) {
+		out->ended = tombstone_reason(found.record);
+		if (out->ended == SGATE_REASON_OK)
+			out->ended = SGATE_REASON_REVOKED;
+	}
+	return SGATE_OK;
+}
+
+/*
+ * What is in the place of a copy with a wrong seal is replaced whatever version
+ * it claims, but not what has come there since.
+ */
+enum sgate_status
+cached_put(struct sgate_manager *mgr, const struct sgate_session *session,
+    const struct durable_snapshot *at, const struct buf *unsealed,
+    struct put_result *out, struct sgate_error *err)
+{
+	const struct sgate_bytes none = {NULL, 0};
+	struct cache_item item = {.ref = session->ref};
+	struct buf record = {0};
+	enum sgate_status status;
+
+	memset(out, 0, sizeof(*out));
+	failpoint("row-put");
+	status =
+	    record_write(mgr->keys, &at->store, 'L', session, &record, err);
+	if (status == SGATE_OK) {
+		item.record = buf_bytes(&record);
+		item.ttl_ms = session_copy_ttl_ms(session, manager_now_ms(mgr));
+		status =
+		    put_item(mgr, true, &item, at->counter, none, out, err);
+	}
+	if (status == SGATE_OK && out->answer == CACHE_PUT_HAVE &&
+	    unsealed != NULL && unsealed->len > 0)
+		status = put_item(mgr, true, &item, at->counter,
+		    buf_bytes(unsealed), out, err);
+	if (status == SGATE_OK && out->answer == CACHE_PUT_OK)
+		stores_count(mgr->stores, STORES_REPAIRED);
+	buf_clear(&record);
+	return status;
+}
+
+/* ---- what a change has to tell ---- */
+
+static size_t
+count_ended(const struct endings *endings)
+{
+	size_t i, count = 0;
+
+	for (i = 0; endings != NULL && i < endings->count; i++)
+		count += endings->items[i].session != NULL;
+	return count;
+}
+
+void
+publication_clear(struct publication *publication)
+{
+	buf_clear(&publication->record);
+	buf_clear(&publication->tombstone_bytes);
+	free(publication->tombstones);
+	memset(publication, 0, sizeof(*publication));
+}
+
+static void
+add_tombstone(struct publication *publication,
+    const struct sgate_session *session, int64_t now_ms)
+{
+	struct cache_item *item =
+	    &publication->tombstones[publication->tombstones_count++];
+
+	record_tombstone_write(&publication->at.store, session->version,
+	    session->end_reason, &publication->tombstone_bytes);
+	item->ref = session->ref;
+	item->ttl_ms = session_tombstone_ttl_ms(session, now_ms);
+}
+
+/* When no byte is added any more: the buffer has moved while it grew. */
+static enum sgate_status
+point_at_bytes(struct publication *publication, struct sgate_error *err)
+{
+	size_t i;
+
+	if (buf_failed(&publication->tombstone_bytes))
+		return error_memory(err, "end");
+	for (i = 0; i < publication->tombstones_count; i++)
+		publication->tombstones[i].record =
+		    (struct sgate_bytes){publication->tombstone_bytes.data +
+					     i * RECORD_TOMBSTONE_BYTES,
+			RECORD_TOMBSTONE_BYTES};
+	return SGATE_OK;
+}
+
+enum sgate_status
+publication_make(struct sgate_manager *mgr, const struct durable_snapshot *at,
+    const struct sgate_session *live, const struct endings *endings,
+    struct publication *out, struct sgate_error *err)
+{
+	size_t i, count = count_ended(endings);
+	int64_t now_ms = manager_now_ms(mgr);
+	enum sgate_status status = SGATE_OK;
+
+	publication_clear(out);
+	out->at = *at;
+	if (live != NULL) {
+		status = record_write(
+		    mgr->keys, &at->store, 'L', live, &out->record, err);
+		out->live.ref = live->ref;
+		out->live.ttl_ms = session_copy_ttl_ms(live, now_ms);
+		out->live.record = buf_bytes(&out->record);
+	}
+	if (status != SGATE_OK || count == 0)
+		return status;
+	out->tombstones = calloc(count, sizeof(*out->tombstones));
+	if (out->tombstones == NULL)
+		return error_memory(err, "end");
+	for (i = 0; i < endings->count; i++)
+		if (endings->items[i].session != NULL)
+			add_tombstone(out, endings->items[i].session, now_ms);
+	return point_at_bytes(out, err);
+}
+
+static void
+send_tombstones(
+    struct sgate_manager *mgr, const struct publication *publication)
+{
+	struct sgate_error err;
+	enum sgate_status status;
+	size_t i;
+
+	status = manager_cache_enter(mgr, false, &err);
+	if (status == SGATE_OK)
+		status = manager_cache_left(mgr,
+		    mgr->cache_ops->end(mgr->cache, publication->tombstones,
+			publication->tombstones_count, &err),
+		    &err);
+	for (i = 0; status == SGATE_OK && i < publication->tombstones_count;
+	     i++)
+		stores_count(mgr->stores, STORES_PUBLISHED);
+}
+
+void
+publication_send(struct sgate_manager *mgr,
+    const struct publication *publication, struct put_result *out_put)
+{
+	const struct sgate_bytes none = {NULL, 0};
+	struct sgate_error err;
+
+	memset(out_put, 0, sizeof(*out_put));
+	if (publication->tombstones_count > 0)
+		send_tombstones(mgr, publication);
+	if (publication->live.record.len > 0 &&
+	    put_item(mgr, false, &publication->live, publication->at.counter,
+		none, out_put, &err) == SGATE_OK &&
+	    out_put->answer == CACHE_PUT_OK)
+		stores_count(mgr->stores, STORES_PUBLISHED);
+}
+
+/* ---- touches ---- */
+
+bool
+cached_touch(struct sgate_manager *mgr, const struct durable_touch *touches,
+    size_t count)
+{
+	struct cache_touch own[MANAGER_TOUCH_BATCH];
+	struct sgate_error err;
+	size_t i, used = 0;
+
+	for (i = 0; i < count && i < MANAGER_TOUCH_BATCH; i++) {
+		if (touches[i].last_seen_ms == 0 || touches[i].copy_ttl_ms <= 0)
+			continue;
+		own[used].ref = touches[i].ref;
+		own[used].last_seen_ms = touches[i].last_seen_ms;
+		own[used++].ttl_ms = touches[i].copy_ttl_ms;
+	}
+	if (used == 0 || manager_cache_enter(mgr, true, &err) != SGATE_OK)
+		return false;
+	return manager_cache_left(mgr,
+		   mgr->cache_ops->touch(mgr->cache, own, used, &err),
+		   &err) == SGATE_OK;
+}

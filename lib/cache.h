@@ -32,6 +32,12 @@ struct cache {
 
 /* A group's `sync` as it stands there: fence.h reads and writes it. */
 #define CACHE_SYNC_MAX 127
+/* What stands there is longer, or holds a NUL: nothing that we wrote. */
+#define CACHE_SYNC_FOREIGN "?"
+/* Scripts count in doubles. */
+#define CACHE_NUMBER_MAX (UINT64_C(1) << 53)
+/* Longer than the longest session: 400 days. */
+#define CACHE_TTL_MAX_MS (INT64_C(1000) * 24 * 3600 * 1000)
 
 struct cache_copy {
 	struct sgate_bytes
@@ -87,7 +93,8 @@ struct cache_ops {
 	enum sgate_status (*end)(struct cache *c,
 	    const struct cache_item *tombstones, size_t count,
 	    struct sgate_error *err);
-	/* What is missing or ended is passed over. One round trip. */
+	/* What is missing or ended is passed over. One round trip. Some may be
+	 * done although the answer is an error. */
 	enum sgate_status (*touch)(struct cache *c,
 	    const struct cache_touch *touches, size_t count,
 	    struct sgate_error *err);
@@ -114,5 +121,17 @@ struct cache_ops {
 extern const struct cache_ops cache_redis;
 /* The cache that the configuration asks for; NULL: none. */
 const struct cache_ops *cache_choose(const struct sgate_conf *conf);
+
+/*
+ * For drivers. What a caller must not ask for, which is SGATE_INTERNAL: NULL,
+ * or what is wrong with it. states: those that the record may have.
+ */
+const char *cache_wrong_item(const struct cache_item *item, const char *states);
+const char *cache_wrong_touch(const struct cache_touch *touch);
+const char *cache_wrong_sync(unsigned group, const char *sync);
+const char *cache_wrong_apply(unsigned group, const char *from, const char *to,
+    const struct cache_item *items, size_t count);
+/* A sync as it was found. */
+void cache_sync_copy(struct sgate_bytes text, char out[CACHE_SYNC_MAX + 1]);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "cache_fake.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -517,10 +518,17 @@ has_answer(const char *operation, unsigned call, enum cache_fake_answer *out)
 }
 
 static enum sgate_status
-refuse(const char *operation, const char *why, struct sgate_error *err)
+refuse(
+    const char *operation, int code, const char *why, struct sgate_error *err)
 {
 	return error_set(
-	    err, SGATE_UNAVAILABLE, SOURCE, operation, 0, "%s", why);
+	    err, SGATE_UNAVAILABLE, SOURCE, operation, code, "%s", why);
+}
+
+static enum sgate_status
+misused(const char *operation, const char *what, struct sgate_error *err)
+{
+	return error_set(err, SGATE_INTERNAL, SOURCE, operation, 0, "%s", what);
 }
 
 /*
@@ -538,8 +546,7 @@ enter(struct cache *c, const char *operation, const struct effect *effect,
 
 	error_clear(err);
 	if (fake->pid != getpid())
-		return error_set(err, SGATE_INTERNAL, SOURCE, operation, 0,
-		    "was opened by another process");
+		return misused(operation, "was opened by another process", err);
 	call = ++*calls_of(operation);
 	call_hook(operation, false);
 	if (has_answer(operation, call, &answer)) {
@@ -549,15 +556,17 @@ enter(struct cache *c, const char *operation, const struct effect *effect,
 			run(effect);
 		if (answer == CACHE_FAKE_LATE && effect != NULL)
 			keep(effect);
-		return refuse(operation, "told to fail", err);
+		return refuse(operation,
+		    answer == CACHE_FAKE_UNAVAILABLE ? ECONNREFUSED : ETIMEDOUT,
+		    "told to fail", err);
 	}
 	if (effect == NULL)
 		return SGATE_OK;
 	if (is_read_only)
-		return refuse(operation, "READONLY", err);
+		return refuse(operation, 0, "READONLY", err);
 	if (is_full &&
 	    (effect->kind == EFFECT_PUT || effect->kind == EFFECT_TOUCH))
-		return refuse(operation, "OOM", err);
+		return refuse(operation, 0, "OOM", err);
 	*out_put = run(effect);
 	return SGATE_OK;
 }
@@ -640,10 +649,15 @@ fake_put(struct cache *c, const struct cache_item *item, uint64_t s0,
 	    .count = 1,
 	    .s0 = s0,
 	    .only_over = only_over};
+	const char *wrong = cache_wrong_item(item, "LU");
 	enum sgate_status status;
 
-	*out_put = CACHE_PUT_OK;
+	*out_put = CACHE_PUT_RETRY;
 	memset(out, 0, sizeof(*out));
+	if (wrong == NULL && s0 > CACHE_NUMBER_MAX)
+		wrong = "a number of the group that no counter has";
+	if (wrong != NULL)
+		return misused("put", wrong, err);
 	status = enter(c, "put", &effect, out_put, err);
 	if (status != SGATE_OK)
 		return status;
@@ -659,9 +673,17 @@ fake_end(struct cache *c, const struct cache_item *tombstones, size_t count,
 {
 	struct effect effect = {
 	    .kind = EFFECT_END, .items = tombstones, .count = count};
+	enum sgate_status status;
 	enum cache_put put;
-	enum sgate_status status = enter(c, "end", &effect, &put, err);
+	size_t i;
 
+	for (i = 0; i < count; i++) {
+		const char *wrong = cache_wrong_item(&tombstones[i], "T");
+
+		if (wrong != NULL)
+			return misused("end", wrong, err);
+	}
+	status = enter(c, "end", &effect, &put, err);
 	if (status == SGATE_OK)
 		call_hook("end", true);
 	return status;
@@ -673,9 +695,17 @@ fake_touch(struct cache *c, const struct cache_touch *touches, size_t count,
 {
 	struct effect effect = {
 	    .kind = EFFECT_TOUCH, .touches = touches, .count = count};
+	enum sgate_status status;
 	enum cache_put put;
-	enum sgate_status status = enter(c, "touch", &effect, &put, err);
+	size_t i;
 
+	for (i = 0; i < count; i++) {
+		const char *wrong = cache_wrong_touch(&touches[i]);
+
+		if (wrong != NULL)
+			return misused("touch", wrong, err);
+	}
+	status = enter(c, "touch", &effect, &put, err);
 	if (status == SGATE_OK)
 		call_hook("touch", true);
 	return status;
@@ -706,10 +736,13 @@ fake_apply(struct cache *c, unsigned group, const char *from, const char *to,
 	    .items = items,
 	    .count = count,
 	    .group = group};
+	const char *wrong = cache_wrong_apply(group, from, to, items, count);
 	enum cache_put put;
 	enum sgate_status status;
 
 	out_sync[0] = '\0';
+	if (wrong != NULL)
+		return misused("apply", wrong, err);
 	snprintf(effect.from, sizeof(effect.from), "%s", from);
 	snprintf(effect.to, sizeof(effect.to), "%s", to);
 	status = enter(c, "apply", &effect, &put, err);
@@ -725,9 +758,12 @@ fake_sync_set(
     struct cache *c, unsigned group, const char *sync, struct sgate_error *err)
 {
 	struct effect effect = {.kind = EFFECT_SYNC, .group = group};
+	const char *wrong = cache_wrong_sync(group, sync);
 	enum cache_put put;
 	enum sgate_status status;
 
+	if (wrong != NULL)
+		return misused("sync_set", wrong, err);
 	snprintf(effect.to, sizeof(effect.to), "%s", sync);
 	status = enter(c, "sync_set", &effect, &put, err);
 	if (status == SGATE_OK)
@@ -842,5 +878,5 @@ cache_fake_sync(unsigned group)
 void
 cache_fake_set_sync(unsigned group, const char *sync)
 {
-	snprintf(now.sync[group], sizeof(now.sync[group]), "%s", sync);
+	cache_sync_copy(bytes_of(sync), now.sync[group]);
 }

@@ -1,0 +1,93 @@
+/*
+ * Inside of cache_redis*.c: a connection that is asked questions, and the
+ * scripts. Nobody else includes this; cache.h is for everybody.
+ *
+ * A question is one or more commands, written at once and answered in their
+ * order. cache_redis.c has the connection and nothing about sessions,
+ * cache_redis_ops.c the questions, cache_redis_scripts.c the scripts.
+ */
+#ifndef SESSGATE_CACHE_REDIS_H
+#define SESSGATE_CACHE_REDIS_H
+
+#include "buf.h"
+#include "cache.h"
+
+#define REDB_SOURCE "redis"
+
+/* ---- scripts ---- */
+
+struct redb_script {
+	const char *text;
+	const char *sha; /* SHA-1 of text, in hex; NULL: always sent as text */
+};
+/* What each does: at its text. They follow the failpoints. */
+const struct redb_script *redb_script_put(void);
+const struct redb_script *redb_script_end(void);
+const struct redb_script *redb_script_touch(void);
+const struct redb_script *redb_script_apply(void);
+
+/* ---- writing commands ---- */
+
+/* The number of words of the command, then each word. */
+void redb_add_command(struct buf *out, size_t words);
+void redb_add_word(struct buf *out, struct sgate_bytes word);
+void redb_add_number(struct buf *out, int64_t number);
+/*
+ * The beginning of a script's command; keys and then arguments follow. By its
+ * hash, or is_whole: as text, for a server that does not know the hash.
+ */
+void redb_add_script(struct buf *out, const struct redb_script *script,
+    size_t keys, size_t arguments, bool is_whole);
+
+/* ---- replies ---- */
+
+enum redb_type {
+	REDB_NOTHING, /* nil */
+	REDB_TEXT,
+	REDB_STATUS, /* +OK */
+	REDB_INTEGER,
+	REDB_ERROR
+};
+
+struct redb_value {
+	enum redb_type type;
+	struct sgate_bytes text; /* borrowed till the next reply */
+};
+
+#define REDB_VALUES_MAX TOKEN_GROUPS
+
+struct redb_reply {
+	bool is_list;
+	size_t count; /* of values; 1 for what is no list */
+	struct redb_value values[REDB_VALUES_MAX];
+};
+
+/* ---- questions ---- */
+
+struct redb_question {
+	const char *operation; /* for errors */
+	size_t replies;        /* as many as there are commands, > 0 */
+	/* Appends the commands; is_whole: see redb_add_script(). */
+	void (*compose)(struct buf *out, void *arg, bool is_whole);
+	/*
+	 * A reply that is no error. False: it is of another kind than what was
+	 * asked for, and the connection is given up.
+	 */
+	bool (*take)(void *arg, size_t index, const struct redb_reply *reply);
+	void *arg;
+};
+/*
+ * Ask, within the handle's deadline. SGATE_OK: every reply was taken. Else some
+ * may have been taken: none of them counts. Borrowed texts of the last reply
+ * stay till the next question.
+ */
+SGATE_MUST_CHECK enum sgate_status redb_ask(struct cache *c,
+    const struct redb_question *question, struct sgate_error *err);
+
+enum sgate_status redb_open(
+    const struct sgate_conf *conf, struct cache **out, struct sgate_error *err);
+void redb_close(struct cache *c);
+/* What all keys begin with. */
+const char *redb_prefix(const struct cache *c);
+
+#endif

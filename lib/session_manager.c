@@ -208,7 +208,8 @@ manager_new_with(const struct sgate_conf *conf,
 	}
 	mgr->stores = &mgr->own_stores;
 	mgr->ops = ops != NULL ? ops : durable_choose(mgr->conf);
-	mgr->cache_ops = cache_ops;
+	mgr->cache_ops =
+	    cache_ops != NULL ? cache_ops : cache_choose(mgr->conf);
 	if (mgr->cache_ops != NULL && mgr->ops->snapshot == NULL) {
 		status = error_set(err, SGATE_INVALID, "manager", "new", 0,
 		    "%s cannot be copied to %s: leave out one of them",

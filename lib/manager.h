@@ -9,6 +9,7 @@
  *   manager_create.c    create
  *   manager_edit.c      update, extend, rotate, end
  *   manager_input.c     checks of what callers give
+ *   manager_fence.c     the round: poll, bring to the cache, raise the fence
  *   manager_user.c      a user's sessions: list, cleanup, block
  *   manager_care.c      reap, touches, stats, health, leases, schema, audit
  *   manager_restored.c  after a dump was loaded: the cache follows
@@ -50,6 +51,28 @@ struct manager_mark {
 	unsigned char secret_hash[TOKEN_HASH_BYTES];
 };
 
+/*
+ * What manager_fence_round() remembers of the round before: how far a group's
+ * rows have come when they are more than one round takes, and what was told.
+ */
+#define FENCE_NEWS 8
+struct fence_group_work {
+	char part[CACHE_SYNC_MAX + 1]; /* sync while an APPLY of many parts
+					* runs; "" = none does */
+	bool is_ours;                  /* we wrote it */
+	struct fence_sync old;         /* what sync was before */
+	char nonce[17];
+	unsigned parts;         /* brought */
+	uint64_t after;         /* number of the last row that was brought */
+	unsigned failed_rounds; /* in a row: the rows could not be read */
+};
+struct fence_work {
+	struct fence_group_work groups[TOKEN_GROUPS];
+	unsigned first;     /* the group that the next round begins with */
+	int64_t file_at_ms; /* monotonic: when the file is due for the disk */
+	int64_t told_ms[FENCE_NEWS]; /* monotonic; 0 = never */
+};
+
 struct sgate_manager {
 	struct sgate_conf *conf;
 	struct keys *keys;
@@ -64,6 +87,7 @@ struct sgate_manager {
 	bool is_durable_let;    /* its breaker has let this call through */
 	int64_t round_after_ms; /* monotonic: when a round is due that this
 				 * manager does by itself */
+	struct fence_work fence_work;
 	int64_t (*clock)(void *arg);
 	void *clock_arg;
 	struct manager_touch_hooks hooks;

@@ -47,13 +47,18 @@ const struct stores *manager_stores(const struct sgate_manager *mgr);
 
 /*
  * The keeper's round: poll MySQL, bring to Redis what is missing, raise the
- * fence (manager_fence.c). runtime_dir NULL: no file. beat (may be NULL) is
- * called between its steps. Nothing to do without a cache.
+ * fence (manager_fence.c). SGATE_OK also when there is no store to copy from
+ * (SQLite); else the first failure, after which the round went on as far as it
+ * could. It ends in about a second; what is left goes on in the next one.
+ *
+ * runtime_dir NULL: no file. beat (may be NULL) is called between its steps.
+ * tell (may be NULL): what somebody must know; the same at most once a minute.
  */
 struct manager_round {
 	const char *runtime_dir;
 	void (*beat)(void *arg);
-	void *beat_arg;
+	void (*tell)(void *arg, bool is_error, const char *text);
+	void *arg;
 };
 SGATE_MUST_CHECK enum sgate_status manager_fence_round(
     struct sgate_manager *mgr, const struct manager_round *round,

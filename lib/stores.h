@@ -42,6 +42,8 @@ const char *stores_counter_name(enum stores_counter counter);
 struct stores {
 	struct fence fence;
 	struct breaker durable, cache;
+	/* Fence groups whose copies the last round left in doubt. */
+	_Atomic unsigned groups_behind;
 	_Atomic uint64_t counts[STORES_COUNTERS];
 };
 

@@ -169,21 +169,21 @@ mydb_judge_sql(const char *sql, const char **out_why)
 }
 
 static enum sgate_status
-exec_row(struct mydb_run *r, struct sgate_value *values, struct buf *storage,
+exec_row(struct sql_run *r, struct sgate_value *values, struct buf *storage,
     size_t count)
 {
 	enum sgate_status status = SGATE_OK;
 	size_t i;
 
 	for (i = 0; i < count && status == SGATE_OK; i++)
-		status = run_get_value(r, &values[i], &storage[i]);
+		status = mydb_get_own(r, (unsigned)i, &storage[i], &values[i]);
 	return status;
 }
 
 static enum sgate_status
-exec_rows(struct mydb_run *r, sgate_row_fn *row, void *row_arg)
+exec_rows(struct sql_run *r, sgate_row_fn *row, void *row_arg)
 {
-	size_t count = run_columns_count(r);
+	size_t count = mydb_columns_count(r);
 	struct sgate_value *values = calloc(count + 1, sizeof(*values));
 	struct buf *storage = calloc(count + 1, sizeof(*storage));
 	enum sgate_status status = SGATE_OK;
@@ -193,7 +193,7 @@ exec_rows(struct mydb_run *r, sgate_row_fn *row, void *row_arg)
 	if (values == NULL || storage == NULL)
 		status = error_memory(r->err, r->operation);
 	while (status == SGATE_OK && !is_stopped) {
-		status = run_step(r);
+		status = sql_step(r);
 		if (status == SGATE_OK)
 			status = exec_row(r, values, storage, count);
 		if (status == SGATE_OK && row != NULL)
@@ -206,26 +206,45 @@ exec_rows(struct mydb_run *r, sgate_row_fn *row, void *row_arg)
 	return status == SGATE_NOT_FOUND ? SGATE_OK : status;
 }
 
-static enum sgate_status
-exec_bind(struct mydb_run *r, const struct sgate_value *params, size_t count)
+static void
+exec_bind_one(struct sql_run *r, const struct sgate_value *value)
 {
+	switch (value->kind) {
+	case SGATE_VALUE_NULL:
+		sql_bind_null(r);
+		break;
+	case SGATE_VALUE_INTEGER:
+		sql_bind_int(r, value->integer);
+		break;
+	case SGATE_VALUE_TEXT:
+		sql_bind_bytes(r, value->bytes);
+		break;
+	case SGATE_VALUE_BLOB:
+		sql_bind_blob(r, value->bytes.data, value->bytes.len);
+		break;
+	}
+}
+
+static enum sgate_status
+exec_bind(struct sql_run *r, const struct sgate_value *params, size_t count)
+{
+	size_t wanted = mydb_params_count(r);
 	size_t i;
 
-	if (count != run_params_count(r))
+	if (count != wanted)
 		return error_set(r->err, SGATE_INVALID, MYDB_SOURCE,
 		    r->operation, 0,
-		    "the statement has %zu parameters, given are %zu",
-		    run_params_count(r), count);
-	if (count > MYDB_PARAMS_MAX)
+		    "the statement has %zu parameters, given are %zu", wanted,
+		    count);
+	if (count > SQL_PARAMS_MAX)
 		return error_set(r->err, SGATE_INVALID, MYDB_SOURCE,
-		    r->operation, 0, "more than %d parameters",
-		    MYDB_PARAMS_MAX);
+		    r->operation, 0, "more than %d parameters", SQL_PARAMS_MAX);
 	for (i = 0; i < count; i++) {
 		if ((unsigned)params[i].kind > SGATE_VALUE_BLOB)
 			return error_set(r->err, SGATE_INVALID, MYDB_SOURCE,
 			    r->operation, 0, "parameter %zu: unknown kind",
 			    i + 1);
-		run_bind_value(r, &params[i]);
+		exec_bind_one(r, &params[i]);
 	}
 	return SGATE_OK;
 }
@@ -235,23 +254,23 @@ mydb_exec(struct durable *d, const char *sql, const struct sgate_value *params,
     size_t params_count, sgate_row_fn *row, void *row_arg,
     struct sgate_error *err)
 {
-	struct mydb_run r;
+	struct sql_run r;
 	enum sgate_status status;
 	const char *why;
 
 	error_clear(err);
-	if (!mydb_in_transaction(d))
-		return mydb_misused(d, "exec", "needs a transaction", err);
+	if (!mydb_driver.in_transaction(d))
+		return sql_misused(d, "exec", "needs a transaction", err);
 	status = mydb_judge_sql(sql, &why);
 	if (status != SGATE_OK)
 		return error_set(
 		    err, status, MYDB_SOURCE, "exec", 0, "%s", why);
-	status = run_open_text(&r, d, sql, true, "exec", err);
+	status = mydb_open_own(&r, d, sql, err);
 	if (status != SGATE_OK)
 		return status;
 	status = exec_bind(&r, params, params_count);
 	if (status == SGATE_OK)
 		status = exec_rows(&r, row, row_arg);
-	run_close(&r);
+	sql_close(&r);
 	return status;
 }

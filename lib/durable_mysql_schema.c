@@ -52,8 +52,9 @@ check_version(struct durable *d, const char *operation, struct sgate_error *err)
 	if (problem == NULL)
 		return SGATE_OK;
 	return error_set(err, SGATE_INVALID, MYDB_SOURCE, operation, 0,
-	    "%.80s: schema version %d, needed is %d: %s", mydb_peer(d),
-	    (int)version, MYDB_SCHEMA_VERSION, problem);
+	    "%.80s: schema version %d, needed is %d: %s",
+	    ((struct mydb *)d)->peer, (int)version, MYDB_SCHEMA_VERSION,
+	    problem);
 }
 
 enum sgate_status
@@ -84,7 +85,7 @@ mydb_check_tables(
 		return error_set(err, SGATE_INVALID, MYDB_SOURCE, operation, 0,
 		    "%.80s: has %d of sessgate's %d tables, or this account "
 		    "may not see them: make them with `sessgatectl db init`",
-		    mydb_peer(d), (int)count, MYDB_TABLES);
+		    ((struct mydb *)d)->peer, (int)count, MYDB_TABLES);
 	return check_version(d, operation, err);
 }
 
@@ -111,8 +112,9 @@ set_ident(struct durable *d, const char *operation, struct sgate_error *err)
 	    "@@port, @@server_id, (SELECT CAST(UNIX_TIMESTAMP() - "
 	    "VARIABLE_VALUE AS SIGNED) FROM %s WHERE VARIABLE_NAME = "
 	    "'Uptime')), 256), 32)",
-	    mydb_is_mariadb(d) ? "information_schema.GLOBAL_STATUS"
-			       : "performance_schema.global_status");
+	    ((struct mydb *)d)->is_mariadb
+		? "information_schema.GLOBAL_STATUS"
+		: "performance_schema.global_status");
 	return mydb_query(d, sql, operation, err);
 }
 
@@ -163,7 +165,8 @@ mydb_restored(struct durable *d, unsigned *out_epoch, struct sgate_error *err)
 		    "restored", &epoch, err);
 	if (status == SGATE_OK && epoch > 9999)
 		status = error_set(err, SGATE_INVALID, MYDB_SOURCE, "restored",
-		    0, "%.100s: its epoch cannot be above 9999", mydb_peer(d));
+		    0, "%.100s: its epoch cannot be above 9999",
+		    ((struct mydb *)d)->peer);
 	if (status == SGATE_OK)
 		status = mydb_query(d, "COMMIT", "restored", err);
 	/* What was not committed goes with the connection. */
@@ -228,7 +231,7 @@ partitions_text(int64_t last_ms, int64_t now_ms, struct buf *sql)
 		end_ms += WEEK_MS;
 		at = (time_t)(end_ms / 1000);
 		gmtime_r(&at, &tm);
-		mydb_event_id_at(end_ms, bound);
+		sql_event_id_at(end_ms, bound);
 		buf_printf(sql,
 		    "PARTITION before_%04d%02d%02d VALUES LESS THAN (X'",
 		    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
@@ -310,7 +313,7 @@ take_turn(struct durable *d, const char *operation, struct sgate_error *err)
 	if (status == SGATE_NOT_FOUND || (status == SGATE_OK && is_ours != 1))
 		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
 		    0, "%.100s: somebody else changes its tables just now",
-		    mydb_peer(d));
+		    ((struct mydb *)d)->peer);
 	return status;
 }
 
@@ -322,9 +325,8 @@ mydb_maintain(struct durable *d, int64_t now_ms, int64_t audit_before_ms,
 
 	*out_made = 0;
 	*out_dropped = 0;
-	if (!mydb_time_is_sound(now_ms))
-		return mydb_misused(
-		    d, "maintain", "a time that cannot be", err);
+	if (!sql_time_is_sound(now_ms))
+		return sql_misused(d, "maintain", "a time that cannot be", err);
 	status = mydb_enter_new(d, MYDB_TO_MAKE, "maintain", err);
 	if (status == SGATE_OK)
 		status = mydb_check_tables(d, false, "maintain", err);

@@ -1,6 +1,6 @@
 /*
- * The durable store in one SQLite file: the table of durable.h, and the only
- * place that sees sqlite3.h.
+ * The durable store in one SQLite file: the table of durable.h, the connection,
+ * transactions and the schema.
  *
  * Many processes share the file, each with a connection of its own that is
  * opened in its first operation, after fork. WAL: readers and the one writer
@@ -31,14 +31,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <sqlite3.h>
-
 #include "buf.h"
 #include "clock.h"
 #include "lib/schema_sqlite.h" /* made from conf/schema/sqlite.sql */
 #include "status.h"
 
-#define SOURCE "sqlite"
 #define SCHEMA_VERSION 1
 
 /*
@@ -48,22 +45,6 @@
 #define MOVED_CHECK_MS 1000
 /* Steps of SQLite's machine between two looks at the deadline: some 20 us. */
 #define PROGRESS_STEPS 1000
-
-struct sqlite_store {
-	struct durable durable; /* first */
-	char *path;
-	int64_t busy_timeout_ms;
-	unsigned fork_generation; /* of the process that may use it */
-	sqlite3 *db;              /* NULL until the first operation */
-	sqlite3_stmt *prepared[SQLITE_STMT_COUNT];
-	dev_t device; /* the file that db has open */
-	ino_t inode;
-	int64_t moved_check_ms; /* monotonic: the next one */
-	int64_t wait_until_us;  /* of the busy handler, monotonic */
-	bool in_transaction;
-	bool is_own_statement; /* the caller's text is prepared: authorize() */
-	bool may_interrupt;    /* the progress handler may end a statement */
-};
 
 /* ---- errors ---- */
 
@@ -106,8 +87,8 @@ static const struct {
 };
 
 /* Call it before anything else is called on the connection. */
-static enum sgate_status
-store_fail(struct sqlite_store *store, const char *operation, int code,
+enum sgate_status
+sqlite_fail(struct sqlite_store *store, const char *operation, int code,
     struct sgate_error *err)
 {
 	enum sgate_status status = SGATE_INTERNAL;
@@ -130,20 +111,10 @@ store_fail(struct sqlite_store *store, const char *operation, int code,
 		    (code & 0xff) == SQLITE_CANTOPEN)
 			system = sqlite3_system_errno(store->db);
 	}
-	return error_set(err, status, SOURCE, operation, code,
+	return error_set(err, status, SQLITE_SOURCE, operation, code,
 	    "%.80s: %.60s%s%.30s: %s", store->path, text,
 	    system == 0 ? "" : ": ", system == 0 ? "" : strerror(system),
 	    advice);
-}
-
-enum sgate_status
-sqlite_misused(struct durable *d, const char *operation, const char *what,
-    struct sgate_error *err)
-{
-	const struct sqlite_store *store = (struct sqlite_store *)d;
-
-	return error_set(err, SGATE_INTERNAL, SOURCE, operation, 0,
-	    "%.100s: %s", store->path, what);
 }
 
 /* ---- waiting ---- */
@@ -159,9 +130,9 @@ wait_for_lock(void *arg, int count)
 	const int last = (int)(sizeof(steps_us) / sizeof(steps_us[0])) - 1;
 	struct sqlite_store *store = arg;
 	int64_t now_us = clock_monotonic_us();
-	int64_t deadline_us = store->durable.deadline_ms > INT64_MAX / 1000
+	int64_t deadline_us = store->sql.durable.deadline_ms > INT64_MAX / 1000
 				  ? INT64_MAX
-				  : store->durable.deadline_ms * 1000;
+				  : store->sql.durable.deadline_ms * 1000;
 	struct timespec pause = {0, 0};
 	int64_t left_us;
 
@@ -192,22 +163,20 @@ is_past_deadline(void *arg)
 	const struct sqlite_store *store = arg;
 
 	return store->may_interrupt &&
-	       clock_monotonic_ms() >= store->durable.deadline_ms;
+	       clock_monotonic_ms() >= store->sql.durable.deadline_ms;
 }
 
 /* ---- the caller's own statements ---- */
 
-#define OUR_TABLES 9
-
 static bool
 is_our_table(const char *name)
 {
-	static const char *const tables[OUR_TABLES] = {"store", "meta",
+	static const char *const tables[SQLITE_OUR_TABLES] = {"store", "meta",
 	    "setting", "session", "user_state", "audit", "idempotency",
 	    "service_key", "lease"};
 	size_t i;
 
-	for (i = 0; name != NULL && i < OUR_TABLES; i++)
+	for (i = 0; name != NULL && i < SQLITE_OUR_TABLES; i++)
 		if (sqlite3_stricmp(name, tables[i]) == 0)
 			return true;
 	return false;
@@ -289,7 +258,7 @@ store_disconnect(struct sqlite_store *store)
 	/* In a child it is the parent's: closing it would write to the file. */
 	if (store->fork_generation != fork_generation)
 		return;
-	for (i = 0; i < SQLITE_STMT_COUNT; i++) {
+	for (i = 0; i < SQL_STATEMENTS; i++) {
 		sqlite3_finalize(store->prepared[i]);
 		store->prepared[i] = NULL;
 	}
@@ -319,8 +288,8 @@ store_create_file(
 	    S_IRUSR | S_IWUSR);
 
 	if (fd < 0 && errno != EEXIST)
-		return error_set(err, SGATE_UNAVAILABLE, SOURCE, operation,
-		    errno,
+		return error_set(err, SGATE_UNAVAILABLE, SQLITE_SOURCE,
+		    operation, errno,
 		    "%.100s: cannot be made: %s: its directory must exist and "
 		    "be writable for this user",
 		    store->path, strerror(errno));
@@ -338,13 +307,14 @@ store_find_file(
 
 	if (stat(store->path, &st) != 0)
 		return error_set(err,
-		    errno == ENOENT ? SGATE_INVALID : SGATE_UNAVAILABLE, SOURCE,
-		    operation, errno, "%.100s: %s: %s", store->path,
-		    strerror(errno),
+		    errno == ENOENT ? SGATE_INVALID : SGATE_UNAVAILABLE,
+		    SQLITE_SOURCE, operation, errno, "%.100s: %s: %s",
+		    store->path, strerror(errno),
 		    errno == ENOENT ? "make it with `sessgatectl db init`"
 				    : "it must be accessible for this user");
 	if (!S_ISREG(st.st_mode))
-		return error_set(err, SGATE_UNAVAILABLE, SOURCE, operation, 0,
+		return error_set(err, SGATE_UNAVAILABLE, SQLITE_SOURCE,
+		    operation, 0,
 		    "%.100s: not a regular file: correct sqlite.file",
 		    store->path);
 	store->device = st.st_dev;
@@ -387,8 +357,8 @@ store_configure(struct sqlite_store *store)
 	sqlite3_set_authorizer(db, authorize, store);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, SQLITE_VALUE_MAX_BYTES);
-	sqlite3_limit(db, SQLITE_LIMIT_SQL_LENGTH, SQLITE_VALUE_MAX_BYTES);
+	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, SQL_VALUE_MAX_BYTES);
+	sqlite3_limit(db, SQLITE_LIMIT_SQL_LENGTH, SQL_VALUE_MAX_BYTES);
 	sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
 	return sqlite3_exec(db,
 	    "PRAGMA synchronous=FULL;"
@@ -412,7 +382,7 @@ store_check_version(
 	code = store_ask(store, "SELECT schema_version FROM store WHERE id = 1",
 	    &version, word);
 	if (code != SQLITE_OK && code != SQLITE_ERROR)
-		return store_fail(store, operation, code, err);
+		return sqlite_fail(store, operation, code, err);
 	if (code == SQLITE_ERROR || word[0] == '\0')
 		problem = "its table `store` is not sessgate's: correct "
 			  "sqlite.file or restore a backup";
@@ -423,7 +393,7 @@ store_check_version(
 		problem = "made by a newer sessgate: install that one";
 	if (problem == NULL)
 		return SGATE_OK;
-	return error_set(err, SGATE_INVALID, SOURCE, operation, 0,
+	return error_set(err, SGATE_INVALID, SQLITE_SOURCE, operation, 0,
 	    "%.100s: schema version %d, needed is %d: %s", store->path, version,
 	    SCHEMA_VERSION, problem);
 }
@@ -442,12 +412,13 @@ store_check_tables(
 	    "'audit', 'idempotency', 'service_key', 'lease')",
 	    &count, word);
 	if (code != SQLITE_OK)
-		return store_fail(store, operation, code, err);
-	if (count != OUR_TABLES)
-		return error_set(err, SGATE_INVALID, SOURCE, operation, 0,
+		return sqlite_fail(store, operation, code, err);
+	if (count != SQLITE_OUR_TABLES)
+		return error_set(err, SGATE_INVALID, SQLITE_SOURCE, operation,
+		    0,
 		    "%.100s: has %d of sessgate's %d tables: make them with "
 		    "`sessgatectl db init`",
-		    store->path, count, OUR_TABLES);
+		    store->path, count, SQLITE_OUR_TABLES);
 	return store_check_version(store, operation, err);
 }
 
@@ -460,9 +431,10 @@ store_check_wal(
 	int code = store_ask(store, "PRAGMA journal_mode", &number, word);
 
 	if (code != SQLITE_OK)
-		return store_fail(store, operation, code, err);
+		return sqlite_fail(store, operation, code, err);
 	if (strcmp(word, "wal") != 0)
-		return error_set(err, SGATE_UNAVAILABLE, SOURCE, operation, 0,
+		return error_set(err, SGATE_UNAVAILABLE, SQLITE_SOURCE,
+		    operation, 0,
 		    "%.100s: its journal mode is %s, not wal: put it right "
 		    "with `sessgatectl db init`",
 		    store->path, word);
@@ -487,7 +459,7 @@ store_set_wal(
 		    store_ask(store, "PRAGMA journal_mode=WAL", &number, word);
 	} while ((code & 0xff) == SQLITE_BUSY && wait_for_lock(store, count++));
 	if (code != SQLITE_OK)
-		return store_fail(store, operation, code, err);
+		return sqlite_fail(store, operation, code, err);
 	return store_check_wal(store, operation, err);
 }
 
@@ -514,13 +486,14 @@ store_open_file(
 	if (code == SQLITE_OK)
 		code = store_configure(store);
 	if (code != SQLITE_OK)
-		return store_fail(store, operation, code, err);
+		return sqlite_fail(store, operation, code, err);
 	if (sqlite3_db_readonly(store->db, "main") != 0)
-		return store_fail(store, operation, SQLITE_READONLY, err);
+		return sqlite_fail(store, operation, SQLITE_READONLY, err);
 	/* Replaced between stat() and open(): the next try finds the new one.*/
 	if (store_is_moved(store))
-		return error_set(err, SGATE_UNAVAILABLE, SOURCE, operation, 0,
-		    "%.100s: was replaced while it was opened", store->path);
+		return error_set(err, SGATE_UNAVAILABLE, SQLITE_SOURCE,
+		    operation, 0, "%.100s: was replaced while it was opened",
+		    store->path);
 	return SGATE_OK;
 }
 
@@ -564,20 +537,21 @@ store_enter(struct sqlite_store *store, enum connect_for purpose,
 	int64_t now_ms = clock_monotonic_ms();
 
 	if (store->fork_generation != fork_generation)
-		return sqlite_misused(&store->durable, operation,
+		return sql_misused(&store->sql.durable, operation,
 		    "opened in another process: open it after fork()", err);
 	if (has_inherited)
-		return sqlite_misused(&store->durable, operation,
+		return sql_misused(&store->sql.durable, operation,
 		    "a store was open when this process was forked: fork() "
 		    "before the first use",
 		    err);
-	if (now_ms >= store->durable.deadline_ms)
-		return error_set(err, SGATE_UNAVAILABLE, SOURCE, operation, 0,
-		    "%.100s: no time left to begin", store->path);
+	if (now_ms >= store->sql.durable.deadline_ms)
+		return error_set(err, SGATE_UNAVAILABLE, SQLITE_SOURCE,
+		    operation, 0, "%.100s: no time left to begin", store->path);
 	if (store->in_transaction) {
 		if (sqlite3_get_autocommit(store->db) == 0)
 			return SGATE_OK;
-		return error_set(err, SGATE_UNAVAILABLE, SOURCE, operation, 0,
+		return error_set(err, SGATE_UNAVAILABLE, SQLITE_SOURCE,
+		    operation, 0,
 		    "%.100s: the transaction was rolled back by an error "
 		    "before",
 		    store->path);
@@ -592,279 +566,11 @@ store_enter(struct sqlite_store *store, enum connect_for purpose,
 	return SGATE_OK;
 }
 
-/* ---- queries ---- */
-
-static enum sgate_status
-query_start(struct sqlite_query *q, struct durable *d, const char *operation,
-    struct sgate_error *err)
-{
-	*q = (struct sqlite_query){.store = (struct sqlite_store *)d,
-	    .operation = operation,
-	    .err = err,
-	    .damaged_column = -1};
-	error_clear(err);
-	return store_enter(q->store, CONNECT_TO_USE, operation, err);
-}
-
 enum sgate_status
-query_open(struct sqlite_query *q, struct durable *d,
-    enum sqlite_statement which, const char *operation, struct sgate_error *err)
+sqlite_enter(
+    struct sqlite_store *store, const char *operation, struct sgate_error *err)
 {
-	const struct sqlite_statement_text *text = &sqlite_statements[which];
-	enum sgate_status status = query_start(q, d, operation, err);
-	sqlite3_stmt **kept = &q->store->prepared[which];
-	int code;
-
-	if (status != SGATE_OK)
-		return status;
-	if (text->needs_transaction && !q->store->in_transaction)
-		return sqlite_misused(d, operation, "needs a transaction", err);
-	if (*kept == NULL) {
-		code = sqlite3_prepare_v3(q->store->db, text->sql, -1,
-		    SQLITE_PREPARE_PERSISTENT, kept, NULL);
-		if (code != SQLITE_OK)
-			return store_fail(q->store, operation, code, err);
-	}
-	q->stmt = *kept;
-	q->is_kept = true;
-	return SGATE_OK;
-}
-
-enum sgate_status
-query_open_text(struct sqlite_query *q, struct durable *d, const char *sql,
-    const char *operation, struct sgate_error *err)
-{
-	enum sgate_status status = query_start(q, d, operation, err);
-	int code;
-
-	if (status != SGATE_OK)
-		return status;
-	code = sqlite3_prepare_v2(q->store->db, sql, -1, &q->stmt, NULL);
-	if (code != SQLITE_OK)
-		return store_fail(q->store, operation, code, err);
-	return SGATE_OK;
-}
-
-void
-query_close(struct sqlite_query *q)
-{
-	if (q->is_kept)
-		sqlite3_reset(q->stmt);
-	else
-		sqlite3_finalize(q->stmt);
-	q->stmt = NULL;
-}
-
-static void
-bind_checked(struct sqlite_query *q, int code)
-{
-	if (q->bind_code == SQLITE_OK)
-		q->bind_code = code;
-}
-
-void
-query_bind_int(struct sqlite_query *q, int64_t value)
-{
-	bind_checked(q, sqlite3_bind_int64(q->stmt, ++q->bound, value));
-}
-
-void
-query_bind_limit(struct sqlite_query *q, size_t limit)
-{
-	query_bind_int(q, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
-}
-
-void
-query_bind_null(struct sqlite_query *q)
-{
-	bind_checked(q, sqlite3_bind_null(q->stmt, ++q->bound));
-}
-
-void
-query_bind_blob(struct sqlite_query *q, const void *data, size_t len)
-{
-	bind_checked(q, sqlite3_bind_blob64(q->stmt, ++q->bound,
-			    len == 0 ? "" : data, len, SQLITE_STATIC));
-}
-
-void
-query_bind_bytes(struct sqlite_query *q, struct sgate_bytes text)
-{
-	bind_checked(q, sqlite3_bind_text64(q->stmt, ++q->bound,
-			    text.len == 0 ? "" : text.data, text.len,
-			    SQLITE_STATIC, SQLITE_UTF8));
-}
-
-void
-query_bind_text(struct sqlite_query *q, const char *text)
-{
-	query_bind_bytes(q, bytes_of(text));
-}
-
-enum sgate_status
-query_step(struct sqlite_query *q)
-{
-	int code = q->bind_code;
-
-	q->column = 0;
-	if (code == SQLITE_OK) {
-		q->store->may_interrupt = true;
-		code = sqlite3_step(q->stmt);
-		q->store->may_interrupt = false;
-	}
-	if (code == SQLITE_ROW)
-		return SGATE_OK;
-	if (code == SQLITE_DONE)
-		return SGATE_NOT_FOUND;
-	return store_fail(q->store, q->operation, code, q->err);
-}
-
-enum sgate_status
-query_run(struct sqlite_query *q)
-{
-	enum sgate_status status = query_step(q);
-
-	query_close(q);
-	return status == SGATE_NOT_FOUND ? SGATE_OK : status;
-}
-
-uint64_t
-query_changes(const struct sqlite_query *q)
-{
-	return (uint64_t)sqlite3_changes64(q->store->db);
-}
-
-void
-query_damaged(struct sqlite_query *q)
-{
-	if (q->damaged_column < 0)
-		q->damaged_column = q->column - 1;
-}
-
-int64_t
-query_get_int(struct sqlite_query *q, int64_t min, int64_t max)
-{
-	int column = q->column++;
-	int64_t value = sqlite3_column_int64(q->stmt, column);
-
-	if (sqlite3_column_type(q->stmt, column) != SQLITE_INTEGER ||
-	    value < min || value > max) {
-		query_damaged(q);
-		return min;
-	}
-	return value;
-}
-
-int64_t
-query_get_time(struct sqlite_query *q)
-{
-	return query_get_int(q, 0, SQLITE_TIME_MAX_MS);
-}
-
-bool
-query_get_blob_or_null(struct sqlite_query *q, void *out, size_t len)
-{
-	int column = q->column++;
-	int type = sqlite3_column_type(q->stmt, column);
-	const void *data;
-
-	memset(out, 0, len);
-	if (type == SQLITE_NULL)
-		return false;
-	data = sqlite3_column_blob(q->stmt, column);
-	if (type != SQLITE_BLOB || data == NULL ||
-	    (size_t)sqlite3_column_bytes(q->stmt, column) != len)
-		query_damaged(q);
-	else
-		memcpy(out, data, len);
-	return true;
-}
-
-void
-query_get_blob(struct sqlite_query *q, void *out, size_t len)
-{
-	if (!query_get_blob_or_null(q, out, len))
-		query_damaged(q);
-}
-
-size_t
-query_get_address(struct sqlite_query *q, unsigned char out[16])
-{
-	int column = q->column++;
-	const void *data = sqlite3_column_blob(q->stmt, column);
-	size_t len = (size_t)sqlite3_column_bytes(q->stmt, column);
-
-	memset(out, 0, 16);
-	if (sqlite3_column_type(q->stmt, column) != SQLITE_BLOB ||
-	    !sqlite_address_is_sound(len)) {
-		query_damaged(q);
-		return 0;
-	}
-	if (len > 0)
-		memcpy(out, data, len);
-	return len;
-}
-
-struct sgate_bytes
-query_get_bytes(struct sqlite_query *q, size_t max)
-{
-	int column = q->column++;
-	struct sgate_bytes text = {"", 0};
-
-	if (sqlite3_column_type(q->stmt, column) != SQLITE_TEXT) {
-		query_damaged(q);
-		return text;
-	}
-	/* As a blob: SQLite need not add a NUL to a large value. */
-	text.data = sqlite3_column_blob(q->stmt, column);
-	text.len = (size_t)sqlite3_column_bytes(q->stmt, column);
-	if (text.data == NULL || text.len > max ||
-	    memchr(text.data, '\0', text.len) != NULL) {
-		if (text.len != 0)
-			query_damaged(q);
-		text = (struct sgate_bytes){"", 0};
-	}
-	return text;
-}
-
-void
-query_get_text(struct sqlite_query *q, char *out, size_t size)
-{
-	struct sgate_bytes text = query_get_bytes(q, size - 1);
-
-	memcpy(out, text.data, text.len);
-	out[text.len] = '\0';
-}
-
-bool
-query_get_text_or_null(struct sqlite_query *q, char *out, size_t size)
-{
-	if (sqlite3_column_type(q->stmt, q->column) == SQLITE_NULL) {
-		q->column++;
-		out[0] = '\0';
-		return false;
-	}
-	query_get_text(q, out, size);
-	return true;
-}
-
-enum sgate_status
-query_row_status(struct sqlite_query *q, const char *row)
-{
-	int column = q->damaged_column;
-
-	if (column < 0)
-		return SGATE_OK;
-	return error_set(q->err, SGATE_CORRUPT, SOURCE, q->operation, 0,
-	    "%.100s: %s: column %s cannot be right; left in place",
-	    q->store->path, row, sqlite3_column_name(q->stmt, column));
-}
-
-enum sgate_status
-query_missing(struct sqlite_query *q, const char *row)
-{
-	return error_set(q->err, SGATE_CORRUPT, SOURCE, q->operation, 0,
-	    "%.100s: %s is missing", q->store->path, row);
+	return store_enter(store, CONNECT_TO_USE, operation, err);
 }
 
 /* ---- transactions ---- */
@@ -885,36 +591,30 @@ sqlite_rollback(struct durable *d)
 		store_disconnect(store);
 }
 
-enum sgate_status
+static enum sgate_status
 sqlite_begin(struct durable *d, struct sgate_error *err)
 {
 	struct sqlite_store *store = (struct sqlite_store *)d;
-	struct sqlite_query q;
+	struct sql_run r;
 	enum sgate_status status;
 	int code;
 
 	error_clear(err);
 	if (store->in_transaction)
-		return sqlite_misused(
-		    &store->durable, "begin", "in a transaction already", err);
+		return sql_misused(&store->sql.durable, "begin",
+		    "in a transaction already", err);
 	/* A write into a file that has lost its name would be lost with it. */
 	store->moved_check_ms = 0;
-	status = query_open(&q, d, SQLITE_STMT_BEGIN, "begin", err);
+	status = sql_open(&r, d, SQL_BEGIN, "begin", err);
 	if (status != SGATE_OK)
 		return status;
-	code = sqlite3_step(q.stmt);
+	code = sqlite3_step(r.stmt);
 	if (code == SQLITE_DONE)
 		store->in_transaction = true;
 	else
-		status = store_fail(store, "begin", code, err);
-	query_close(&q);
+		status = sqlite_fail(store, "begin", code, err);
+	sql_close(&r);
 	return status;
-}
-
-bool
-sqlite_in_transaction(const struct durable *d)
-{
-	return ((const struct sqlite_store *)d)->in_transaction;
 }
 
 /*
@@ -932,10 +632,10 @@ commit_failed(struct sqlite_store *store, int code, struct sgate_error *err)
 {
 	bool is_exact = (code & 0xff) == SQLITE_BUSY || code == SQLITE_FULL ||
 			code == SQLITE_IOERR_WRITE;
-	enum sgate_status status = store_fail(store, "commit", code, err);
+	enum sgate_status status = sqlite_fail(store, "commit", code, err);
 
-	sqlite3_reset(store->prepared[SQLITE_STMT_COMMIT]);
-	sqlite_rollback(&store->durable);
+	sqlite3_reset(store->prepared[SQL_COMMIT]);
+	sqlite_rollback(&store->sql.durable);
 	if (is_exact)
 		return status;
 	store_disconnect(store);
@@ -950,34 +650,45 @@ static enum sgate_status
 sqlite_commit(struct durable *d, struct sgate_error *err)
 {
 	struct sqlite_store *store = (struct sqlite_store *)d;
-	struct sqlite_query q;
+	struct sql_run r;
 	enum sgate_status status;
 	int code;
 
 	error_clear(err);
 	if (!store->in_transaction)
-		return sqlite_misused(
-		    &store->durable, "commit", "needs a transaction", err);
-	status = query_open(&q, d, SQLITE_STMT_COMMIT, "commit", err);
+		return sql_misused(
+		    &store->sql.durable, "commit", "needs a transaction", err);
+	status = sql_open(&r, d, SQL_COMMIT, "commit", err);
 	if (status != SGATE_OK) {
 		sqlite_rollback(d);
 		return status;
 	}
-	code = sqlite3_step(q.stmt);
+	code = sqlite3_step(r.stmt);
 	if (code != SQLITE_DONE)
 		return commit_failed(store, code, err);
-	query_close(&q);
+	sql_close(&r);
 	store->in_transaction = false;
 	return SGATE_OK;
 }
 
-enum sgate_status
+static enum sgate_status
 sqlite_end(struct durable *d, enum sgate_status status, struct sgate_error *err)
 {
 	if (status == SGATE_OK)
 		return sqlite_commit(d, err);
 	sqlite_rollback(d);
 	return status;
+}
+
+enum sgate_status
+sqlite_transaction(
+    struct durable *d, sql_work_fn *work, void *arg, struct sgate_error *err)
+{
+	enum sgate_status status = sqlite_begin(d, err);
+
+	if (status != SGATE_OK)
+		return status;
+	return sqlite_end(d, work(d, arg, err), err);
 }
 
 /* ---- open, close, schema ---- */
@@ -992,7 +703,7 @@ sqlite_open(const struct sgate_conf *conf, struct durable **out,
 	error_clear(err);
 	/* Absolute also keeps SQLite's special names out: "", ":memory:". */
 	if (conf->sqlite.file == NULL || conf->sqlite.file[0] != '/')
-		return error_set(err, SGATE_INVALID, SOURCE, "open", 0,
+		return error_set(err, SGATE_INVALID, SQLITE_SOURCE, "open", 0,
 		    "sqlite.file: \"%.100s\": must be an absolute path",
 		    conf->sqlite.file == NULL ? "" : conf->sqlite.file);
 	pthread_once(&fork_once, fork_watch);
@@ -1002,10 +713,11 @@ sqlite_open(const struct sgate_conf *conf, struct durable **out,
 		free(store);
 		return error_memory(err, "open");
 	}
-	store->durable.ops = &durable_sqlite;
+	store->sql.durable.ops = &durable_sqlite;
+	store->sql.driver = &sqlite_driver;
 	store->busy_timeout_ms = conf->sqlite.busy_timeout_ms;
 	store->fork_generation = fork_generation;
-	*out = &store->durable;
+	*out = &store->sql.durable;
 	return SGATE_OK;
 }
 
@@ -1021,24 +733,17 @@ sqlite_close(struct durable *d)
 	free(store);
 }
 
-static enum sgate_status
-sqlite_ping(struct durable *d, struct sgate_error *err)
-{
-	unsigned char id[16];
-	unsigned epoch;
-
-	return durable_sqlite.store_get(d, id, &epoch, err);
-}
-
 /* A version that is there is checked first: its tables may be other ones. */
 static enum sgate_status
-schema_make(struct sqlite_store *store, struct sgate_error *err)
+schema_make(struct durable *d, void *arg, struct sgate_error *err)
 {
+	struct sqlite_store *store = (struct sqlite_store *)d;
 	enum sgate_status status = SGATE_OK;
 	char word[16];
 	int count;
 	int code;
 
+	(void)arg;
 	code = store_ask(store,
 	    "SELECT count(*) FROM sqlite_schema WHERE name = 'store'", &count,
 	    word);
@@ -1052,20 +757,8 @@ schema_make(struct sqlite_store *store, struct sgate_error *err)
 		store->may_interrupt = false;
 	}
 	if (code != SQLITE_OK)
-		return store_fail(store, "schema_init", code, err);
+		return sqlite_fail(store, "schema_init", code, err);
 	return SGATE_OK;
-}
-
-/* Not by query_open(): what it asks of a connection is what is made here. */
-static enum sgate_status
-schema_run(struct durable *d, struct sgate_error *err)
-{
-	enum sgate_status status = sqlite_begin(d, err);
-
-	if (status != SGATE_OK)
-		return status;
-	status = schema_make((struct sqlite_store *)d, err);
-	return sqlite_end(d, status, err);
 }
 
 static enum sgate_status
@@ -1076,12 +769,12 @@ sqlite_schema_init(struct durable *d, struct sgate_error *err)
 
 	error_clear(err);
 	if (store->in_transaction)
-		return sqlite_misused(&store->durable, "schema_init",
+		return sql_misused(&store->sql.durable, "schema_init",
 		    "within a transaction", err);
 	store_disconnect(store);
 	status = store_enter(store, CONNECT_TO_INIT, "schema_init", err);
 	if (status == SGATE_OK)
-		status = schema_run(d, err);
+		status = sqlite_transaction(d, schema_make, NULL, err);
 	if (status != SGATE_OK)
 		store_disconnect(store);
 	return status;
@@ -1095,7 +788,7 @@ sqlite_schema_check(struct durable *d, struct sgate_error *err)
 
 	error_clear(err);
 	if (store->in_transaction)
-		return sqlite_misused(&store->durable, "schema_check",
+		return sql_misused(&store->sql.durable, "schema_check",
 		    "within a transaction", err);
 	store_disconnect(store);
 	status = store_enter(store, CONNECT_TO_CHECK, "schema_check", err);
@@ -1108,221 +801,39 @@ sqlite_schema_check(struct durable *d, struct sgate_error *err)
 	return status;
 }
 
-static enum sgate_status
-sqlite_store_get(struct durable *d, unsigned char id[16], unsigned *out_epoch,
-    struct sgate_error *err)
-{
-	struct sqlite_query q;
-	enum sgate_status status;
-
-	memset(id, 0, 16);
-	*out_epoch = 0;
-	status = query_open(&q, d, SQLITE_STMT_STORE_GET, "store_get", err);
-	if (status != SGATE_OK)
-		return status;
-	status = query_step(&q);
-	if (status == SGATE_NOT_FOUND)
-		status = query_missing(&q, "the row of table store");
-	if (status == SGATE_OK) {
-		query_get_blob(&q, id, 16);
-		*out_epoch = (unsigned)query_get_int(&q, 0, 9999);
-		status = query_row_status(&q, "store");
-	}
-	query_close(&q);
-	return status;
-}
-
-/* ---- the caller's own statement ---- */
-
-/* What is wrong with the caller's text is the caller's to know. */
-static enum sgate_status
-exec_fail(struct sqlite_query *q, int code)
-{
-	enum sgate_status status =
-	    store_fail(q->store, q->operation, code, q->err);
-
-	if (code != SQLITE_ERROR && code != SQLITE_RANGE &&
-	    code != SQLITE_MISMATCH)
-		return status;
-	return error_set(q->err, SGATE_INVALID, SOURCE, q->operation, code,
-	    "%.200s", sqlite3_errmsg(q->store->db));
-}
-
-/* One statement; behind it nothing but blanks, comments and semicolons. */
-static enum sgate_status
-exec_prepare(struct sqlite_query *q, const char *sql)
-{
-	sqlite3_stmt *next = NULL;
-	const char *rest = sql;
-	int code =
-	    sqlite3_prepare_v3(q->store->db, sql, -1, 0, &q->stmt, &rest);
-
-	while (code == SQLITE_OK && next == NULL && *rest != '\0')
-		code =
-		    sqlite3_prepare_v3(q->store->db, rest, -1, 0, &next, &rest);
-	if (q->stmt == NULL && code == SQLITE_OK)
-		return error_set(q->err, SGATE_INVALID, SOURCE, q->operation, 0,
-		    "there is no statement in the text");
-	/* A second one that is wrong in itself is a second one all the same. */
-	if (q->stmt != NULL && (next != NULL || code != SQLITE_OK)) {
-		sqlite3_finalize(next);
-		return error_set(q->err, SGATE_INVALID, SOURCE, q->operation, 0,
-		    "more than one statement in the text");
-	}
-	return code == SQLITE_OK ? SGATE_OK : exec_fail(q, code);
-}
-
-static enum sgate_status
-exec_bind(
-    struct sqlite_query *q, const struct sgate_value *params, size_t count)
-{
-	int wanted = sqlite3_bind_parameter_count(q->stmt);
-	size_t i;
-
-	if (count != (size_t)wanted)
-		return error_set(q->err, SGATE_INVALID, SOURCE, q->operation, 0,
-		    "the statement has %d parameters, given are %zu", wanted,
-		    count);
-	for (i = 0; i < count; i++) {
-		switch (params[i].kind) {
-		case SGATE_VALUE_NULL:
-			query_bind_null(q);
-			break;
-		case SGATE_VALUE_INTEGER:
-			query_bind_int(q, params[i].integer);
-			break;
-		case SGATE_VALUE_TEXT:
-			query_bind_bytes(q, params[i].bytes);
-			break;
-		case SGATE_VALUE_BLOB:
-			query_bind_blob(
-			    q, params[i].bytes.data, params[i].bytes.len);
-			break;
-		default:
-			return error_set(q->err, SGATE_INVALID, SOURCE,
-			    q->operation, 0, "parameter %zu: unknown kind",
-			    i + 1);
-		}
-	}
-	return SGATE_OK;
-}
-
-/* A REAL becomes text: there is no kind for it. */
-static void
-exec_column(sqlite3_stmt *stmt, int column, struct sgate_value *out)
-{
-	*out = (struct sgate_value){0};
-	switch (sqlite3_column_type(stmt, column)) {
-	case SQLITE_NULL:
-		return;
-	case SQLITE_INTEGER:
-		out->kind = SGATE_VALUE_INTEGER;
-		out->integer = sqlite3_column_int64(stmt, column);
-		return;
-	case SQLITE_BLOB:
-		out->kind = SGATE_VALUE_BLOB;
-		out->bytes.data = sqlite3_column_blob(stmt, column);
-		break;
-	default:
-		out->kind = SGATE_VALUE_TEXT;
-		out->bytes.data =
-		    (const char *)sqlite3_column_text(stmt, column);
-		break;
-	}
-	out->bytes.len = (size_t)sqlite3_column_bytes(stmt, column);
-	if (out->bytes.data == NULL)
-		out->bytes = (struct sgate_bytes){"", 0};
-}
-
-static enum sgate_status
-exec_rows(struct sqlite_query *q, sgate_row_fn *row, void *row_arg)
-{
-	int count = sqlite3_column_count(q->stmt);
-	struct sgate_value *values;
-	int code = q->bind_code;
-	bool is_stopped = false;
-	int i;
-
-	values = calloc((size_t)count + 1, sizeof(*values));
-	if (values == NULL)
-		return error_memory(q->err, q->operation);
-	while (code == SQLITE_OK && !is_stopped) {
-		q->store->may_interrupt = true;
-		code = sqlite3_step(q->stmt);
-		q->store->may_interrupt = false;
-		if (code != SQLITE_ROW)
-			break;
-		code = SQLITE_OK;
-		for (i = 0; i < count; i++)
-			exec_column(q->stmt, i, &values[i]);
-		if (row != NULL)
-			is_stopped = row(row_arg, values, (size_t)count) != 0;
-	}
-	free(values);
-	if (code == SQLITE_OK || code == SQLITE_DONE)
-		return SGATE_OK;
-	return exec_fail(q, code);
-}
-
-static enum sgate_status
-sqlite_exec(struct durable *d, const char *sql,
-    const struct sgate_value *params, size_t params_count, sgate_row_fn *row,
-    void *row_arg, struct sgate_error *err)
-{
-	struct sqlite_store *store = (struct sqlite_store *)d;
-	struct sqlite_query q;
-	enum sgate_status status;
-
-	if (!store->in_transaction)
-		return sqlite_misused(d, "exec", "needs a transaction", err);
-	status = query_start(&q, d, "exec", err);
-	if (status != SGATE_OK)
-		return status;
-	/* Also while it runs: SQLite may prepare it again. */
-	store->is_own_statement = true;
-	status = exec_prepare(&q, sql);
-	if (status == SGATE_OK)
-		status = exec_bind(&q, params, params_count);
-	if (status == SGATE_OK)
-		status = exec_rows(&q, row, row_arg);
-	query_close(&q);
-	store->is_own_statement = false;
-	return status;
-}
-
 const struct durable_ops durable_sqlite = {
     .name = "sqlite",
     .open = sqlite_open,
     .close = sqlite_close,
-    .ping = sqlite_ping,
+    .ping = sql_ping,
     .schema_init = sqlite_schema_init,
     .schema_check = sqlite_schema_check,
-    .store_get = sqlite_store_get,
+    .store_get = sql_store_get,
     .begin = sqlite_begin,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
-    .audit_insert = sqlite_audit_insert,
-    .audit_list = sqlite_audit_list,
-    .audit_exists = sqlite_audit_exists,
-    .idempotency_get = sqlite_idempotency_get,
-    .idempotency_insert = sqlite_idempotency_insert,
-    .idempotency_remove = sqlite_idempotency_remove,
+    .audit_insert = sql_audit_insert,
+    .audit_list = sql_audit_list,
+    .audit_exists = sql_audit_exists,
+    .idempotency_get = sql_idempotency_get,
+    .idempotency_insert = sql_idempotency_insert,
+    .idempotency_remove = sql_idempotency_remove,
     .user_lock = sqlite_user_lock,
-    .user_block = sqlite_user_block,
-    .user_sessions = sqlite_user_sessions,
-    .session_get = sqlite_session_get,
-    .session_insert = sqlite_session_insert,
-    .session_store = sqlite_session_store,
+    .user_block = sql_user_block,
+    .user_sessions = sql_user_sessions,
+    .session_get = sql_session_get,
+    .session_insert = sql_session_insert,
+    .session_store = sql_session_store,
     .counter_next = sqlite_counter_next,
     .touch = sqlite_touch,
-    .expired = sqlite_expired,
-    .purge = sqlite_purge,
-    .stats = sqlite_stats,
-    .lease_take = sqlite_lease_take,
-    .lease_list = sqlite_lease_list,
-    .service_get = sqlite_service_get,
-    .service_put = sqlite_service_put,
-    .service_remove = sqlite_service_remove,
-    .service_list = sqlite_service_list,
+    .expired = sql_expired,
+    .purge = sql_purge,
+    .stats = sql_stats,
+    .lease_take = sql_lease_take,
+    .lease_list = sql_lease_list,
+    .service_get = sql_service_get,
+    .service_put = sql_service_put,
+    .service_remove = sql_service_remove,
+    .service_list = sql_service_list,
     .exec = sqlite_exec,
 };

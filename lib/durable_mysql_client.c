@@ -1,0 +1,324 @@
+/*
+ * MySQL: waiting, errors, disconnecting, and statements of text.
+ *
+ * The library counts in whole seconds, for each wait anew. Here everything
+ * waits in mydb_wait_for(), which goes by one absolute deadline, that of the
+ * operation: MARIADB_OPT_IO_WAIT puts it in the place of the library's own
+ * poll(). It gets no pointer of ours, so that deadline is a variable of the
+ * thread.
+ */
+#include "config.h"
+
+#include "durable_mysql.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <errmsg.h>
+#include <mysqld_error.h>
+
+#include "clock.h"
+#include "status.h"
+
+/* ---- waiting ---- */
+
+_Thread_local int64_t mydb_deadline_us;
+
+int
+mydb_wait_for(int fd, short events)
+{
+	struct pollfd poller = {.fd = fd, .events = events};
+	int64_t left_us;
+	int ready;
+
+	do {
+		left_us = mydb_deadline_us - clock_monotonic_us();
+		if (left_us < 0)
+			left_us = 0;
+		ready = poll(&poller, 1, (int)((left_us + 999) / 1000));
+	} while (ready < 0 && errno == EINTR);
+	if (ready == 0)
+		errno = ETIMEDOUT;
+	return ready;
+}
+
+int
+mydb_io_wait(my_socket fd, my_bool is_read, int timeout)
+{
+	(void)timeout;
+	return mydb_wait_for(fd, is_read ? POLLIN : POLLOUT);
+}
+
+void
+mydb_set_deadline(const struct mydb *store, int64_t timeout_ms)
+{
+	const int64_t max_ms = INT64_C(24) * 3600 * 1000;
+	int64_t now_ms = clock_monotonic_ms();
+	int64_t end_ms = now_ms + (timeout_ms > 0 ? timeout_ms : max_ms);
+
+	if (store->sql.durable.deadline_ms < end_ms)
+		end_ms = store->sql.durable.deadline_ms;
+	mydb_deadline_us = end_ms * 1000;
+}
+
+/* ---- errors ---- */
+
+/*
+ * The server's and the library's answers and ours; what is not here is
+ * SGATE_INTERNAL. closes: the connection cannot be used any more, or leads to
+ * a server that must not be. COMMIT has a rule of its own.
+ */
+static const struct {
+	unsigned code;
+	enum sgate_status status;
+	bool closes;
+	const char *advice;
+} answers[] = {
+    {CR_CONNECTION_ERROR, SGATE_UNAVAILABLE, true, "is the server running?"},
+    {CR_CONN_HOST_ERROR, SGATE_UNAVAILABLE, true, "is the server running?"},
+    {CR_SERVER_GONE_ERROR, SGATE_UNAVAILABLE, true, "the connection is gone"},
+    {CR_SERVER_LOST, SGATE_UNAVAILABLE, true,
+	"the connection is gone, or there was no answer in time"},
+    {CR_SERVER_LOST_EXTENDED, SGATE_UNAVAILABLE, true,
+	"the connection is gone, or there was no answer in time"},
+    {CR_COMMANDS_OUT_OF_SYNC, SGATE_UNAVAILABLE, true, "its answers are mixed"},
+    {CR_MALFORMED_PACKET, SGATE_UNAVAILABLE, true, "its answers are damaged"},
+    {CR_AUTH_PLUGIN_CANNOT_LOAD, SGATE_UNAVAILABLE, true,
+	"give the account a password of another kind"},
+    {CR_AUTH_PLUGIN_ERR, SGATE_UNAVAILABLE, true,
+	"give the account a password of another kind"},
+    {CR_OUT_OF_MEMORY, SGATE_NO_MEMORY, true, "out of memory"},
+    {ER_UNKNOWN_STMT_HANDLER, SGATE_UNAVAILABLE, true,
+	"its statements are gone"},
+    {ER_UNKNOWN_COM_ERROR, SGATE_UNAVAILABLE, true,
+	"the server is not ready (a cluster's node without its cluster?)"},
+    {ER_OPTION_PREVENTS_STATEMENT, SGATE_UNAVAILABLE, true,
+	"the server is read-only: write to the primary"},
+    {ER_READ_ONLY_MODE, SGATE_UNAVAILABLE, true,
+	"the server is read-only: write to the primary"},
+    {ER_CONNECTION_KILLED, SGATE_UNAVAILABLE, true,
+	"the connection was ended by the server"},
+    {ER_SERVER_SHUTDOWN, SGATE_UNAVAILABLE, true, "the server is stopping"},
+    {ER_NORMAL_SHUTDOWN, SGATE_UNAVAILABLE, true, "the server is stopping"},
+    {ER_CON_COUNT_ERROR, SGATE_UNAVAILABLE, true,
+	"raise max_connections of the server, or have fewer workers"},
+    {ER_USER_LIMIT_REACHED, SGATE_UNAVAILABLE, true,
+	"raise the account's limits"},
+    {ER_ACCESS_DENIED_ERROR, SGATE_UNAVAILABLE, true,
+	"correct mysql.user, mysql.password_file or the account"},
+    {ER_ACCESS_DENIED_NO_PASSWORD_ERROR, SGATE_UNAVAILABLE, true,
+	"correct mysql.user, mysql.password_file or the account"},
+    {ER_ACCOUNT_HAS_BEEN_LOCKED, SGATE_UNAVAILABLE, true,
+	"unlock the account: see conf/schema/mysql-accounts.sql"},
+    {ER_DBACCESS_DENIED_ERROR, SGATE_UNAVAILABLE, true,
+	"the account lacks its grants: see conf/schema/mysql-accounts.sql"},
+    {ER_BAD_DB_ERROR, SGATE_UNAVAILABLE, true,
+	"make the database, or correct mysql.database"},
+    {ER_HOST_IS_BLOCKED, SGATE_UNAVAILABLE, true, "FLUSH HOSTS on the server"},
+    {ER_HOST_NOT_PRIVILEGED, SGATE_UNAVAILABLE, true,
+	"the account is for other hosts"},
+    {ER_LOCK_WAIT_TIMEOUT, SGATE_UNAVAILABLE, false,
+	"somebody else holds the row"},
+    {ER_LOCK_DEADLOCK, SGATE_UNAVAILABLE, false, "a deadlock"},
+    {ER_STATEMENT_TIMEOUT, SGATE_UNAVAILABLE, false,
+	"not done in the time allowed"},
+    {ER_QUERY_INTERRUPTED, SGATE_UNAVAILABLE, false, "was interrupted"},
+    {ER_TABLEACCESS_DENIED_ERROR, SGATE_UNAVAILABLE, false,
+	"the account lacks its grants: see conf/schema/mysql-accounts.sql"},
+    {ER_COLUMNACCESS_DENIED_ERROR, SGATE_UNAVAILABLE, false,
+	"the account lacks its grants: see conf/schema/mysql-accounts.sql"},
+    {ER_SPECIFIC_ACCESS_DENIED_ERROR, SGATE_UNAVAILABLE, false,
+	"the account lacks its grants: see conf/schema/mysql-accounts.sql"},
+    {ER_NO_SUCH_TABLE, SGATE_UNAVAILABLE, false,
+	"look at it with `sessgatectl db check`"},
+    {ER_BAD_FIELD_ERROR, SGATE_UNAVAILABLE, false,
+	"look at it with `sessgatectl db check`"},
+    {ER_NO_PARTITION_FOR_GIVEN_VALUE, SGATE_UNAVAILABLE, false,
+	"run `sessgatectl db maintain`"},
+    {ER_DISK_FULL, SGATE_UNAVAILABLE, false, "make room on its file system"},
+    {ER_RECORD_FILE_FULL, SGATE_UNAVAILABLE, false,
+	"make room on its file system"},
+    {ER_ERROR_ON_WRITE, SGATE_UNAVAILABLE, false, "see to the server's disk"},
+    {ER_ERROR_ON_READ, SGATE_UNAVAILABLE, false, "see to the server's disk"},
+    {ER_GET_ERRNO, SGATE_UNAVAILABLE, false, "see the server's log"},
+    {ER_NOT_KEYFILE, SGATE_CORRUPT, false, "a table is damaged: left in place"},
+    {ER_CRASHED_ON_USAGE, SGATE_CORRUPT, false,
+	"a table is damaged: left in place"},
+    {ER_OUTOFMEMORY, SGATE_UNAVAILABLE, false, "the server is out of memory"},
+    {ER_OUT_OF_RESOURCES, SGATE_UNAVAILABLE, false,
+	"the server is out of memory"},
+    {ER_NET_PACKET_TOO_LARGE, SGATE_TOO_LARGE, true,
+	"raise max_allowed_packet of the server"},
+    {CR_NET_PACKET_TOO_LARGE, SGATE_TOO_LARGE, true, "a value is too large"},
+    {ER_DUP_ENTRY, SGATE_CONFLICT, false, "is there already"},
+    {ER_DATA_TOO_LONG, SGATE_INVALID, false, "a value is refused"},
+    {ER_WARN_DATA_OUT_OF_RANGE, SGATE_INVALID, false, "a value is refused"},
+    {ER_BAD_NULL_ERROR, SGATE_INVALID, false, "a value is refused"},
+};
+
+/*
+ * Any failure ends the transaction: after a duplicate it would go on, after a
+ * deadlock its rest would be committed by itself.
+ */
+enum sgate_status
+mydb_fail(struct mydb *store, const char *operation, unsigned code,
+    const char *text, struct sgate_error *err)
+{
+	enum sgate_status status = SGATE_INTERNAL;
+	const char *advice = "this should not happen";
+	bool closes = false;
+	size_t i;
+
+	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		if (answers[i].code == code) {
+			status = answers[i].status;
+			advice = answers[i].advice;
+			closes = answers[i].closes;
+			break;
+		}
+	}
+	/* Errors of the library itself: none of them leaves it usable. */
+	if (code >= CR_MIN_ERROR && code <= CR_MAX_ERROR)
+		closes = true;
+	store->last_code = (int)code;
+	error_set(err, status, MYDB_SOURCE, operation, (int)code,
+	    "%.80s: %.100s: %s", store->peer, text, advice);
+	store->is_broken = store->in_transaction;
+	if (closes && !store->is_connecting) {
+		/* The next connection begins with the next host. */
+		if (store->hosts_count > 0)
+			store->host = (store->host + 1) % store->hosts_count;
+		mydb_disconnect(&store->sql.durable);
+	}
+	return status;
+}
+
+enum sgate_status
+mydb_conn_fail(
+    struct mydb *store, const char *operation, struct sgate_error *err)
+{
+	return mydb_fail(store, operation, mysql_errno(store->conn),
+	    mysql_error(store->conn), err);
+}
+
+/* ---- the connection ---- */
+
+/* Counts forks: a connection belongs to the process that made it. */
+static unsigned fork_generation;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void
+fork_happened(void)
+{
+	fork_generation++;
+}
+
+static void
+fork_watch(void)
+{
+	pthread_atfork(NULL, NULL, fork_happened);
+}
+
+unsigned
+mydb_fork_watch(void)
+{
+	pthread_once(&fork_once, fork_watch);
+	return fork_generation;
+}
+
+bool
+mydb_is_of_this_process(const struct mydb *store)
+{
+	return store->fork_generation == fork_generation;
+}
+
+void
+mydb_disconnect(struct durable *d)
+{
+	struct mydb *store = (struct mydb *)d;
+	my_socket fd;
+	size_t i;
+
+	/* In a child it is the parent's. */
+	if (!mydb_is_of_this_process(store) || store->conn == NULL)
+		return;
+	fd = mysql_get_socket(store->conn);
+	if (fd >= 0)
+		shutdown(fd, SHUT_RDWR);
+	mysql_close(store->conn);
+	store->conn = NULL;
+	for (i = 0; i < SQL_STATEMENTS; i++) {
+		if (store->prepared[i] != NULL)
+			mysql_stmt_close(store->prepared[i]);
+		store->prepared[i] = NULL;
+	}
+	store->is_broken = store->in_transaction;
+}
+
+/* ---- statements of text ---- */
+
+enum sgate_status
+mydb_query(struct durable *d, const char *sql, const char *operation,
+    struct sgate_error *err)
+{
+	return mydb_ask_words(d, sql, operation, NULL, NULL, err);
+}
+
+enum sgate_status
+mydb_ask_words(struct durable *d, const char *sql, const char *operation,
+    mydb_word_fn *fn, void *arg, struct sgate_error *err)
+{
+	struct mydb *store = (struct mydb *)d;
+	MYSQL_RES *result;
+	MYSQL_ROW row;
+
+	if (store->conn == NULL)
+		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
+		    0, "%.100s: the connection is gone", store->peer);
+	if (mysql_real_query(store->conn, sql, strlen(sql)) != 0)
+		return mydb_conn_fail(store, operation, err);
+	result = mysql_store_result(store->conn);
+	if (result == NULL)
+		return mysql_errno(store->conn) == 0
+			   ? SGATE_OK
+			   : mydb_conn_fail(store, operation, err);
+	while (fn != NULL && (row = mysql_fetch_row(result)) != NULL)
+		fn(arg, row[0] == NULL ? "" : row[0]);
+	mysql_free_result(result);
+	return SGATE_OK;
+}
+
+struct number {
+	int64_t value;
+	bool is_there;
+};
+
+static void
+take_number(void *arg, const char *word)
+{
+	struct number *number = arg;
+	char *end;
+	long long value = strtoll(word, &end, 10);
+
+	if (number->is_there || *word == '\0' || *end != '\0')
+		return;
+	*number = (struct number){value, true};
+}
+
+enum sgate_status
+mydb_ask(struct durable *d, const char *sql, const char *operation,
+    int64_t *out, struct sgate_error *err)
+{
+	struct number number = {0, false};
+	enum sgate_status status =
+	    mydb_ask_words(d, sql, operation, take_number, &number, err);
+
+	*out = number.value;
+	if (status == SGATE_OK && !number.is_there)
+		return SGATE_NOT_FOUND;
+	return status;
+}

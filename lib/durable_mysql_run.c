@@ -1,0 +1,538 @@
+/*
+ * MySQL: prepared statements, their columns, and transactions: struct
+ * sql_driver.
+ */
+#include "config.h"
+
+#include "durable_mysql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <mysqld_error.h>
+
+#include "clock.h"
+#include "failpoint.h"
+#include "status.h"
+
+/* A rollback may go past the deadline by this; then the connection goes. */
+#define ROLLBACK_MS 20
+/* Numbers and dates as text fit in it. */
+#define COLUMN_MIN_BYTES 1024
+
+static const char *
+run_peer(const struct sql_store *store)
+{
+	return ((const struct mydb *)store)->peer;
+}
+
+/* ---- statements ---- */
+
+static enum sgate_status
+stmt_fail(struct sql_run *r)
+{
+	unsigned code = mysql_stmt_errno(r->stmt);
+	char text[160];
+	enum sgate_status status;
+
+	/* The statement goes with the connection. */
+	snprintf(text, sizeof(text), "%s", mysql_stmt_error(r->stmt));
+	status = mydb_fail(mydb_of(r), r->operation, code, text, r->err);
+	/* What is wrong with the caller's text is the caller's to know. */
+	if (r->is_own &&
+	    (status == SGATE_INTERNAL || code == ER_PARSE_ERROR ||
+		code == ER_NO_SUCH_TABLE || code == ER_BAD_FIELD_ERROR ||
+		code == ER_TABLEACCESS_DENIED_ERROR ||
+		code == ER_COLUMNACCESS_DENIED_ERROR))
+		return error_set(r->err, SGATE_INVALID, MYDB_SOURCE,
+		    r->operation, (int)code, "%.200s", text);
+	return status;
+}
+
+static enum sgate_status
+run_prepare(struct sql_run *r, const char *sql)
+{
+	struct mydb *store = mydb_of(r);
+	MYSQL_STMT *stmt = mysql_stmt_init(store->conn);
+	enum sgate_status status = SGATE_OK;
+
+	if (stmt == NULL)
+		return error_memory(r->err, r->operation);
+	r->stmt = stmt;
+	r->connection = store->connection;
+	if (mysql_stmt_prepare(stmt, sql, strlen(sql)) != 0) {
+		status = stmt_fail(r);
+		mysql_stmt_close(stmt);
+		r->stmt = NULL;
+	}
+	return status;
+}
+
+static enum sgate_status
+run_open(struct sql_run *r, enum sql_statement which)
+{
+	struct mydb *store = mydb_of(r);
+	enum sgate_status status = mydb_enter(store, r->operation, r->err);
+
+	if (status != SGATE_OK)
+		return status;
+	r->stmt = store->prepared[which];
+	r->connection = store->connection;
+	if (r->stmt == NULL) {
+		status = run_prepare(r, sql_text(r->store, which).sql);
+		store->prepared[which] = r->stmt;
+	}
+	return status;
+}
+
+static enum sgate_status
+run_open_text(struct sql_run *r, const char *sql)
+{
+	enum sgate_status status = mydb_enter(mydb_of(r), r->operation, r->err);
+
+	return status == SGATE_OK ? run_prepare(r, sql) : status;
+}
+
+static void
+run_close(struct sql_run *r)
+{
+	const struct mydb *store = mydb_of(r);
+
+	if (r->stmt == NULL)
+		return;
+	if (r->which == SQL_STATEMENTS)
+		mysql_stmt_close(r->stmt);
+	else if (store->conn != NULL && r->connection == store->connection)
+		mysql_stmt_free_result(r->stmt);
+	r->stmt = NULL;
+}
+
+/* Our columns of text are bytes; the caller's have a character set. */
+static void
+bind_param(struct sql_value *value, bool is_own, MYSQL_BIND *bind,
+    unsigned long *length)
+{
+	memset(bind, 0, sizeof(*bind));
+	switch (value->kind) {
+	case SQL_NULL:
+		bind->buffer_type = MYSQL_TYPE_NULL;
+		return;
+	case SQL_INTEGER:
+		bind->buffer_type = MYSQL_TYPE_LONGLONG;
+		bind->buffer = &value->integer;
+		return;
+	case SQL_TEXT:
+		bind->buffer_type =
+		    is_own ? MYSQL_TYPE_STRING : MYSQL_TYPE_BLOB;
+		break;
+	case SQL_BLOB:
+		bind->buffer_type = MYSQL_TYPE_BLOB;
+		break;
+	}
+	*length = value->bytes.len;
+	bind->buffer = (void *)(uintptr_t)value->bytes.data;
+	bind->buffer_length = value->bytes.len;
+	bind->length = length;
+}
+
+static enum sgate_status
+run_execute(struct sql_run *r)
+{
+	MYSQL_BIND binds[SQL_PARAMS_MAX];
+	unsigned long lengths[SQL_PARAMS_MAX];
+	MYSQL_STMT *stmt = r->stmt;
+	size_t i;
+
+	if (r->bound != mysql_stmt_param_count(stmt))
+		return sql_misused(&r->store->durable, r->operation,
+		    "a wrong number of parameters", r->err);
+	for (i = 0; i < r->bound; i++)
+		bind_param(&r->params[i], r->is_own, &binds[i], &lengths[i]);
+	if ((r->bound > 0 && mysql_stmt_bind_param(stmt, binds) != 0) ||
+	    mysql_stmt_execute(stmt) != 0 ||
+	    (mysql_stmt_field_count(stmt) > 0 &&
+		mysql_stmt_store_result(stmt) != 0))
+		return stmt_fail(r);
+	r->is_executed = true;
+	return SGATE_OK;
+}
+
+static enum sgate_status
+run_step(struct sql_run *r)
+{
+	enum sgate_status status;
+	int code;
+
+	if (!r->is_executed) {
+		status = run_execute(r);
+		if (status != SGATE_OK)
+			return status;
+	}
+	if (mysql_stmt_field_count(r->stmt) == 0)
+		return SGATE_NOT_FOUND;
+	code = mysql_stmt_fetch(r->stmt);
+	if (code == 0 || code == MYSQL_DATA_TRUNCATED)
+		return SGATE_OK;
+	return code == MYSQL_NO_DATA ? SGATE_NOT_FOUND : stmt_fail(r);
+}
+
+static uint64_t
+run_changes(const struct sql_run *r)
+{
+	return mysql_stmt_affected_rows(r->stmt);
+}
+
+/* ---- columns ---- */
+
+static const MYSQL_FIELD *
+field_at(const struct sql_run *r, unsigned column)
+{
+	const MYSQL_STMT *stmt = r->stmt;
+
+	return &stmt->fields[column];
+}
+
+static bool
+is_integer(const MYSQL_FIELD *field)
+{
+	switch (field->type) {
+	case MYSQL_TYPE_TINY:
+	case MYSQL_TYPE_SHORT:
+	case MYSQL_TYPE_INT24:
+	case MYSQL_TYPE_LONG:
+	case MYSQL_TYPE_LONGLONG:
+	case MYSQL_TYPE_YEAR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool
+is_bytes(const MYSQL_FIELD *field)
+{
+	switch (field->type) {
+	case MYSQL_TYPE_VARCHAR:
+	case MYSQL_TYPE_VAR_STRING:
+	case MYSQL_TYPE_STRING:
+	case MYSQL_TYPE_TINY_BLOB:
+	case MYSQL_TYPE_MEDIUM_BLOB:
+	case MYSQL_TYPE_LONG_BLOB:
+	case MYSQL_TYPE_BLOB:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* False: it does not fit, or there is no such column. */
+static bool
+fetch_integer(MYSQL_STMT *stmt, unsigned column, struct sql_value *out)
+{
+	my_bool is_null = 0;
+	my_bool is_cut = 0;
+	MYSQL_BIND bind = {.buffer_type = MYSQL_TYPE_LONGLONG,
+	    .buffer = &out->integer,
+	    .is_null = &is_null,
+	    .error = &is_cut};
+
+	if (mysql_stmt_fetch_column(stmt, &bind, column, 0) != 0 || is_cut)
+		return false;
+	out->kind = is_null ? SQL_NULL : SQL_INTEGER;
+	return true;
+}
+
+static bool
+column_grow(struct mydb *store, size_t size)
+{
+	char *larger;
+
+	if (size < COLUMN_MIN_BYTES)
+		size = COLUMN_MIN_BYTES;
+	if (size <= store->column_size)
+		return true;
+	larger = realloc(store->column, size);
+	if (larger == NULL)
+		return false;
+	store->column = larger;
+	store->column_size = size;
+	return true;
+}
+
+/* What it has, as text where it is a number or a date. */
+static bool
+fetch_bytes(
+    struct sql_run *r, unsigned column, size_t max, struct sql_value *out)
+{
+	struct mydb *store = mydb_of(r);
+	unsigned long len = 0;
+	my_bool is_null = 0;
+	my_bool is_cut = 0;
+	MYSQL_BIND bind = {.buffer_type = MYSQL_TYPE_STRING,
+	    .length = &len,
+	    .is_null = &is_null,
+	    .error = &is_cut};
+	int tries;
+
+	for (tries = 0; tries < 2; tries++) {
+		if (len > max || !column_grow(store, len + 1))
+			return false;
+		bind.buffer = store->column;
+		bind.buffer_length = store->column_size;
+		if (mysql_stmt_fetch_column(r->stmt, &bind, column, 0) != 0)
+			return false;
+		if (is_null) {
+			out->kind = SQL_NULL;
+			return true;
+		}
+		if (len < store->column_size)
+			break;
+	}
+	out->bytes = (struct sgate_bytes){store->column, len};
+	return len <= max && len < store->column_size;
+}
+
+static bool
+run_column(struct sql_run *r, unsigned column, enum sql_kind kind, size_t max,
+    struct sql_value *out)
+{
+	const MYSQL_FIELD *field;
+
+	if (column >= mysql_stmt_field_count(r->stmt))
+		return false;
+	field = field_at(r, column);
+	out->kind = kind;
+	if (kind == SQL_INTEGER)
+		return is_integer(field) && fetch_integer(r->stmt, column, out);
+	return is_bytes(field) && fetch_bytes(r, column, max, out);
+}
+
+static const char *
+run_column_name(struct sql_run *r, unsigned column)
+{
+	if (column >= mysql_stmt_field_count(r->stmt))
+		return "?";
+	return field_at(r, column)->name;
+}
+
+/* ---- the caller's own statement ---- */
+
+static enum sgate_value_kind
+own_kind(const MYSQL_FIELD *field)
+{
+	const unsigned binary_charset = 63;
+	/* What does not fit comes as text. */
+	bool is_large = field->type == MYSQL_TYPE_LONGLONG &&
+			(field->flags & UNSIGNED_FLAG) != 0;
+
+	if (is_integer(field) && !is_large)
+		return SGATE_VALUE_INTEGER;
+	/* A string of bytes: not text, and not a number or date. */
+	if (field->charsetnr == binary_charset &&
+	    (is_bytes(field) || field->type == MYSQL_TYPE_BIT ||
+		field->type == MYSQL_TYPE_GEOMETRY))
+		return SGATE_VALUE_BLOB;
+	return SGATE_VALUE_TEXT;
+}
+
+enum sgate_status
+mydb_open_own(struct sql_run *r, struct durable *d, const char *sql,
+    struct sgate_error *err)
+{
+	struct mydb *store = (struct mydb *)d;
+	enum sgate_status status;
+
+	*r = (struct sql_run){.store = &store->sql,
+	    .operation = "exec",
+	    .err = err,
+	    .which = SQL_STATEMENTS,
+	    .is_own = true};
+	error_clear(err);
+	status = mydb_enter(store, r->operation, err);
+	return status == SGATE_OK ? run_prepare(r, sql) : status;
+}
+
+size_t
+mydb_params_count(const struct sql_run *r)
+{
+	return mysql_stmt_param_count(r->stmt);
+}
+
+size_t
+mydb_columns_count(const struct sql_run *r)
+{
+	return mysql_stmt_field_count(r->stmt);
+}
+
+enum sgate_status
+mydb_get_own(struct sql_run *r, unsigned column, struct buf *storage,
+    struct sgate_value *out)
+{
+	enum sgate_value_kind kind = own_kind(field_at(r, column));
+	struct sql_value value = {.kind = SQL_INTEGER};
+	bool is_sound;
+
+	*out = (struct sgate_value){.kind = SGATE_VALUE_NULL};
+	if (kind == SGATE_VALUE_INTEGER)
+		is_sound = fetch_integer(r->stmt, column, &value);
+	else
+		is_sound = fetch_bytes(r, column, SQL_VALUE_MAX_BYTES, &value);
+	if (!is_sound)
+		return error_set(r->err, SGATE_TOO_LARGE, MYDB_SOURCE,
+		    r->operation, 0, "column %u is larger than %d bytes",
+		    column + 1, SQL_VALUE_MAX_BYTES);
+	if (value.kind == SQL_NULL)
+		return SGATE_OK;
+	out->kind = kind;
+	out->integer = value.integer;
+	if (kind == SGATE_VALUE_INTEGER)
+		return SGATE_OK;
+	buf_reset(storage);
+	buf_add_bytes(storage, value.bytes);
+	out->bytes = value.bytes.len == 0 ? (struct sgate_bytes){"", 0}
+					  : buf_bytes(storage);
+	return buf_failed(storage) ? error_memory(r->err, r->operation)
+				   : SGATE_OK;
+}
+
+/* ---- transactions ---- */
+
+static bool
+in_transaction(const struct durable *d)
+{
+	return ((const struct mydb *)d)->in_transaction;
+}
+
+void
+mydb_rollback(struct durable *d)
+{
+	struct mydb *store = (struct mydb *)d;
+	const int64_t least_us =
+	    clock_monotonic_us() + INT64_C(1000) * ROLLBACK_MS;
+
+	if (!mydb_is_of_this_process(store) || !store->in_transaction)
+		return;
+	store->in_transaction = false;
+	store->is_broken = false;
+	if (store->conn == NULL)
+		return;
+	mydb_set_deadline(store, store->write_timeout_ms);
+	if (mydb_deadline_us < least_us)
+		mydb_deadline_us = least_us;
+	/* Closing the connection rolls back what would not be. */
+	if (mydb_query(d, "ROLLBACK", "rollback", NULL) != SGATE_OK)
+		mydb_disconnect(d);
+}
+
+enum sgate_status
+mydb_begin(struct durable *d, struct sgate_error *err)
+{
+	struct mydb *store = (struct mydb *)d;
+	enum sgate_status status;
+
+	error_clear(err);
+	if (store->in_transaction)
+		return sql_misused(d, "begin", "in a transaction already", err);
+	status = mydb_enter(store, "begin", err);
+	if (status == SGATE_OK)
+		status = mydb_query(d, "START TRANSACTION", "begin", err);
+	if (status == SGATE_OK) {
+		store->in_transaction = true;
+		store->is_broken = false;
+	}
+	return status;
+}
+
+/*
+ * A COMMIT that failed. These errors the server gives before it has decided;
+ * after any other, and without an answer, it may have happened. The connection
+ * goes then, so that the server rolls back what has not been committed and a
+ * repeat waits for that at its audit row.
+ */
+static enum sgate_status
+commit_failed(struct mydb *store, unsigned code, struct sgate_error *err)
+{
+	bool is_exact =
+	    code == ER_LOCK_DEADLOCK || code == ER_LOCK_WAIT_TIMEOUT ||
+	    code == ER_OPTION_PREVENTS_STATEMENT || code == ER_READ_ONLY_MODE;
+
+	mydb_disconnect(&store->sql.durable);
+	if (is_exact || failpoint_is_off("settle"))
+		return SGATE_UNAVAILABLE;
+	if (err != NULL) {
+		err->status = SGATE_UNCERTAIN;
+		err->reason = SGATE_REASON_STORE;
+	}
+	return SGATE_UNCERTAIN;
+}
+
+enum sgate_status
+mydb_commit(struct durable *d, struct sgate_error *err)
+{
+	struct mydb *store = (struct mydb *)d;
+	enum sgate_status status;
+
+	error_clear(err);
+	if (!store->in_transaction)
+		return sql_misused(d, "commit", "needs a transaction", err);
+	status = mydb_enter(store, "commit", err);
+	/* What the server has ended before it hears COMMIT is not in doubt. */
+	if (status == SGATE_OK &&
+	    ((store->conn->server_status & SERVER_STATUS_IN_TRANS) == 0 ||
+		mydb_is_stale(store)))
+		status =
+		    error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, "commit", 0,
+			"%.100s: the transaction is gone", store->peer);
+	if (status != SGATE_OK) {
+		mydb_rollback(d);
+		return status;
+	}
+	status = mydb_query(d, "COMMIT", "commit", err);
+	if (status != SGATE_OK)
+		status = commit_failed(store, (unsigned)store->last_code, err);
+	store->in_transaction = false;
+	store->is_broken = false;
+	return status;
+}
+
+static enum sgate_status
+run_transaction(
+    struct durable *d, sql_work_fn *work, void *arg, struct sgate_error *err)
+{
+	struct mydb *store = (struct mydb *)d;
+	enum sgate_status status;
+	int tries;
+
+	for (tries = 1;; tries++) {
+		store->last_code = 0;
+		status = mydb_begin(d, err);
+		if (status != SGATE_OK)
+			return status;
+		status = work(d, arg, err);
+		if (status == SGATE_OK)
+			status = mydb_commit(d, err);
+		else
+			mydb_rollback(d);
+		if (status != SGATE_UNAVAILABLE || tries == 2 ||
+		    (store->last_code != ER_LOCK_DEADLOCK &&
+			store->last_code != ER_LOCK_WAIT_TIMEOUT) ||
+		    clock_monotonic_ms() >= d->deadline_ms)
+			return status;
+	}
+}
+
+const struct sql_driver mydb_driver = {
+    .source = MYDB_SOURCE,
+    .texts = mydb_texts,
+    .no_index = "",
+    .peer = run_peer,
+    .open = run_open,
+    .open_text = run_open_text,
+    .step = run_step,
+    .column = run_column,
+    .column_name = run_column_name,
+    .changes = run_changes,
+    .close = run_close,
+    .in_transaction = in_transaction,
+    .transaction = run_transaction,
+};

@@ -29,8 +29,7 @@ try_create(struct pair *p, const char *user)
 	char *token = NULL;
 	enum sgate_status status;
 
-	status =
-	    sgate_session_create(p->w.mgr, &create, &s, &token, &p->w.err);
+	status = sgate_session_create(p->w.mgr, &create, &s, &token, &p->w.err);
 	assert_int_equal(s != NULL, status == SGATE_OK);
 	assert_int_equal(token != NULL, status == SGATE_OK);
 	sgate_session_free(s);
@@ -163,9 +162,8 @@ a_put_that_comes_late_overwrites_nothing_newer(void **state)
 static void
 no_answer_of_redis_fails_a_change(void **state)
 {
-	static const enum cache_fake_answer answers[] = {
-	    CACHE_FAKE_UNAVAILABLE, CACHE_FAKE_DONE, CACHE_FAKE_LATE,
-	    CACHE_FAKE_NO_MEMORY};
+	static const enum cache_fake_answer answers[] = {CACHE_FAKE_UNAVAILABLE,
+	    CACHE_FAKE_DONE, CACHE_FAKE_LATE, CACHE_FAKE_NO_MEMORY};
 	struct sgate_session *s = NULL;
 	struct made made;
 	struct pair p;
@@ -246,8 +244,7 @@ a_change_of_what_has_ended_in_redis_is_refused(void **state)
 	assert_int_equal(p.w.err.reason, SGATE_REASON_REVOKED);
 	assert_string_equal(manager_served_by(p.w.mgr), COPY);
 	assert_status(&p.w,
-	    sgate_session_rotate(
-		p.w.mgr, B(made.token), &s, &token, &p.w.err),
+	    sgate_session_rotate(p.w.mgr, B(made.token), &s, &token, &p.w.err),
 	    SGATE_NOT_FOUND);
 	assert_null(s);
 	assert_null(token);
@@ -314,8 +311,7 @@ what_was_settled_as_done_is_told_to_redis(void **state)
 		end(&p, p.w.mgr, &made.ref);
 		assert_int_equal(
 		    pair_tombstone(&made.ref), SGATE_REASON_LOGGED_OUT);
-		pair_expect(
-		    &p, p.w.mgr, token, SGATE_REASON_LOGGED_OUT, COPY);
+		pair_expect(&p, p.w.mgr, token, SGATE_REASON_LOGGED_OUT, COPY);
 		sgate_session_free(s);
 		sgate_token_free(token);
 		made_clear(&made);
@@ -502,8 +498,7 @@ a_create_that_a_cleanup_ends_at_once_is_refused(void **state)
 		assert_int_equal(try_create(&p, "ann"), SGATE_NOT_FOUND);
 		assert_int_equal(p.w.err.reason, SGATE_REASON_REVOKED);
 		assert_int_equal(moment.times, 0);
-		assert_int_equal(
-		    cache_fake_count(), is_forgotten ? 0 : 1);
+		assert_int_equal(cache_fake_count(), is_forgotten ? 0 : 1);
 		assert_int_equal(try_create(&p, "ann"), SGATE_OK);
 		sgate_manager_free(moment.other);
 		pair_stop(&p);
@@ -620,16 +615,15 @@ a_logout_with_an_old_token_ends_the_rotated_session(void **state)
 	pair_start(&p);
 	world_create(&p.w, "ann", &made);
 	assert_status(&p.w,
-	    sgate_session_rotate(
-		p.w.mgr, B(made.token), &s, &token, &p.w.err),
+	    sgate_session_rotate(p.w.mgr, B(made.token), &s, &token, &p.w.err),
 	    SGATE_OK);
 	assert_string_equal(manager_served_by(p.w.mgr), ROW);
 	sgate_session_free(s);
 	pair_expect(&p, p.w.mgr, token, SGATE_REASON_OK, COPY);
 	p.w.now_ms += HOUR / 4;
 	assert_status(&p.w,
-	    sgate_session_end_token(p.w.mgr, B(made.token),
-		SGATE_REASON_LOGGED_OUT, &p.w.err),
+	    sgate_session_end_token(
+		p.w.mgr, B(made.token), SGATE_REASON_LOGGED_OUT, &p.w.err),
 	    SGATE_OK);
 	pair_expect(&p, p.w.mgr, token, SGATE_REASON_LOGGED_OUT, COPY);
 	sgate_token_free(token);
@@ -650,8 +644,7 @@ a_rotation_is_judged_on_the_row(void **state)
 	pair_start(&p);
 	world_create(&p.w, "ann", &made);
 	assert_status(&p.w,
-	    sgate_session_rotate(
-		p.w.mgr, B(made.token), &s, &first, &p.w.err),
+	    sgate_session_rotate(p.w.mgr, B(made.token), &s, &first, &p.w.err),
 	    SGATE_OK);
 	sgate_session_free(s);
 	/* The successor was never used: the one before is in grace. */

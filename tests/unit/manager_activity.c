@@ -88,8 +88,8 @@ a_touch_does_not_bring_old_data_back(void **state)
 	world_create(&p.w, "ann", &made);
 	p.w.now_ms += 20 * MINUTE;
 	/* A reader has version 1, a change puts version 2, the touch comes. */
-	assert_status(
-	    &p.w, look_up(p.w.mgr, B(made.token), 0, &look, &p.w.err), SGATE_OK);
+	assert_status(&p.w, look_up(p.w.mgr, B(made.token), 0, &look, &p.w.err),
+	    SGATE_OK);
 	assert_true(look.is_copy);
 	assert_status(&p.w,
 	    sgate_session_update(p.w.mgr, &made.ref, &u, NULL, &p.w.err),
@@ -117,8 +117,8 @@ a_touch_does_not_bring_an_ended_session_back(void **state)
 	pair_start(&p);
 	world_create(&p.w, "ann", &made);
 	p.w.now_ms += 20 * MINUTE;
-	assert_status(
-	    &p.w, look_up(p.w.mgr, B(made.token), 0, &look, &p.w.err), SGATE_OK);
+	assert_status(&p.w, look_up(p.w.mgr, B(made.token), 0, &look, &p.w.err),
+	    SGATE_OK);
 	assert_status(&p.w,
 	    sgate_session_end(
 		p.w.mgr, &made.ref, SGATE_REASON_LOGGED_OUT, &p.w.err),
@@ -146,8 +146,7 @@ activity_without_mysql_keeps_a_session_alive(void **state)
 		p.w.now_ms += 25 * MINUTE;
 		cache_fake_pass(25 * MINUTE);
 		s = use(&p, made.token, COPY);
-		assert_int_equal(
-		    sgate_session_get_last_seen_ms(s), p.w.now_ms);
+		assert_int_equal(sgate_session_get_last_seen_ms(s), p.w.now_ms);
 		sgate_session_free(s);
 	}
 	/* And when it is back: the row has not seen anything of it. */
@@ -176,8 +175,7 @@ activity_without_redis_goes_to_mysql(void **state)
 	sgate_session_free(use(&p, made.token, ROW));
 	assert_int_equal(row_last_seen(&p, &made.ref), p.w.now_ms);
 	pair_cache_back(&p);
-	assert_int_equal(
-	    pair_last_seen(&made.ref), made.session->created_ms);
+	assert_int_equal(pair_last_seen(&made.ref), made.session->created_ms);
 	/* The copy has expired by its own last_seen, the row has not. */
 	p.w.now_ms += 20 * MINUTE;
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, ROW);
@@ -241,8 +239,7 @@ collected_touches_go_to_both_stores(void **state)
 	assert_status(&p.w,
 	    manager_touch_write(p.w.mgr, touches, 250, &p.w.err), SGATE_OK);
 	for (i = 0; i < 250; i++) {
-		assert_int_equal(
-		    row_last_seen(&p, &made[i].ref), p.w.now_ms);
+		assert_int_equal(row_last_seen(&p, &made[i].ref), p.w.now_ms);
 		made_clear(&made[i]);
 	}
 	pair_stop(&p);
@@ -374,8 +371,7 @@ a_first_use_is_asked_of_the_hook(void **state)
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
 	assert_int_equal(queue.count, 3);
 	assert_status(&p.w,
-	    manager_touch_write(p.w.mgr, queue.touches, 3, &p.w.err),
-	    SGATE_OK);
+	    manager_touch_write(p.w.mgr, queue.touches, 3, &p.w.err), SGATE_OK);
 	assert_int_equal(cache_fake_calls("touch"), 0);
 	made_clear(&made);
 	pair_stop(&p);
@@ -453,8 +449,8 @@ reap(struct pair *p)
 	uint64_t ended = 0;
 
 	do {
-		assert_status(&p->w,
-		    sgate_reap(p->w.mgr, &reaped, &p->w.err), SGATE_OK);
+		assert_status(
+		    &p->w, sgate_reap(p->w.mgr, &reaped, &p->w.err), SGATE_OK);
 		ended += reaped.ended;
 	} while (!reaped.is_done);
 	return ended;

@@ -2,6 +2,7 @@
  * Health, readiness, status, statistics and metrics: read from shared memory,
  * never from a store, so that they answer while stores hang. What is there may
  * have been written by anybody who broke into a worker: copied, bounds-checked.
+ * What they tell of the stores: api_stores.c.
  */
 #include "config.h"
 
@@ -9,9 +10,6 @@
 #include "clock.h"
 
 #include <string.h>
-
-/* A finding of the keeper that is older than this counts as not known. */
-#define STATE_FRESH_MS 30000
 
 static int64_t
 load(const _Atomic int64_t *value)
@@ -23,24 +21,6 @@ static uint64_t
 load_count(const _Atomic uint64_t *value)
 {
 	return atomic_load_explicit(value, memory_order_relaxed);
-}
-
-enum store_state { STORE_UNKNOWN, STORE_DOWN, STORE_UP };
-
-static enum store_state
-store_state(const struct shared *shared)
-{
-	int64_t checked_ms;
-
-	if (shared == NULL)
-		return STORE_UNKNOWN;
-	checked_ms = load(&shared->state.durable_checked_ms);
-	if (checked_ms == 0 || clock_utc_ms() - checked_ms > STATE_FRESH_MS)
-		return STORE_UNKNOWN;
-	return atomic_load_explicit(
-		   &shared->state.durable_up, memory_order_relaxed)
-		   ? STORE_UP
-		   : STORE_DOWN;
 }
 
 /* 200 or 503 by state; the object is open. */
@@ -58,7 +38,7 @@ begin(struct call *c, bool is_up, struct json *j)
 void
 api_status_public(struct call *c)
 {
-	bool is_up = store_state(c->gw->shared) == STORE_UP;
+	bool is_up = api_stores_serve(c->gw);
 	struct json j;
 
 	begin(c, is_up, &j);
@@ -66,38 +46,16 @@ api_status_public(struct call *c)
 	api_json_end(c, &j);
 }
 
-static void
-add_store(struct json *j, const struct shared *shared)
-{
-	enum store_state state = store_state(shared);
-
-	json_object(j, "durable");
-	if (state == STORE_UNKNOWN)
-		json_null(j, "up");
-	else
-		json_bool(j, "up", state == STORE_UP);
-	if (shared == NULL || load(&shared->state.durable_checked_ms) == 0) {
-		json_null(j, "checked_at");
-		json_null(j, "latency_us");
-	} else {
-		api_json_seconds(
-		    j, "checked_at", load(&shared->state.durable_checked_ms));
-		json_int(
-		    j, "latency_us", load(&shared->state.durable_latency_us));
-	}
-	json_end(j);
-}
-
 void
 api_status_health(struct call *c, const struct api_path *path)
 {
-	bool is_up = store_state(c->gw->shared) == STORE_UP;
+	bool is_up = api_stores_serve(c->gw);
 	struct json j;
 
 	(void)path;
 	begin(c, is_up, &j);
 	json_text(&j, "status", is_up ? "up" : "down");
-	add_store(&j, c->gw->shared);
+	api_stores_json(&j, c->gw);
 	api_json_end(c, &j);
 }
 
@@ -121,7 +79,7 @@ void
 api_status_ready(struct call *c, const struct api_path *path)
 {
 	const struct shared *shared = c->gw->shared;
-	bool is_ready = store_state(shared) == STORE_UP && has_worker(shared) &&
+	bool is_ready = api_stores_serve(c->gw) && has_worker(shared) &&
 			atomic_load(&shared->stopping) == 0;
 	struct json j;
 
@@ -244,9 +202,10 @@ api_status_full(struct call *c, const struct api_path *path)
 	json_int(
 	    &j, "worker_deaths", (int64_t)load_count(&shared->worker_deaths));
 	add_keeper(&j, shared);
-	add_store(&j, shared);
+	api_stores_json(&j, c->gw);
 	add_workers(&j, shared);
 	add_counters(&j, shared);
+	api_stores_counts(&j, &shared->stores);
 	api_json_end(c, &j);
 }
 
@@ -282,6 +241,7 @@ api_status_stats(struct call *c, const struct api_path *path)
 	add_stat(&j, "users", &shared->state.users, is_known);
 	add_stat(&j, "ended", &shared->state.ended, is_known);
 	api_json_seconds(&j, "counted_at", load(&shared->state.stats_at_ms));
+	api_stores_counts(&j, &shared->stores);
 	api_json_end(c, &j);
 }
 
@@ -343,19 +303,12 @@ add_worker_metrics(struct buf *out, const struct shared *shared)
 	add_total(out, "reloads", load_count(&shared->generation));
 }
 
-/* What is not known is left out: a 0 would be taken for a finding. */
+/* As everywhere, what is not known is left out. */
 static void
-add_store_metrics(struct buf *out, const struct shared *shared)
+add_session_metrics(struct buf *out, const struct shared *shared)
 {
 	const struct shared_state *state = &shared->state;
 
-	if (store_state(shared) != STORE_UNKNOWN) {
-		add_family(out, "store_up", "gauge");
-		add_labelled(out, "store_up", "store", "durable",
-		    store_state(shared) == STORE_UP);
-		add_seconds(out, "store_latency",
-		    load(&state->durable_latency_us), 1000000, 6);
-	}
 	if (load(&state->stats_at_ms) != 0) {
 		add_family(out, "sessions", "gauge");
 		add_labelled(
@@ -397,6 +350,7 @@ api_status_metrics(struct call *c, const struct api_path *path)
 		    load_count(&shared->reasons[i]));
 	add_seconds(out, "start_time", load(&shared->started_ms), 1000, 3);
 	add_worker_metrics(out, shared);
-	add_store_metrics(out, shared);
+	add_session_metrics(out, shared);
+	api_stores_metrics(out, c->gw);
 	buf_add_text(out, "# EOF\n");
 }

@@ -216,8 +216,6 @@ call_get_session(struct call *c, unsigned flags)
 		return reason;
 	status = sgate_session_get(
 	    c->gw->mgr, c->token, flags, &c->session, &c->err);
-	if (manager_served_by(c->gw->mgr)[0] != '\0')
-		call_count(c, SHARED_SERVED_DURABLE);
 	reason = call_reason(c, status);
 	if (reason == SGATE_REASON_STORE)
 		call_note_error(c, "validate");
@@ -359,7 +357,6 @@ call_note_error(struct call *c, const char *what)
 {
 	static struct log_limit limit = {10, 10000, 0, 0, 0};
 
-	call_count(c, SHARED_STORE_ERRORS);
 	log_limited(&limit, LOG_LEVEL_ERROR,
 	    "%s: %s: %s: %s; answering \"unavailable\"", what, c->err.source,
 	    c->err.operation, c->err.text);

@@ -512,7 +512,8 @@ is_zero_count(const struct data *data, const char *name, const char *prefix)
 	int64_t count;
 
 	return (strcmp(prefix, "denials.") == 0 ||
-		   strcmp(prefix, "counters.") == 0) &&
+		   strcmp(prefix, "counters.") == 0 ||
+		   strcmp(prefix, "stores.") == 0) &&
 	       data_get_integer(data, name, &count) && count == 0;
 }
 

@@ -304,9 +304,11 @@ make_keys(const char *path)
 
 /* Another program may hold the file for a moment: ask again for a while. */
 static bool
-make_schema(struct sgate_manager *mgr)
+make_schema(const struct sgate_conf *conf, struct sgate_manager *mgr)
 {
-	int64_t deadline_ms = clock_monotonic_ms() + STORE_RETRY_MS;
+	bool may_be_away = conf_has_redis(conf);
+	int64_t deadline_ms =
+	    clock_monotonic_ms() + (may_be_away ? 0 : STORE_RETRY_MS);
 	struct sgate_error err;
 	enum sgate_status status;
 
@@ -319,6 +321,11 @@ make_schema(struct sgate_manager *mgr)
 		    clock_left_ms(deadline_ms) == 0)
 			break;
 		poll(NULL, 0, 200);
+	}
+	if (may_be_away && status == SGATE_UNAVAILABLE) {
+		log_warning(
+		    "%s: %s; starting without it", err.source, err.text);
+		return true;
 	}
 	log_error("%s: %s", err.source, err.text);
 	return false;
@@ -337,7 +344,7 @@ prepare(const struct sgate_conf *conf)
 		log_error("%s: %s", err.source, err.text);
 		return false;
 	}
-	is_ready = make_schema(mgr);
+	is_ready = make_schema(conf, mgr);
 	sgate_manager_free(mgr);
 	return is_ready;
 }
@@ -380,6 +387,18 @@ instance_prepare_stores(const struct sgate_conf *conf)
 		_exit(getppid() == parent && prepare(conf) ? 0 : 1);
 	}
 	return wait_for_child(pid);
+}
+
+void
+instance_read_fence(const struct sgate_conf *conf, struct fence *out)
+{
+	struct sgate_error err;
+
+	if (fence_file_read(conf->gateway.runtime_dir, out, &err) ==
+	    SGATE_CORRUPT)
+		log_warning("%s; no copy in redis is believed until mysql has "
+			    "answered",
+		    err.text);
 }
 
 /* ---- warnings ---- */

@@ -5,6 +5,7 @@
 #ifndef SESSGATE_INSTANCE_H
 #define SESSGATE_INSTANCE_H
 
+#include "fence.h"
 #include "listener.h"
 #include "user.h"
 
@@ -34,9 +35,16 @@ void instance_unlock(const struct sgate_conf *conf, int fd);
 /*
  * Key file, store and tables, made if they are missing: in a process of its
  * own, because no store connection may be open across fork(). Logs what went
- * wrong; false: do not start.
+ * wrong; false: do not start. With Redis before it, a MySQL that does not
+ * answer is no reason not to start: sessions can be looked up without it.
  */
 bool instance_prepare_stores(const struct sgate_conf *conf);
+
+/*
+ * What the instance before this one knew of the stores: how far copies may be
+ * believed while MySQL cannot be asked.
+ */
+void instance_read_fence(const struct sgate_conf *conf, struct fence *out);
 
 /*
  * The warnings that a start gives: keys within reach of every CGI program,

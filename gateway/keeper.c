@@ -5,7 +5,12 @@
  * whatever is due is done, each piece bounded by a budget that is far below
  * the silence after which the master replaces the keeper. Nobody waits for it:
  * without a keeper sessions are judged by rows whose last activity is not
- * written yet and by what is pending in shared memory.
+ * written yet and by what is pending in shared memory, and no copy is believed.
+ *
+ * The round of the fence comes before all else: it bounds how long another
+ * host's logout is not known here. The other chores come in pieces of at most a
+ * second, and between two pieces a round that is due is done (breathe()). What
+ * needs the durable store is left out while its breaker is open.
  */
 #include "config.h"
 
@@ -35,8 +40,9 @@
 #define REAP_CHUNKS_MAX 100 /* a round */
 #define REAP_PAUSE_MS 20
 #define BUDGET_MS 1000
-#define REAP_BUDGET_MS 2000
 #define HOST_MAX 64
+#define DURABLE_OPEN 1u
+#define CACHE_OPEN 2u
 
 struct keeper {
 	const struct process_args *args;
@@ -47,9 +53,10 @@ struct keeper {
 	char host[HOST_MAX + 1];
 	struct durable_touch batch[TOUCH_BATCH];
 	size_t touch_cursor; /* where the next round goes on */
-	bool was_up, is_probed;
-	int64_t touch_at_ms, probe_at_ms, stats_at_ms, announce_at_ms,
-	    reap_at_ms;
+	bool has_fence;
+	unsigned breakers; /* as they were: bits of DURABLE_OPEN, CACHE_OPEN */
+	int64_t fence_at_ms, touch_at_ms, probe_at_ms, stats_at_ms,
+	    announce_at_ms, reap_at_ms;
 };
 
 static volatile sig_atomic_t is_told_to_end;
@@ -104,22 +111,108 @@ set_budget(struct keeper *keeper, int64_t budget_ms)
 		complain("set the caller", &err);
 }
 
+/* ---- the fence ---- */
+
+static unsigned
+open_breakers(const struct keeper *keeper)
+{
+	const struct stores *stores = &keeper->args->shared->stores;
+
+	return (breaker_is_open(&stores->durable) ? DURABLE_OPEN : 0) |
+	       (breaker_is_open(&stores->cache) ? CACHE_OPEN : 0);
+}
+
+static bool
+has_durable(const struct keeper *keeper)
+{
+	return (open_breakers(keeper) & DURABLE_OPEN) == 0;
+}
+
+static void
+beat_in_round(void *arg)
+{
+	beat(arg);
+}
+
+static void
+tell(void *arg, bool is_error, const char *text)
+{
+	(void)arg;
+	if (is_error)
+		log_error("fence: %s", text);
+	else
+		log_warning("fence: %s", text);
+}
+
+/*
+ * During a reload there are two keepers for a moment: the younger one does it.
+ * That a store is down is told by probe().
+ */
+static void
+fence_round(struct keeper *keeper)
+{
+	const struct sgate_conf *conf = keeper->args->conf;
+	struct manager_round round = {
+	    .runtime_dir = conf->gateway.runtime_dir,
+	    .beat = beat_in_round,
+	    .tell = tell,
+	    .arg = keeper,
+	};
+	struct sgate_error err;
+
+	if (!keeper->has_fence ||
+	    atomic_load(&keeper->args->shared->keeper_pid) != getpid() ||
+	    !is_due(&keeper->fence_at_ms, conf->fence.poll_interval_ms))
+		return;
+	if (manager_fence_round(keeper->mgr, &round, &err) != SGATE_OK &&
+	    open_breakers(keeper) == 0)
+		complain("round of the fence", &err);
+	if (open_breakers(keeper) != keeper->breakers)
+		keeper->probe_at_ms = 0;
+	keeper->breakers = open_breakers(keeper);
+}
+
+/* Between two pieces of a chore. */
+static void
+breathe(struct keeper *keeper)
+{
+	beat(keeper);
+	fence_round(keeper);
+	beat(keeper);
+}
+
 /* ---- touches ---- */
+
+/* A first use that is written is not asked for again. */
+static void
+note_written(
+    struct shared *shared, const struct durable_touch *touches, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (touches[i].successor_used_ms != 0)
+			shared_mark_set(
+			    shared, &touches[i].ref, touches[i].secret_hash);
+	}
+	shared_touch_written(shared, touches, count);
+	shared_count_many(shared, SHARED_TOUCHES_WRITTEN, count);
+}
 
 /*
  * One round over all that is pending. What could not be written stays where it
- * is, for workers to see and for the next round.
+ * is, for workers to see and for the next round. While the durable store is
+ * away the copies are touched all the same, so that they do not run out.
  */
 static enum sgate_status
 write_touches(struct keeper *keeper)
 {
 	int64_t deadline_ms = clock_monotonic_ms() + TOUCH_ROUND_MS;
 	struct shared *shared = keeper->args->shared;
-	enum sgate_status status;
+	enum sgate_status status = SGATE_OK;
 	struct sgate_error err;
 	size_t count;
 
-	set_budget(keeper, BUDGET_MS);
 	if (keeper->touch_cursor == SHARED_TOUCH_BUCKETS)
 		keeper->touch_cursor = 0;
 	do {
@@ -127,18 +220,19 @@ write_touches(struct keeper *keeper)
 		    shared, &keeper->touch_cursor, keeper->batch, TOUCH_BATCH);
 		if (count == 0)
 			continue;
+		set_budget(keeper, BUDGET_MS);
 		status = manager_touch_write(
 		    keeper->mgr, keeper->batch, count, &err);
-		beat(keeper);
-		if (status != SGATE_OK) {
+		breathe(keeper);
+		if (status == SGATE_OK) {
+			note_written(shared, keeper->batch, count);
+		} else if (has_durable(keeper)) {
 			complain("write touches", &err);
 			return status;
 		}
-		shared_touch_written(shared, keeper->batch, count);
-		shared_count_many(shared, SHARED_TOUCHES_WRITTEN, count);
 	} while (keeper->touch_cursor < SHARED_TOUCH_BUCKETS &&
 		 clock_left_ms(deadline_ms) > 0);
-	return SGATE_OK;
+	return status;
 }
 
 static void
@@ -155,30 +249,86 @@ write_last_touches(struct keeper *keeper)
 
 /* ---- probes and figures ---- */
 
+/* What it means for requests that the durable store is down. */
+static void
+add_consequence(const struct keeper *keeper, struct buf *out)
+{
+	const struct sgate_conf *conf = keeper->args->conf;
+	const struct shared_store *cache = &state_of(keeper)->cache;
+
+	if (!conf_has_redis(conf) || atomic_load(&cache->is_up) == 0 ||
+	    conf->fence.max_blind_ms == 0) {
+		buf_add_text(out, "requests are answered 503");
+		return;
+	}
+	buf_add_text(out, "validation goes on from redis");
+	if (conf->fence.max_blind_ms > 0)
+		buf_printf(out, " for at most %lld s",
+		    (long long)(conf->fence.max_blind_ms / 1000));
+	buf_add_text(out, ", creating and changing answer 503");
+}
+
+/* Whether its state is another than before, or is known for the first time. */
+static bool
+note_store(struct shared_store *store, bool is_up, int64_t latency_us)
+{
+	bool is_first = atomic_load(&store->checked_ms) == 0;
+	bool is_change = is_first || (atomic_load(&store->is_up) != 0) != is_up;
+
+	if (is_change)
+		atomic_store(&store->since_ms, clock_utc_ms());
+	atomic_store(&store->is_up, is_up);
+	atomic_store(&store->latency_us, latency_us);
+	atomic_store(&store->checked_ms, clock_utc_ms());
+	/* That a store is up at the start is as it should be. */
+	return is_change && !(is_first && is_up);
+}
+
+static void
+tell_durable(const struct keeper *keeper, const struct sgate_health *health)
+{
+	struct buf what = {0};
+
+	if (health->durable_up) {
+		log_notice("%s is up again", health->durable_name);
+		return;
+	}
+	add_consequence(keeper, &what);
+	log_error("%s is down: %s; %s", health->durable_name,
+	    health->durable_text, buf_text(&what));
+	buf_clear(&what);
+}
+
+static void
+tell_cache(const struct sgate_health *health)
+{
+	if (health->cache_up)
+		log_notice("%s is up again", health->cache_name);
+	else
+		log_error("%s is down: %s; sessions are looked up in %s",
+		    health->cache_name, health->cache_text,
+		    health->durable_name);
+}
+
 static void
 probe(struct keeper *keeper)
 {
 	struct shared_state *state = state_of(keeper);
 	struct sgate_health health;
 	struct sgate_error err;
-	bool is_up;
 
 	set_budget(keeper, BUDGET_MS);
 	if (sgate_health(keeper->mgr, &health, &err) != SGATE_OK) {
 		complain("probe", &err);
 		return;
 	}
-	is_up = health.durable_up != 0;
-	atomic_store(&state->durable_up, is_up);
-	atomic_store(&state->durable_latency_us, health.durable_latency_us);
-	atomic_store(&state->durable_checked_ms, clock_utc_ms());
-	if (!is_up && (keeper->was_up || !keeper->is_probed))
-		log_error("%s is down: %s; requests are answered 503",
-		    health.durable_name, health.durable_text);
-	if (is_up && !keeper->was_up && keeper->is_probed)
-		log_notice("%s is up again", health.durable_name);
-	keeper->was_up = is_up;
-	keeper->is_probed = true;
+	if (health.cache_name[0] != '\0' &&
+	    note_store(
+		&state->cache, health.cache_up != 0, health.cache_latency_us))
+		tell_cache(&health);
+	if (note_store(&state->durable, health.durable_up != 0,
+		health.durable_latency_us))
+		tell_durable(keeper, &health);
 }
 
 /*
@@ -231,7 +381,7 @@ pause_ms(struct keeper *keeper, int ms)
 {
 	if (front_step(keeper->front, ms, &keeper->wait_mask) < 0)
 		is_told_to_end = 1;
-	beat(keeper);
+	breathe(keeper);
 	return !is_told_to_end;
 }
 
@@ -245,7 +395,7 @@ reap(struct keeper *keeper)
 	enum sgate_status status;
 	int chunks = 0;
 
-	set_budget(keeper, REAP_BUDGET_MS);
+	set_budget(keeper, BUDGET_MS);
 	status = manager_reaper_take(keeper->mgr, keeper->host, ttl_ms, &err);
 	if (status == SGATE_DENIED)
 		return; /* another host does it */
@@ -273,18 +423,21 @@ do_what_is_due(struct keeper *keeper)
 	const struct sgate_conf *conf = keeper->args->conf;
 	int64_t began_ms, now_ms;
 
+	breathe(keeper);
 	if (is_due(&keeper->probe_at_ms, PROBE_EVERY_MS))
 		probe(keeper);
-	beat(keeper);
+	breathe(keeper);
 	if (is_due(&keeper->touch_at_ms, TOUCH_EVERY_MS))
 		write_touches(keeper);
-	beat(keeper);
+	breathe(keeper);
+	if (!has_durable(keeper))
+		return;
 	if (is_due(&keeper->announce_at_ms, ANNOUNCE_EVERY_MS))
 		announce(keeper);
-	beat(keeper);
+	breathe(keeper);
 	if (is_due(&keeper->reap_at_ms, conf->reap.interval_ms))
 		reap(keeper);
-	beat(keeper);
+	breathe(keeper);
 	if (is_due(&keeper->stats_at_ms, COUNT_MAX_MS)) {
 		began_ms = clock_monotonic_ms();
 		count_sessions(keeper);
@@ -293,6 +446,17 @@ do_what_is_due(struct keeper *keeper)
 		    now_ms + count_every_ms(now_ms - began_ms);
 	}
 	beat(keeper);
+}
+
+/* To the next round of the fence, or a tick. */
+static int
+wait_ms(const struct keeper *keeper)
+{
+	int64_t left_ms = keeper->fence_at_ms - clock_monotonic_ms();
+
+	if (!keeper->has_fence || left_ms > STEP_MS)
+		return STEP_MS;
+	return left_ms > 0 ? (int)left_ms : 0;
 }
 
 /* Take no more; finish what has begun. */
@@ -331,7 +495,7 @@ run(struct keeper *keeper)
 		do_what_is_due(keeper);
 		if (!is_told_to_end)
 			rc = front_step(
-			    keeper->front, STEP_MS, &keeper->wait_mask);
+			    keeper->front, wait_ms(keeper), &keeper->wait_mask);
 		beat(keeper);
 	}
 	if (rc >= 0)
@@ -375,9 +539,11 @@ open_manager(struct keeper *keeper, struct sgate_error *err)
 	enum sgate_status status;
 
 	status = sgate_manager_new(keeper->args->conf, NULL, &keeper->mgr, err);
-	if (status == SGATE_OK)
-		manager_set_touch_hooks(keeper->mgr, &hooks);
-	return status;
+	if (status != SGATE_OK)
+		return status;
+	manager_set_touch_hooks(keeper->mgr, &hooks);
+	manager_set_stores(keeper->mgr, &keeper->args->shared->stores);
+	return SGATE_OK;
 }
 
 static bool
@@ -386,6 +552,8 @@ set_up(struct keeper *keeper, const struct process_args *args)
 	struct sgate_error err;
 
 	keeper->args = args;
+	/* Without Redis the poll still tells the time, and probes. */
+	keeper->has_fence = conf_has_mysql(args->conf);
 	prctl(PR_SET_NAME, "sessgated-keep"); /* for ps and top */
 	set_signals(&keeper->wait_mask);
 	if (gethostname(keeper->host, sizeof(keeper->host)) != 0 ||

@@ -284,6 +284,8 @@ start_as_user(struct start *start)
 	if (said(shared_create(conf->gateway.runtime_dir, &start->shared, &err),
 		&err))
 		return false;
+	if (conf_has_redis(conf))
+		instance_read_fence(conf, &start->shared->stores.fence);
 	instance_warn(conf, &start->listeners, &start->user);
 	return true;
 }

@@ -104,6 +104,13 @@ pending_last_seen(void *arg, const struct sgate_ref *ref)
 	return shared_touch_last_seen(arg, ref);
 }
 
+static bool
+is_marked(void *arg, const struct sgate_ref *ref,
+    const unsigned char secret_hash[TOKEN_HASH_BYTES])
+{
+	return shared_mark_is_set(arg, ref, secret_hash);
+}
+
 static enum sgate_status
 open_manager(const struct process_args *args, struct sgate_manager **out_mgr,
     struct sgate_error *err)
@@ -111,14 +118,17 @@ open_manager(const struct process_args *args, struct sgate_manager **out_mgr,
 	struct manager_touch_hooks hooks = {
 	    .put = put_touch,
 	    .last_seen = pending_last_seen,
+	    .is_marked = is_marked,
 	    .arg = args->shared,
 	};
 	enum sgate_status status;
 
 	status = sgate_manager_new(args->conf, NULL, out_mgr, err);
-	if (status == SGATE_OK)
-		manager_set_touch_hooks(*out_mgr, &hooks);
-	return status;
+	if (status != SGATE_OK)
+		return status;
+	manager_set_touch_hooks(*out_mgr, &hooks);
+	manager_set_stores(*out_mgr, &args->shared->stores);
+	return SGATE_OK;
 }
 
 /*

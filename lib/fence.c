@@ -493,7 +493,7 @@ write_whole(int fd, struct sgate_bytes text)
 
 /* 0, or -1 with errno: then what was there under `path` is as it was. */
 static int
-replace(const char *path, const char *new_path, struct sgate_bytes text,
+replace_once(const char *path, const char *new_path, struct sgate_bytes text,
     bool is_synced)
 {
 	int fd, native;
@@ -516,6 +516,21 @@ replace(const char *path, const char *new_path, struct sgate_bytes text,
 	unlink(new_path);
 	errno = native;
 	return -1;
+}
+
+/*
+ * During a reload two keepers live for a moment. Should they meet in here, one
+ * finds the other's new file, or its own one gone: then once more.
+ */
+static int
+replace(const char *path, const char *new_path, struct sgate_bytes text,
+    bool is_synced)
+{
+	int rc = replace_once(path, new_path, text, is_synced);
+
+	if (rc != 0 && (errno == EEXIST || errno == ENOENT))
+		rc = replace_once(path, new_path, text, is_synced);
+	return rc;
 }
 
 enum sgate_status

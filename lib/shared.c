@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define SHARED_MAGIC "sessgate"
-#define SHARED_VERSION 2
+#define SHARED_VERSION 3
 #define LOCK_WAIT_MS 20
 
 static const char *const counter_names[SHARED_COUNTER_COUNT] = {
@@ -45,8 +45,6 @@ static const char *const counter_names[SHARED_COUNTER_COUNT] = {
     [SHARED_TOUCHES_QUEUED] = "touches_queued",
     [SHARED_TOUCHES_WRITTEN] = "touches_written",
     [SHARED_BAD_PEERS] = "bad_peers",
-    [SHARED_SERVED_DURABLE] = "served_durable",
-    [SHARED_STORE_ERRORS] = "store_errors",
 };
 
 const char *
@@ -271,8 +269,10 @@ merge(struct durable_touch *pending, const struct durable_touch *touch)
 {
 	bool is_same_secret;
 
-	if (touch->last_seen_ms > pending->last_seen_ms)
+	if (touch->last_seen_ms > pending->last_seen_ms) {
 		pending->last_seen_ms = touch->last_seen_ms;
+		pending->copy_ttl_ms = touch->copy_ttl_ms;
+	}
 	if (touch->successor_used_ms == 0)
 		return;
 	is_same_secret = memcmp(pending->secret_hash, touch->secret_hash,
@@ -380,4 +380,61 @@ shared_touch_last_seen(struct shared *shared, const struct sgate_ref *ref)
 		last_seen_ms = pending->last_seen_ms;
 	bucket_unlock(bucket);
 	return last_seen_ms;
+}
+
+/* ---- marks ---- */
+
+/* The word that stands for one secret of one session, and its set. Never 0. */
+static uint64_t
+mark_word(const struct sgate_ref *ref,
+    const unsigned char secret_hash[TOKEN_HASH_BYTES], size_t *out_set)
+{
+	static const unsigned char key[crypto_shorthash_KEYBYTES] = {1};
+	unsigned char both[SGATE_REF_BYTES + TOKEN_HASH_BYTES];
+	unsigned char hash[crypto_shorthash_BYTES];
+	uint64_t word;
+
+	memcpy(both, ref->bytes, SGATE_REF_BYTES);
+	memcpy(both + SGATE_REF_BYTES, secret_hash, TOKEN_HASH_BYTES);
+	crypto_shorthash(hash, both, sizeof(both), key);
+	memcpy(&word, hash, sizeof(word));
+	/* Of bytes that the word does not tell apart by itself. */
+	*out_set =
+	    ((size_t)secret_hash[0] << 8 | secret_hash[1]) % SHARED_MARK_SETS;
+	return word != 0 ? word : 1;
+}
+
+/* In the first free way; in a full set the word itself says whose goes. */
+void
+shared_mark_set(struct shared *shared, const struct sgate_ref *ref,
+    const unsigned char secret_hash[TOKEN_HASH_BYTES])
+{
+	size_t set, way;
+	uint64_t word = mark_word(ref, secret_hash, &set);
+	_Atomic uint64_t *ways = shared->marks[set];
+	uint64_t free_way = 0;
+
+	if (shared_mark_is_set(shared, ref, secret_hash))
+		return;
+	for (way = 0; way < SHARED_MARK_WAYS; way++) {
+		if (atomic_compare_exchange_strong(&ways[way], &free_way, word))
+			return;
+		free_way = 0;
+	}
+	atomic_store(&ways[word % SHARED_MARK_WAYS], word);
+}
+
+bool
+shared_mark_is_set(struct shared *shared, const struct sgate_ref *ref,
+    const unsigned char secret_hash[TOKEN_HASH_BYTES])
+{
+	size_t set, way;
+	uint64_t word = mark_word(ref, secret_hash, &set);
+
+	for (way = 0; way < SHARED_MARK_WAYS; way++) {
+		if (atomic_load_explicit(
+			&shared->marks[set][way], memory_order_relaxed) == word)
+			return true;
+	}
+	return false;
 }

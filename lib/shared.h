@@ -15,11 +15,15 @@
 
 #include "durable.h"
 #include "sessgate.h"
+#include "stores.h"
 
 /* Two generations of the largest pool that the configuration takes. */
 #define SHARED_WORKERS_MAX 512
 #define SHARED_TOUCH_BUCKETS 256
 #define SHARED_TOUCH_WAYS 64
+/* First uses of successors that are written: room for 256 Ki sessions. */
+#define SHARED_MARK_SETS 65536
+#define SHARED_MARK_WAYS 4
 /* More addresses than can send bad tokens worth telling apart in a minute. */
 #define SHARED_ADDRESS_SLOTS 1024
 
@@ -46,8 +50,6 @@ enum shared_counter {
 	SHARED_TOUCHES_QUEUED,
 	SHARED_TOUCHES_WRITTEN,
 	SHARED_BAD_PEERS, /* closed: no whole request, or a malformed one */
-	SHARED_SERVED_DURABLE,
-	SHARED_STORE_ERRORS,
 	SHARED_COUNTER_COUNT
 };
 const char *shared_counter_name(enum shared_counter counter);
@@ -66,12 +68,18 @@ struct shared_touch_bucket {
 	struct durable_touch touches[SHARED_TOUCH_WAYS];
 };
 
+/* What the keeper's last question to a store showed. */
+struct shared_store {
+	_Atomic int is_up;
+	_Atomic int64_t since_ms;   /* UTC: since when it is up, or down */
+	_Atomic int64_t checked_ms; /* UTC; 0 = never */
+	_Atomic int64_t latency_us;
+};
+
 /* What the keeper found out; each with its moment, 0 = not known yet. */
 struct shared_state {
 	_Atomic int64_t heartbeat_ms; /* keeper, monotonic */
-	_Atomic int durable_up;
-	_Atomic int64_t durable_checked_ms; /* UTC */
-	_Atomic int64_t durable_latency_us;
+	struct shared_store durable, cache;
 	_Atomic int64_t stats_at_ms; /* UTC */
 	_Atomic uint64_t live, anonymous, users, ended;
 	_Atomic int64_t reaped_at_ms;
@@ -92,6 +100,8 @@ struct shared {
 	_Atomic uint64_t counters[SHARED_COUNTER_COUNT];
 	_Atomic uint64_t reasons[SGATE_REASON_COUNT]; /* denials by reason */
 	struct shared_state state;
+	struct stores stores; /* fence, breakers, counters of decisions */
+	_Atomic uint64_t marks[SHARED_MARK_SETS][SHARED_MARK_WAYS];
 	_Atomic uint64_t bad_tokens[SHARED_ADDRESS_SLOTS]; /* minute, count */
 	struct shared_worker workers[SHARED_WORKERS_MAX];
 	struct shared_touch_bucket touches[SHARED_TOUCH_BUCKETS];
@@ -144,5 +154,15 @@ void shared_touch_written(
     struct shared *shared, const struct durable_touch *touches, size_t count);
 int64_t shared_touch_last_seen(
     struct shared *shared, const struct sgate_ref *ref);
+
+/*
+ * Whether the first use of a rotation's successor is in the durable store: set
+ * when its UPDATE was answered. One that had to make room is only written once
+ * more; a wrong "yes", at 2^-64, would give the old secret no end.
+ */
+void shared_mark_set(struct shared *shared, const struct sgate_ref *ref,
+    const unsigned char secret_hash[TOKEN_HASH_BYTES]);
+bool shared_mark_is_set(struct shared *shared, const struct sgate_ref *ref,
+    const unsigned char secret_hash[TOKEN_HASH_BYTES]);
 
 #endif

@@ -789,13 +789,13 @@ health_says_up_or_down_and_nothing_else(void **state)
 	assert_int_equal(call(&site, "GET", MOUNT "health"), 503);
 	assert_string_equal(site_body(&site), "{\"status\":\"down\"}\n");
 	clock_gettime(CLOCK_REALTIME, &now);
-	atomic_store(&site.shared->state.durable_up, 1);
+	atomic_store(&site.shared->state.durable.is_up, 1);
 	atomic_store(
-	    &site.shared->state.durable_checked_ms, (int64_t)now.tv_sec * 1000);
+	    &site.shared->state.durable.checked_ms, (int64_t)now.tv_sec * 1000);
 	assert_int_equal(call(&site, "GET", MOUNT "health"), 200);
 	assert_string_equal(site_body(&site), "{\"status\":\"up\"}\n");
 	assert_int_equal(call(&site, "HEAD", MOUNT "health"), 200);
-	atomic_store(&site.shared->state.durable_checked_ms,
+	atomic_store(&site.shared->state.durable.checked_ms,
 	    (int64_t)(now.tv_sec - 3600) * 1000);
 	assert_int_equal(call(&site, "GET", MOUNT "health"), 503);
 	site_close(&site);

@@ -789,8 +789,8 @@ status_needs_no_store_and_no_manager(void **state)
 	assert_int_equal(control(&site, "GET", V1 "stats", NULL), 200);
 	assert_true(site_body_has(&site, "\"live\":null"));
 	assert_int_equal(control(&site, "GET", V1 "ready", NULL), 503);
-	atomic_store(&site.shared->state.durable_up, 1);
-	atomic_store(&site.shared->state.durable_checked_ms, clock_utc_ms());
+	atomic_store(&site.shared->state.durable.is_up, 1);
+	atomic_store(&site.shared->state.durable.checked_ms, clock_utc_ms());
 	atomic_store(&site.shared->state.stats_at_ms, clock_utc_ms());
 	atomic_store(&site.shared->state.live, 7);
 	assert_int_equal(control(&site, "GET", V1 "health", NULL), 200);
@@ -840,9 +840,9 @@ metrics_are_open_metrics_and_leave_out_what_is_not_known(void **state)
 	    &site, "\nsessgate_denials_total{reason=\"role\"} 4\n"));
 	assert_false(site_body_has(&site, "sessgate_sessions"));
 	assert_false(site_body_has(&site, "sessgate_store_up"));
-	atomic_store(&site.shared->state.durable_up, 1);
-	atomic_store(&site.shared->state.durable_checked_ms, clock_utc_ms());
-	atomic_store(&site.shared->state.durable_latency_us, 1042);
+	atomic_store(&site.shared->state.durable.is_up, 1);
+	atomic_store(&site.shared->state.durable.checked_ms, clock_utc_ms());
+	atomic_store(&site.shared->state.durable.latency_us, 1042);
 	atomic_store(&site.shared->state.stats_at_ms, clock_utc_ms());
 	atomic_store(&site.shared->state.live, 7);
 	assert_int_equal(control(&site, "GET", V1 "metrics", NULL), 200);
@@ -850,8 +850,8 @@ metrics_are_open_metrics_and_leave_out_what_is_not_known(void **state)
 	    site_body_has(&site, "sessgate_sessions{kind=\"live\"} 7\n"));
 	assert_true(
 	    site_body_has(&site, "sessgate_store_up{store=\"durable\"} 1\n"));
-	assert_true(
-	    site_body_has(&site, "sessgate_store_latency_seconds 0.001042\n"));
+	assert_true(site_body_has(&site,
+	    "sessgate_store_latency_seconds{store=\"durable\"} 0.001042\n"));
 	for (line = site_body(&site); *line != '\0'; line = end + 1) {
 		end = strchr(line, '\n');
 		assert_non_null(end);
@@ -863,6 +863,138 @@ metrics_are_open_metrics_and_leave_out_what_is_not_known(void **state)
 	}
 	assert_string_equal(line - strlen("# EOF\n"), "# EOF\n");
 	site_close(&site);
+}
+
+static const char *const both_stores[] = {"mysql.socket=/nonexistent/mysql",
+    "redis.address=unix:/nonexistent/redis", NULL};
+
+/* A site that has both stores by its configuration, and asks neither. */
+static void
+open_with_both(struct site *site)
+{
+	struct sgate_error err;
+
+	site_open(site, NULL);
+	site->gw.mgr = NULL;
+	sgate_conf_free(site->conf);
+	assert_int_equal(
+	    sgate_conf_load(NULL, both_stores, &site->conf, &err), SGATE_OK);
+	site->gw.conf = site->conf;
+}
+
+static void
+close_with_both(struct site *site)
+{
+	site->gw.mgr = site->mgr;
+	site_close(site);
+}
+
+static void
+see_store(struct shared_store *store, bool is_up)
+{
+	atomic_store(&store->is_up, is_up);
+	atomic_store(&store->checked_ms, clock_utc_ms());
+	atomic_store(&store->since_ms, clock_utc_ms() - 5000);
+	atomic_store(&store->latency_us, 1500);
+}
+
+static void
+complete_rounds(struct site *site, int64_t age_ms)
+{
+	unsigned group;
+
+	for (group = 0; group < TOKEN_GROUPS; group++)
+		atomic_store(&site->shared->stores.fence.complete_ms[group],
+		    clock_boot_ms() - age_ms);
+}
+
+static void
+health_goes_on_without_the_durable_store_for_as_long_as_copies_count(
+    void **state)
+{
+	struct site site;
+
+	(void)state;
+	open_with_both(&site);
+	site.conf->fence.max_blind_ms = 2000;
+	see_store(&site.shared->state.durable, false);
+	see_store(&site.shared->state.cache, true);
+	/* No round was ever complete: nothing in the cache is believed. */
+	assert_int_equal(control(&site, "GET", V1 "health", NULL), 503);
+	complete_rounds(&site, 500);
+	assert_int_equal(control(&site, "GET", V1 "health", NULL), 200);
+	assert_string_equal(site_member(&site, "status"), "up");
+	assert_int_equal(
+	    call_as(&site, CONF_ALLOW_API, "GET", "/.sessgate/health", NULL),
+	    200);
+	/* The worst group counts. */
+	atomic_store(
+	    &site.shared->stores.fence.complete_ms[9], clock_boot_ms() - 2500);
+	assert_int_equal(control(&site, "GET", V1 "health", NULL), 503);
+	assert_int_equal(control(&site, "GET", V1 "ready", NULL), 503);
+	site.conf->fence.max_blind_ms = -1;
+	assert_int_equal(control(&site, "GET", V1 "health", NULL), 200);
+	atomic_store(&site.shared->stores.fence.is_alarmed, 1);
+	assert_int_equal(control(&site, "GET", V1 "health", NULL), 503);
+	see_store(&site.shared->state.durable, true);
+	assert_int_equal(control(&site, "GET", V1 "health", NULL), 200);
+	see_store(&site.shared->state.cache, false);
+	assert_int_equal(control(&site, "GET", V1 "health", NULL), 200);
+	close_with_both(&site);
+}
+
+static void
+status_and_stats_tell_of_both_stores_and_every_decision(void **state)
+{
+	struct stores *stores;
+	struct site site;
+	char text[64];
+	int i;
+
+	(void)state;
+	open_with_both(&site);
+	stores = &site.shared->stores;
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(&site, "\"age_ms\":null"));
+	assert_true(site_body_has(&site,
+	    "\"cache\":{\"name\":\"redis\",\"up\":null,\"since_at\":null"));
+	see_store(&site.shared->state.durable, true);
+	see_store(&site.shared->state.cache, false);
+	breaker_failed(&stores->cache, true, 1);
+	complete_rounds(&site, 700);
+	atomic_store(&stores->groups_behind, 3);
+	for (i = 0; i < STORES_COUNTERS; i++)
+		atomic_store(&stores->counts[i], 1000 + (unsigned)i);
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(&site, "\"durable\":{\"name\":\"mysql\","
+					 "\"up\":true"));
+	assert_true(site_body_has(&site, "\"breaker\":\"closed\""));
+	assert_true(site_body_has(&site,
+	    "\"latency_us\":1500,\"breaker\":\"open\",\"breaker_opened\":1}"));
+	assert_true(site_body_has(&site, "\"fence\":{\"age_ms\":7"));
+	assert_true(
+	    site_body_has(&site, "\"groups_behind\":3,\"alarmed\":false"));
+	for (i = 0; i < 2; i++) {
+		assert_true(site_body_has(&site, "\"served_cache\":1000"));
+		assert_true(site_body_has(&site, "\"unavailable\":1003"));
+		assert_true(site_body_has(&site, "\"repaired\":1009"));
+		assert_int_equal(control(&site, "GET", V1 "stats", NULL), 200);
+	}
+	assert_int_equal(control(&site, "GET", V1 "metrics", NULL), 200);
+	assert_true(
+	    site_body_has(&site, "\nsessgate_store_up{store=\"cache\"} 0\n"));
+	assert_true(site_body_has(
+	    &site, "\nsessgate_store_breaker_open{store=\"cache\"} 1\n"));
+	assert_true(site_body_has(
+	    &site, "\nsessgate_store_breaker_opened_total{store=\"cache\"} 1"));
+	assert_true(site_body_has(&site, "\nsessgate_fence_groups_behind 3\n"));
+	assert_true(site_body_has(&site, "\nsessgate_fence_age_seconds 0.7"));
+	for (i = 0; i < STORES_COUNTERS; i++) {
+		snprintf(text, sizeof(text), "\nsessgate_stores_%s_total %d\n",
+		    stores_counter_name((enum stores_counter)i), 1000 + i);
+		assert_true(site_body_has(&site, text));
+	}
+	close_with_both(&site);
 }
 
 static const struct CMUnitTest api_programs_tests[] = {
@@ -885,6 +1017,9 @@ static const struct CMUnitTest api_programs_tests[] = {
     cmocka_unit_test(the_audit_has_who_did_what_page_by_page),
     cmocka_unit_test(status_needs_no_store_and_no_manager),
     cmocka_unit_test(metrics_are_open_metrics_and_leave_out_what_is_not_known),
+    cmocka_unit_test(
+	health_goes_on_without_the_durable_store_for_as_long_as_copies_count),
+    cmocka_unit_test(status_and_stats_tell_of_both_stores_and_every_decision),
 };
 
 TAP_MAIN(api_programs_tests)

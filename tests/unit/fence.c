@@ -774,6 +774,50 @@ a_leftover_of_a_killed_writer_is_replaced(void **state)
 	unlink(victim);
 }
 
+static void *
+write_often(void *arg)
+{
+	struct fixture *f = arg;
+	struct fence fence;
+	struct sgate_error err;
+	int i;
+
+	fill(&fence);
+	for (i = 0; i < 300; i++)
+		(void)!fence_file_write(f->dir, &fence, false, &err);
+	return NULL;
+}
+
+/* Two keepers, for the moment of a reload: nothing torn is believed. */
+static void
+two_who_write_leave_a_whole_file_or_none(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t threads[2];
+	struct fence fence, read;
+	struct sgate_error err;
+	enum sgate_status status;
+	int i;
+
+	fill(&fence);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(
+		    pthread_create(&threads[i], NULL, write_often, f), 0);
+	for (i = 0; i < 200; i++) {
+		status = fence_file_read(f->dir, &read, &err);
+		if (status == SGATE_OK)
+			assert_same(&read, &fence);
+		else
+			assert_nothing_is_known(&read);
+	}
+	for (i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(
+	    fence_file_write(f->dir, &fence, false, &err), SGATE_OK);
+	assert_int_equal(fence_file_read(f->dir, &read, &err), SGATE_OK);
+	assert_same(&read, &fence);
+}
+
 /* What a full disk does, by a limit to the size of files. */
 static void
 on_a_full_disk_the_old_file_goes(void **state)
@@ -856,6 +900,7 @@ static const struct CMUnitTest tests[] = {
     FILE_TEST(blind_time_goes_on_over_a_restart),
     FILE_TEST(links_pipes_and_directories_are_not_read),
     FILE_TEST(a_leftover_of_a_killed_writer_is_replaced),
+    FILE_TEST(two_who_write_leave_a_whole_file_or_none),
     FILE_TEST(on_a_full_disk_the_old_file_goes),
     FILE_TEST(without_a_directory_there_is_an_error),
 };

@@ -465,6 +465,105 @@ a_count_of_bad_tokens_out_of_range_ends_with_its_minute(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- marks ---- */
+
+static void
+mark_of(unsigned number, struct sgate_ref *ref, unsigned char hash[32])
+{
+	unsigned i;
+
+	memset(ref, 0, sizeof(*ref));
+	memcpy(ref->bytes, &number, sizeof(number));
+	/* As evenly spread as a SHA-256 is. */
+	for (i = 0; i < 32; i++) {
+		number = number * 1664525u + 1013904223u;
+		hash[i] = (unsigned char)(number >> 24);
+	}
+}
+
+static void
+a_mark_is_of_one_session_and_one_secret(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char hash[32], other_hash[32];
+	struct sgate_ref ref, other_ref;
+
+	mark_of(1, &ref, hash);
+	mark_of(2, &other_ref, other_hash);
+	assert_false(shared_mark_is_set(f->shared, &ref, hash));
+	shared_mark_set(f->shared, &ref, hash);
+	assert_true(shared_mark_is_set(f->shared, &ref, hash));
+	assert_false(shared_mark_is_set(f->shared, &other_ref, hash));
+	assert_false(shared_mark_is_set(f->shared, &ref, other_hash));
+	other_hash[0] = hash[0];
+	other_hash[1] = hash[1];
+	assert_false(shared_mark_is_set(f->shared, &ref, other_hash));
+}
+
+static void
+a_mark_takes_one_place_however_often_it_is_set(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char hash[32], other_hash[32];
+	struct sgate_ref ref, other_ref;
+	int i;
+
+	mark_of(1, &ref, hash);
+	mark_of(2, &other_ref, other_hash);
+	memcpy(other_hash, hash, 2); /* the same set */
+	shared_mark_set(f->shared, &other_ref, other_hash);
+	for (i = 0; i < 100; i++)
+		shared_mark_set(f->shared, &ref, hash);
+	assert_true(shared_mark_is_set(f->shared, &other_ref, other_hash));
+	assert_true(shared_mark_is_set(f->shared, &ref, hash));
+}
+
+static void
+in_a_full_set_the_newest_mark_has_its_place(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char hash[32];
+	struct sgate_ref ref;
+	unsigned i, left = 0;
+
+	for (i = 0; i < 40; i++) {
+		mark_of(i, &ref, hash);
+		memset(hash, 7, 2);
+		shared_mark_set(f->shared, &ref, hash);
+		assert_true(shared_mark_is_set(f->shared, &ref, hash));
+	}
+	for (i = 0; i < 40; i++) {
+		mark_of(i, &ref, hash);
+		memset(hash, 7, 2);
+		left += shared_mark_is_set(f->shared, &ref, hash);
+	}
+	assert_int_equal(left, SHARED_MARK_WAYS);
+}
+
+static void
+a_hundred_thousand_marks_have_room(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char hash[32];
+	struct sgate_ref ref;
+	unsigned i, left = 0;
+
+	for (i = 0; i < 100000; i++) {
+		mark_of(i, &ref, hash);
+		shared_mark_set(f->shared, &ref, hash);
+	}
+	for (i = 0; i < 100000; i++) {
+		mark_of(i, &ref, hash);
+		left += shared_mark_is_set(f->shared, &ref, hash);
+	}
+	assert_true(left > 97000);
+	/* And none that was never set. */
+	for (; i < 200000; i++) {
+		mark_of(i, &ref, hash);
+		assert_false(shared_mark_is_set(f->shared, &ref, hash));
+	}
+}
+
 static const struct CMUnitTest shared_tests[] = {
     TEST(the_file_is_private_and_whole),
     TEST(a_second_create_replaces_the_file_and_follows_no_link),
@@ -482,6 +581,10 @@ static const struct CMUnitTest shared_tests[] = {
     TEST(a_count_out_of_range_is_taken_as_none),
     TEST(bad_tokens_are_counted_by_address_and_minute),
     TEST(a_count_of_bad_tokens_out_of_range_ends_with_its_minute),
+    TEST(a_mark_is_of_one_session_and_one_secret),
+    TEST(a_mark_takes_one_place_however_often_it_is_set),
+    TEST(in_a_full_set_the_newest_mark_has_its_place),
+    TEST(a_hundred_thousand_marks_have_room),
 };
 
 TAP_MAIN(shared_tests)

@@ -1,0 +1,278 @@
+/*
+ * What health, status and metrics tell of the two stores, the fence between
+ * them, and the decisions about both. From shared memory, as all of it.
+ */
+#include "config.h"
+
+#include "api.h"
+#include "clock.h"
+
+#include <string.h>
+
+/* A finding of the keeper that is older than this counts as not known. */
+#define FRESH_MS 30000
+
+enum state { UNKNOWN, DOWN, UP };
+
+static int64_t
+load(const _Atomic int64_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+static enum state
+state_of(const struct shared_store *store)
+{
+	int64_t checked_ms = load(&store->checked_ms);
+
+	if (checked_ms == 0 || clock_utc_ms() - checked_ms > FRESH_MS)
+		return UNKNOWN;
+	return atomic_load_explicit(&store->is_up, memory_order_relaxed) ? UP
+									 : DOWN;
+}
+
+/*
+ * How long ago the last complete round of the worst group began; -1: a group
+ * has had none.
+ */
+static int64_t
+fence_age_ms(const struct fence *fence)
+{
+	int64_t oldest_ms = INT64_MAX, complete_ms, now_ms = clock_boot_ms();
+	unsigned group;
+
+	for (group = 0; group < TOKEN_GROUPS; group++) {
+		complete_ms = load(&fence->complete_ms[group]);
+		if (complete_ms <= 0)
+			return -1;
+		if (complete_ms < oldest_ms)
+			oldest_ms = complete_ms;
+	}
+	return now_ms > oldest_ms ? now_ms - oldest_ms : 0;
+}
+
+/*
+ * Whether sessions can be looked up: in the durable store, or in the cache
+ * alone for as long as it is believed alone.
+ */
+bool
+api_stores_serve(const struct gateway *gw)
+{
+	const struct shared *shared = gw->shared;
+	int64_t max_blind_ms = gw->conf->fence.max_blind_ms;
+	int64_t age_ms;
+
+	if (shared == NULL)
+		return false;
+	if (state_of(&shared->state.durable) == UP)
+		return true;
+	if (!conf_has_redis(gw->conf) || state_of(&shared->state.cache) != UP ||
+	    atomic_load(&shared->stores.fence.is_alarmed) != 0)
+		return false;
+	age_ms = fence_age_ms(&shared->stores.fence);
+	return age_ms >= 0 && (max_blind_ms < 0 || age_ms <= max_blind_ms);
+}
+
+static void
+add_store(struct json *j, const char *key, const char *name,
+    const struct shared_store *store, const struct breaker *breaker)
+{
+	static const struct shared_store none;
+	enum state state;
+
+	if (store == NULL)
+		store = &none;
+	state = state_of(store);
+	json_object(j, key);
+	json_text(j, "name", name);
+	if (state == UNKNOWN)
+		json_null(j, "up");
+	else
+		json_bool(j, "up", state == UP);
+	api_json_seconds(j, "since_at", load(&store->since_ms));
+	api_json_seconds(j, "checked_at", load(&store->checked_ms));
+	if (load(&store->checked_ms) == 0)
+		json_null(j, "latency_us");
+	else
+		json_int(j, "latency_us", load(&store->latency_us));
+	if (breaker == NULL) {
+		json_null(j, "breaker");
+	} else {
+		json_text(
+		    j, "breaker", breaker_is_open(breaker) ? "open" : "closed");
+		json_int(j, "breaker_opened",
+		    (int64_t)atomic_load(&breaker->opened));
+	}
+	json_end(j);
+}
+
+static void
+add_fence(struct json *j, const struct stores *stores)
+{
+	int64_t age_ms = fence_age_ms(&stores->fence);
+
+	json_object(j, "fence");
+	if (age_ms < 0)
+		json_null(j, "age_ms");
+	else
+		json_int(j, "age_ms", age_ms);
+	json_int(
+	    j, "groups_behind", (int64_t)atomic_load(&stores->groups_behind));
+	json_bool(j, "alarmed", atomic_load(&stores->fence.is_alarmed) != 0);
+	json_end(j);
+}
+
+void
+api_stores_json(struct json *j, const struct gateway *gw)
+{
+	const struct shared *shared = gw->shared;
+	const char *name = conf_has_mysql(gw->conf) ? "mysql" : "sqlite";
+
+	add_store(j, "durable", name,
+	    shared == NULL ? NULL : &shared->state.durable,
+	    shared == NULL ? NULL : &shared->stores.durable);
+	if (!conf_has_redis(gw->conf)) {
+		json_null(j, "cache");
+		json_null(j, "fence");
+		return;
+	}
+	add_store(j, "cache", "redis",
+	    shared == NULL ? NULL : &shared->state.cache,
+	    shared == NULL ? NULL : &shared->stores.cache);
+	if (shared == NULL)
+		json_null(j, "fence");
+	else
+		add_fence(j, &shared->stores);
+}
+
+void
+api_stores_counts(struct json *j, const struct stores *stores)
+{
+	int i;
+
+	json_object(j, "stores");
+	for (i = 0; i < STORES_COUNTERS; i++)
+		json_int(j, stores_counter_name((enum stores_counter)i),
+		    (int64_t)atomic_load_explicit(
+			&stores->counts[i], memory_order_relaxed));
+	json_end(j);
+}
+
+/* ---- metrics ---- */
+
+static void
+add_family(struct buf *out, const char *name, const char *type)
+{
+	buf_printf(out, "# TYPE sessgate_%s %s\n", name, type);
+}
+
+static void
+add_of_store(struct buf *out, const char *name, const char *store,
+    unsigned long long value)
+{
+	buf_printf(out, "sessgate_%s{store=\"%s\"} %llu\n", name, store, value);
+}
+
+static void
+add_gauge(struct buf *out, const char *name, unsigned long long value)
+{
+	add_family(out, name, "gauge");
+	buf_printf(out, "sessgate_%s %llu\n", name, value);
+}
+
+/* A store that was asked at all. */
+struct measured {
+	const char *name;
+	const struct shared_store *store;
+	const struct breaker *breaker;
+};
+
+static size_t
+find_measured(const struct gateway *gw, struct measured out[2])
+{
+	const struct shared *shared = gw->shared;
+	size_t count = 0;
+
+	if (state_of(&shared->state.durable) != UNKNOWN)
+		out[count++] = (struct measured){
+		    "durable", &shared->state.durable, &shared->stores.durable};
+	if (conf_has_redis(gw->conf) &&
+	    state_of(&shared->state.cache) != UNKNOWN)
+		out[count++] = (struct measured){
+		    "cache", &shared->state.cache, &shared->stores.cache};
+	return count;
+}
+
+static void
+add_store_metrics(struct buf *out, const struct gateway *gw)
+{
+	struct measured stores[2];
+	size_t i, count = find_measured(gw, stores);
+	int64_t us;
+
+	if (count == 0)
+		return;
+	add_family(out, "store_up", "gauge");
+	for (i = 0; i < count; i++)
+		add_of_store(out, "store_up", stores[i].name,
+		    state_of(stores[i].store) == UP);
+	add_family(out, "store_latency_seconds", "gauge");
+	buf_add_text(out, "# UNIT sessgate_store_latency_seconds seconds\n");
+	for (i = 0; i < count; i++) {
+		us = load(&stores[i].store->latency_us);
+		us = us < 0 ? 0 : us;
+		buf_printf(out,
+		    "sessgate_store_latency_seconds{store=\"%s\"} "
+		    "%lld.%06lld\n",
+		    stores[i].name, (long long)(us / 1000000),
+		    (long long)(us % 1000000));
+	}
+	add_family(out, "store_breaker_open", "gauge");
+	for (i = 0; i < count; i++)
+		add_of_store(out, "store_breaker_open", stores[i].name,
+		    breaker_is_open(stores[i].breaker));
+	add_family(out, "store_breaker_opened", "counter");
+	for (i = 0; i < count; i++)
+		add_of_store(out, "store_breaker_opened_total", stores[i].name,
+		    (unsigned long long)atomic_load(
+			&stores[i].breaker->opened));
+}
+
+static void
+add_fence_metrics(struct buf *out, const struct stores *stores)
+{
+	int64_t age_ms = fence_age_ms(&stores->fence);
+
+	if (age_ms >= 0)
+		buf_printf(out,
+		    "# TYPE sessgate_fence_age_seconds gauge\n"
+		    "# UNIT sessgate_fence_age_seconds seconds\n"
+		    "sessgate_fence_age_seconds %lld.%03lld\n",
+		    (long long)(age_ms / 1000), (long long)(age_ms % 1000));
+	add_gauge(
+	    out, "fence_groups_behind", atomic_load(&stores->groups_behind));
+	add_gauge(
+	    out, "fence_alarmed", atomic_load(&stores->fence.is_alarmed) != 0);
+}
+
+/* What is not known is left out: a 0 would be taken for a finding. */
+void
+api_stores_metrics(struct buf *out, const struct gateway *gw)
+{
+	const struct stores *stores = &gw->shared->stores;
+	const char *name;
+	int i;
+
+	add_store_metrics(out, gw);
+	if (conf_has_redis(gw->conf))
+		add_fence_metrics(out, stores);
+	for (i = 0; i < STORES_COUNTERS; i++) {
+		name = stores_counter_name((enum stores_counter)i);
+		buf_printf(out,
+		    "# TYPE sessgate_stores_%s counter\n"
+		    "sessgate_stores_%s_total %llu\n",
+		    name, name,
+		    (unsigned long long)atomic_load_explicit(
+			&stores->counts[i], memory_order_relaxed));
+	}
+}

@@ -36,13 +36,11 @@ site_open_manager(struct site *site)
 	site->gw.mgr = site->mgr;
 }
 
-void
-site_open(struct site *site, const char *const *overrides)
+/* Everything but configuration and manager. */
+static void
+site_begin(struct site *site)
 {
-	const char *all[64];
-	char keys[160], file[128], path[96];
-	struct sgate_error err;
-	size_t count = 0;
+	char file[128];
 
 	memset(site, 0, sizeof(*site));
 	site->now_ms = SITE_START_MS;
@@ -51,6 +49,23 @@ site_open(struct site *site, const char *const *overrides)
 	assert_non_null(mkdtemp(site->directory));
 	snprintf(file, sizeof(file), "file:%s/log", site->directory);
 	assert_int_equal(log_open(file, LOG_LEVEL_INFO), 0);
+	site->shared = calloc(1, sizeof(*site->shared));
+	assert_non_null(site->shared);
+	site->gw.shared = site->shared;
+	site->listener.name = (char *)(uintptr_t) "pool";
+	site->listener.realm = (char *)(uintptr_t) "";
+	site->listener.roles = site->no_roles;
+}
+
+void
+site_open(struct site *site, const char *const *overrides)
+{
+	const char *all[64];
+	char keys[160], file[128], path[96];
+	struct sgate_error err;
+	size_t count = 0;
+
+	site_begin(site);
 	snprintf(path, sizeof(path), "%s/keys", site->directory);
 	assert_int_equal(keys_create(path, site->now_ms, &err), SGATE_OK);
 	snprintf(keys, sizeof(keys), "keys.file=%s", path);
@@ -60,18 +75,23 @@ site_open(struct site *site, const char *const *overrides)
 	for (; overrides != NULL && *overrides != NULL; overrides++)
 		all[count++] = *overrides;
 	all[count] = NULL;
-	if (sgate_conf_load(NULL, all, &site->conf, &err) != SGATE_OK)
+	if (sgate_conf_load(NULL, all, &site->own_conf, &err) != SGATE_OK)
 		fail_msg("conf: %s", err.text);
+	site->conf = site->own_conf;
+	site->gw.conf = site->conf;
 	site_open_manager(site);
 	if (manager_schema_init(site->mgr, &err) != SGATE_OK)
 		fail_msg("schema: %s", err.text);
-	site->shared = calloc(1, sizeof(*site->shared));
-	assert_non_null(site->shared);
-	site->gw.conf = site->conf;
-	site->gw.shared = site->shared;
-	site->listener.name = (char *)(uintptr_t) "pool";
-	site->listener.realm = (char *)(uintptr_t) "";
-	site->listener.roles = site->no_roles;
+}
+
+void
+site_open_over(
+    struct site *site, const struct sgate_conf *conf, struct sgate_manager *mgr)
+{
+	site_begin(site);
+	site->conf = conf;
+	site->gw.conf = conf;
+	site->gw.mgr = mgr;
 }
 
 static int
@@ -87,7 +107,7 @@ void
 site_close(struct site *site)
 {
 	sgate_manager_free(site->mgr);
-	sgate_conf_free(site->conf);
+	sgate_conf_free(site->own_conf);
 	free(site->shared);
 	buf_wipe(&site->answer);
 	buf_wipe(&site->cookie);
@@ -146,7 +166,7 @@ site_be_library(struct site *site)
 		caller.realm = bytes_of(site->listener.realm);
 	caller.budget_ms = 5000;
 	assert_int_equal(
-	    sgate_manager_set_caller(site->mgr, &caller, &err), SGATE_OK);
+	    sgate_manager_set_caller(site->gw.mgr, &caller, &err), SGATE_OK);
 }
 
 void
@@ -157,8 +177,8 @@ site_create(struct site *site, const struct sgate_create *create)
 	char *token = NULL;
 
 	site_be_library(site);
-	if (sgate_session_create(site->mgr, create, &session, &token, &err) !=
-	    SGATE_OK)
+	if (sgate_session_create(
+		site->gw.mgr, create, &session, &token, &err) != SGATE_OK)
 		fail_msg("create: %s", err.text);
 	snprintf(site->token, sizeof(site->token), "%s", token);
 	sgate_ref_text(sgate_session_get_ref(session), site->ref);
@@ -190,7 +210,7 @@ site_end(struct site *site, enum sgate_reason reason)
 
 	site_be_library(site);
 	assert_int_equal(sgate_session_end_token(
-			     site->mgr, bytes_of(site->token), reason, &err),
+			     site->gw.mgr, bytes_of(site->token), reason, &err),
 	    SGATE_OK);
 }
 

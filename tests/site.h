@@ -12,7 +12,8 @@
 
 struct site {
 	char directory[64];
-	struct sgate_conf *conf;
+	const struct sgate_conf *conf;
+	struct sgate_conf *own_conf; /* NULL, as mgr: of site_open_over() */
 	struct sgate_manager *mgr;
 	struct shared *shared;
 	struct gateway gw;
@@ -28,6 +29,12 @@ struct site {
 
 /* overrides: "section.name=value" strings, NULL-terminated; may be NULL. */
 void site_open(struct site *site, const char *const *overrides);
+/*
+ * The same over a manager that somebody else has made, with its configuration,
+ * stores and clock; it outlives the site.
+ */
+void site_open_over(struct site *site, const struct sgate_conf *conf,
+    struct sgate_manager *mgr);
 void site_close(struct site *site);
 /* A store that cannot answer: the database is replaced by a directory. */
 void site_break_store(struct site *site);

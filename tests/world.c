@@ -31,8 +31,8 @@ world_store(void)
 	return mysql_socket() == NULL ? "sqlite" : "mysql";
 }
 
-static bool
-has_redis(void)
+bool
+world_has_redis(void)
 {
 	return mysql_socket() != NULL && getenv("SESSGATE_TEST_REDIS") != NULL;
 }
@@ -40,7 +40,7 @@ has_redis(void)
 const char *
 world_cache(void)
 {
-	return has_redis() ? "redis" : world_store();
+	return world_has_redis() ? "redis" : world_store();
 }
 
 static void
@@ -62,6 +62,35 @@ make_database(struct world *w)
 	snprintf(w->database, sizeof(w->database), "world_%d_%u", (int)getpid(),
 	    ++number);
 	run_sql("CREATE", w->database);
+}
+
+static int64_t
+ask_rows_read(struct world *w)
+{
+	struct mariadb server = {.pid = 0};
+
+	snprintf(server.socket, sizeof(server.socket), "%s", mysql_socket());
+	return mariadb_number(&server, w->database,
+	    "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS "
+	    "WHERE VARIABLE_NAME IN ('HANDLER_READ_NEXT', 'HANDLER_READ_PREV', "
+	    "'HANDLER_READ_RND', 'HANDLER_READ_RND_NEXT')");
+}
+
+/* Less what a question itself costs. */
+uint64_t
+world_rows_read(struct world *w, void (*call)(void *arg), void *arg)
+{
+	int64_t first, second, third;
+
+	if (mysql_socket() == NULL) {
+		call(arg);
+		return 0;
+	}
+	first = ask_rows_read(w);
+	second = ask_rows_read(w);
+	call(arg);
+	third = ask_rows_read(w);
+	return (uint64_t)(third - second - (second - first));
 }
 
 void
@@ -106,21 +135,43 @@ redis_say(
 }
 
 void
+world_round(struct world *w)
+{
+	struct manager_round round = {.runtime_dir = NULL};
+
+	if (world_has_redis())
+		assert_status(
+		    w, manager_fence_round(w->mgr, &round, &w->err), SGATE_OK);
+}
+
+void
 world_flush_cache(struct world *w)
 {
 	char answer[16];
 
-	if (!has_redis())
+	if (!world_has_redis())
 		return;
 	redis_say(w, answer, sizeof(answer), "FLUSHALL", NULL);
 	assert_string_equal(answer, "OK");
 }
 
+/* As long as it answers it may take long, else nobody has to wait for it. */
+#define REDIS_TIMEOUT_MS 2000
+
+static void
+wait_for_redis(struct world *w, int64_t timeout_ms)
+{
+	w->conf->redis.timeout_ms = timeout_ms;
+	w->mgr->conf->redis.timeout_ms = timeout_ms;
+}
+
 void
 world_pause_cache(struct world *w)
 {
-	if (has_redis())
-		redis_pause(&w->redis);
+	if (!world_has_redis())
+		return;
+	redis_pause(&w->redis);
+	wait_for_redis(w, 20);
 }
 
 void
@@ -128,10 +179,56 @@ world_resume_cache(struct world *w)
 {
 	char answer[16];
 
-	if (!has_redis())
+	if (!world_has_redis())
 		return;
 	redis_resume(&w->redis);
 	redis_say(w, answer, sizeof(answer), "PING", NULL);
+	wait_for_redis(w, REDIS_TIMEOUT_MS);
+	world_round(w);
+}
+
+/* Calls command in the manager's database, on the key of a session. */
+static void
+redis_at_copy(struct world *w, const struct sgate_ref *ref, const char *script,
+    char *out, size_t size)
+{
+	char hex[SGATE_REF_HEX + 1], key[128], database[16];
+	const char *const words[] = {"EVAL", script, "1", key, database, NULL};
+
+	sgate_ref_text(ref, hex);
+	snprintf(key, sizeof(key), "%s:{%u}:s:%s", w->conf->redis.prefix,
+	    ref->bytes[0] % TOKEN_GROUPS, hex);
+	snprintf(database, sizeof(database), "%d", w->conf->redis.database);
+	redis_run(&w->redis, out, size, words);
+}
+
+bool
+world_has_copy(struct world *w, const struct sgate_ref *ref)
+{
+	char answer[16];
+
+	if (!world_has_redis())
+		return false;
+	redis_at_copy(w, ref,
+	    "redis.call('SELECT',ARGV[1]) "
+	    "return redis.call('EXISTS',KEYS[1])",
+	    answer, sizeof(answer));
+	return strcmp(answer, "1") == 0;
+}
+
+void
+world_damage_copy(struct world *w, const struct sgate_ref *ref)
+{
+	char answer[16];
+
+	if (!world_has_redis())
+		return;
+	redis_at_copy(w, ref,
+	    "redis.call('SELECT',ARGV[1]) "
+	    "local c = redis.call('GETRANGE',KEYS[1],40,40) "
+	    "return redis.call('SETRANGE',KEYS[1],40,c == 'x' and 'y' or 'x')",
+	    answer, sizeof(answer));
+	assert_true(strtoul(answer, NULL, 10) > 40);
 }
 
 unsigned long
@@ -144,7 +241,7 @@ world_cache_scans(struct world *w)
 	const char *at;
 	size_t i;
 
-	if (!has_redis())
+	if (!world_has_redis())
 		return 0;
 	redis_say(w, stats, sizeof(stats), "INFO", "commandstats");
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
@@ -159,11 +256,14 @@ world_cache_scans(struct world *w)
 
 /* ---- make and close ---- */
 
+#define OVERRIDES_MAX 16
+
 void
-world_open(struct world *w)
+world_open_with(struct world *w, const char *const *more)
 {
 	char keys[96], store[160], database[96], address[128];
-	const char *overrides[] = {keys, store, NULL, NULL, NULL, NULL};
+	const char *overrides[OVERRIDES_MAX + 1] = {keys, store, NULL};
+	size_t count = 2;
 
 	memset(w, 0, sizeof(*w));
 	w->now_ms = INT64_C(1800000000000);
@@ -177,15 +277,19 @@ world_open(struct world *w)
 		    store, sizeof(store), "mysql.socket=%s", mysql_socket());
 		snprintf(database, sizeof(database), "mysql.database=%s",
 		    w->database);
-		overrides[2] = database;
-		overrides[3] = "mysql.user=root";
+		overrides[count++] = database;
+		overrides[count++] = "mysql.user=root";
 	}
-	if (has_redis()) {
+	if (world_has_redis()) {
 		assert_null(redis_missing());
 		assert_true(redis_open(&w->redis));
 		snprintf(address, sizeof(address), "redis.address=unix:%s",
 		    w->redis.socket);
-		overrides[4] = address;
+		overrides[count++] = address;
+	}
+	for (; more != NULL && *more != NULL; more++) {
+		assert_true(count < OVERRIDES_MAX);
+		overrides[count++] = *more;
 	}
 	assert_status(
 	    w, sgate_conf_load(NULL, overrides, &w->conf, &w->err), SGATE_OK);
@@ -196,7 +300,9 @@ world_open(struct world *w)
 	w->conf->sqlite.busy_timeout_ms = 20000;
 	w->conf->mysql.read_timeout_ms = 20000;
 	w->conf->mysql.write_timeout_ms = 20000;
-	w->conf->redis.timeout_ms = 300;
+	w->conf->redis.timeout_ms = REDIS_TIMEOUT_MS;
+	/* A round counts as young for as long as a test takes. */
+	w->conf->fence.poll_interval_ms = HOUR;
 	w->conf->session.idle_timeout_ms = 30 * MINUTE;
 	w->conf->session.absolute_timeout_ms = 8 * HOUR;
 	w->conf->session.remember_idle_timeout_ms = 240 * HOUR;
@@ -213,15 +319,33 @@ world_manager(struct world *w, const struct durable_ops *ops)
 	assert_status(w,
 	    manager_new_with(w->conf, &options, ops, NULL, &mgr, &w->err),
 	    SGATE_OK);
+	if (world_has_redis() && ops == NULL)
+		manager_set_stores(mgr, &w->stores);
 	return mgr;
+}
+
+void
+world_open(struct world *w)
+{
+	world_open_with(w, NULL);
 }
 
 void
 world_start(struct world *w)
 {
-	world_open(w);
+	world_start_with(w, NULL);
+}
+
+void
+world_start_with(struct world *w, const char *const *more)
+{
+	world_open_with(w, more);
 	w->mgr = world_manager(w, NULL);
 	assert_status(w, manager_schema_init(w->mgr, &w->err), SGATE_OK);
+	world_round(w);
+	/* As if both stores had been up for long. */
+	atomic_store(&w->stores.durable.up_since_ms, 1);
+	atomic_store(&w->stores.cache.up_since_ms, 1);
 }
 
 void

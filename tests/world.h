@@ -20,6 +20,7 @@ struct world {
 	struct sgate_conf *conf; /* change it before world_manager() */
 	char database[64];       /* of MySQL, else "" */
 	struct redis redis;      /* directory "" = none */
+	struct stores stores;    /* of this host: all its managers share it */
 	int64_t now_ms;
 	struct sgate_manager *mgr; /* of world_start() */
 	struct sgate_error err;    /* of the last call that was given it */
@@ -32,23 +33,38 @@ struct sgate_manager *world_manager(
     struct world *w, const struct durable_ops *ops);
 /* world_open(), w->mgr and its schema. */
 void world_start(struct world *w);
+/* The same with more "section.name=value" strings, NULL-terminated. */
+void world_open_with(struct world *w, const char *const *more);
+void world_start_with(struct world *w, const char *const *more);
 void world_close(struct world *w);
 /* "sqlite" or "mysql". */
 const char *world_store(void);
+bool world_has_redis(void);
 /* Who serves what Redis has: "redis", or without one world_store(). */
 const char *world_cache(void);
+/* How many rows MySQL went through for call(); SQLite does not tell: 0. */
+uint64_t world_rows_read(struct world *w, void (*call)(void *arg), void *arg);
 /* What is opened from now on finds no store. */
 void world_lose_store(struct world *w);
 /* Runs "CREATE TABLE ...", which no transaction of MySQL can hold. */
 void world_make_table(struct world *w, const char *sql);
 
-/* Without Redis these do nothing. */
+/*
+ * A world with Redis has no keeper: it does one round at its start, and another
+ * when it is told to, so that what is believed does not depend on time. Without
+ * Redis these do nothing.
+ */
+void world_round(struct world *w);
 /* Everything in it is gone: FLUSHALL. */
 void world_flush_cache(struct world *w);
 /* It does not answer from now on. */
 void world_pause_cache(struct world *w);
-/* It goes on with what it had. */
+/* It goes on with what it had, and the keeper has seen it. */
 void world_resume_cache(struct world *w);
+/* Whether it has a session's record (redis.prefix, redis.database). */
+bool world_has_copy(struct world *w, const struct sgate_ref *ref);
+/* One byte of that record becomes another. */
+void world_damage_copy(struct world *w, const struct sgate_ref *ref);
 /* How often it was asked to look at everything: SCAN, KEYS, SORT. */
 unsigned long world_cache_scans(struct world *w);
 

@@ -1,5 +1,5 @@
 """MySQL: sessgatectl db, a gateway on it, and the session manager's own tests
-over a private MariaDB."""
+over a private MariaDB, alone and behind Redis."""
 
 import os
 import pwd
@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import harness
-from harness import Skip, case, main, wait_until
+from harness import Skip, case, main, needs, wait_until
 from stores import Database, MariaDB, run, schema
 
 # Programs of tests/world.c, and how many seconds each may take.
@@ -150,26 +150,30 @@ def a_gateway_whose_tables_are_missing_does_not_start(t):
     t.match(out, "mysql")
 
 
-def manager_case(name):
+def manager_case(name, stores, **variables):
     def run(t):
         program = os.path.join(harness.BUILD, "tests", "unit", name)
         if not os.access(program, os.X_OK):
             raise Skip("tests/unit/%s is not built" % name)
+        if "SESSGATE_TEST_REDIS" in variables:
+            needs("redis-server")
         done = subprocess.run(
-            [program], env=dict(os.environ,
+            [program], env=dict(os.environ, **variables,
                                 SESSGATE_TEST_MYSQL=MariaDB.shared().socket),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400)
         out = done.stdout.decode("utf-8", "replace")
         t.true(done.returncode == 0 and "\nnot ok" not in out,
-               "%s over MySQL:\n%s" % (name, "\n".join(
+               "%s over %s:\n%s" % (name, stores, "\n".join(
                    line for line in out.splitlines()
                    if not line.startswith("ok "))))
-    run.__name__ = name + "_holds_over_mysql"
+    run.__name__ = "%s_holds_over_%s" % (name, stores)
     return run
 
 
 for manager_test in MANAGER_TESTS:
-    case(manager_case(manager_test))
+    case(manager_case(manager_test, "mysql"))
+    case(manager_case(manager_test, "redis_and_mysql",
+                      SESSGATE_TEST_REDIS="1"))
 
 if __name__ == "__main__":
     run(main)

@@ -270,7 +270,7 @@ the_reaper_ends_what_expired_and_deletes_it_later(void **state)
 	world_start(&w);
 	world_create(&w, "ann", &idle);
 	world_create(&w, "", &anonymous);
-	w.now_ms += 33 * MINUTE;
+	w.now_ms += 34 * MINUTE;
 	world_create(&w, "bob", &live);
 	assert_status(&w, sgate_reap(w.mgr, &reaped, &w.err), SGATE_OK);
 	assert_int_equal(reaped.ended, 2);
@@ -299,6 +299,8 @@ the_reaper_ends_what_expired_and_deletes_it_later(void **state)
 	w.now_ms += 9 * HOUR + w.conf->reap.ended_keep_ms;
 	assert_status(&w, sgate_reap(w.mgr, &reaped, &w.err), SGATE_OK);
 	assert_status(&w, sgate_reap(w.mgr, &reaped, &w.err), SGATE_OK);
+	/* Redis forgets a tombstone by its own clock. */
+	world_flush_cache(&w);
 	assert_int_equal(world_look(&w, idle.token), SGATE_REASON_UNKNOWN);
 	assert_status(&w, sgate_stats(w.mgr, &stats, &w.err), SGATE_OK);
 	assert_int_equal(stats.ended, 0);

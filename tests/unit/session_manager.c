@@ -53,7 +53,7 @@ a_created_session_is_found_by_its_token(void **state)
 	assert_int_equal(sgate_session_get_idle_timeout_ms(s), 30 * MINUTE);
 	assert_int_equal(sgate_session_get_expires_ms(s), w.now_ms + 8 * HOUR);
 	assert_null(sgate_session_new_token(s));
-	assert_string_equal(manager_served_by(w.mgr), world_store());
+	assert_string_equal(manager_served_by(w.mgr), world_cache());
 	assert_int_equal(world_audit(&w, NULL, NULL), 1);
 	assert_int_equal(world_audit(&w, "create", &made.ref), 1);
 	sgate_session_free(s);

@@ -59,8 +59,10 @@ class MariaDB:
             cls._shared = cls()
         return cls._shared
 
-    def __init__(self, t=None):
+    def __init__(self, t=None, is_durable=False):
+        """is_durable: each commit is on the disk before it is answered."""
         self.process = None
+        self.is_durable = is_durable
         install = needs("mariadb-install-db")
         self.program = needs("mariadbd")
         self.client = needs("mariadb")
@@ -101,9 +103,10 @@ class MariaDB:
              "--socket=" + self.socket, "--skip-networking",
              "--pid-file=" + os.path.join(self.dir, "pid"),
              "--tmpdir=" + self.dir, "--skip-name-resolve",
-             "--innodb-flush-log-at-trx-commit=2",
-             "--innodb-flush-method=nosync", "--sync-frm=0",
-             "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"],
+             "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"] + (
+                 [] if self.is_durable else
+                 ["--innodb-flush-log-at-trx-commit=2",
+                  "--innodb-flush-method=nosync", "--sync-frm=0"]),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             cwd=self.dir, **self.become())
         wait_until(lambda: self.sql("SELECT 1", check=False) == "1",

@@ -19,6 +19,7 @@
 #define SERVER "/usr/bin/redis-server"
 #define START_MS 10000
 #define ANSWER_SECONDS 10
+#define WORDS_MAX 64
 
 const char *
 redis_missing(void)
@@ -49,62 +50,92 @@ dial(const struct redis *server)
 	return fdopen(fd, "r+");
 }
 
-/* False: an error, or no answer. */
-static bool
-read_reply(FILE *peer, char *out, size_t size)
+enum answer { ANSWER_NONE, ANSWER_NOTHING, ANSWER_TEXT };
+
+/* ANSWER_NONE: an error, or no answer. */
+static enum answer
+read_reply(FILE *peer, struct buf *out)
 {
 	char line[512], *text = NULL;
 	long len;
 	bool is_whole;
 
 	if (fgets(line, sizeof(line), peer) == NULL || line[0] == '-')
-		return false;
+		return ANSWER_NONE;
 	line[strcspn(line, "\r\n")] = '\0';
 	if (line[0] != '$') {
-		snprintf(out, size, "%s", line + 1);
-		return true;
+		buf_add_text(out, line + 1);
+		return ANSWER_TEXT;
 	}
 	len = strtol(line + 1, NULL, 10);
-	snprintf(out, size, "%s", "");
 	if (len < 0)
-		return true;
+		return ANSWER_NOTHING;
 	text = calloc(1, (size_t)len + 1);
 	is_whole =
 	    text != NULL && fread(text, 1, (size_t)len, peer) == (size_t)len;
 	if (is_whole)
-		snprintf(out, size, "%s", text);
+		buf_add(out, text, (size_t)len);
 	free(text);
-	return is_whole;
+	return is_whole ? ANSWER_TEXT : ANSWER_NONE;
 }
 
-static bool
-try_run(const struct redis *server, char *out, size_t size,
-    const char *const *words)
+static enum answer
+try_run(const struct redis *server, struct buf *out,
+    const struct sgate_bytes *words, size_t count)
 {
 	FILE *peer = dial(server);
-	size_t i, count = 0;
-	bool is_answered;
+	enum answer answer = ANSWER_NONE;
+	size_t i;
 
+	buf_reset(out);
 	if (peer == NULL)
-		return false;
-	while (words[count] != NULL)
-		count++;
+		return ANSWER_NONE;
 	fprintf(peer, "*%zu\r\n", count);
-	for (i = 0; i < count; i++)
-		fprintf(peer, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
-	is_answered = fflush(peer) == 0 && read_reply(peer, out, size);
+	for (i = 0; i < count; i++) {
+		fprintf(peer, "$%zu\r\n", words[i].len);
+		fwrite(words[i].data, 1, words[i].len, peer);
+		fprintf(peer, "\r\n");
+	}
+	if (fflush(peer) == 0)
+		answer = read_reply(peer, out);
 	fclose(peer);
-	return is_answered;
+	return answer;
+}
+
+bool
+redis_run_bytes(const struct redis *server, struct buf *out,
+    const struct sgate_bytes *words, size_t count)
+{
+	enum answer answer = try_run(server, out, words, count);
+
+	if (answer == ANSWER_NONE) {
+		fprintf(stderr, "redis: %.*s: no answer\n", (int)words[0].len,
+		    words[0].data);
+		abort();
+	}
+	return answer == ANSWER_TEXT;
+}
+
+bool
+redis_try_bytes(const struct redis *server, struct buf *out,
+    const struct sgate_bytes *words, size_t count)
+{
+	return try_run(server, out, words, count) != ANSWER_NONE;
 }
 
 void
 redis_run(const struct redis *server, char *out, size_t size,
     const char *const *words)
 {
-	if (!try_run(server, out, size, words)) {
-		fprintf(stderr, "redis: %s: no answer\n", words[0]);
-		abort();
-	}
+	struct sgate_bytes bytes[WORDS_MAX];
+	struct buf text = {0};
+	size_t count;
+
+	for (count = 0; words[count] != NULL && count < WORDS_MAX; count++)
+		bytes[count] = bytes_of(words[count]);
+	redis_run_bytes(server, &text, bytes, count);
+	snprintf(out, size, "%s", buf_text(&text));
+	buf_clear(&text);
 }
 
 /* ---- the server ---- */
@@ -113,9 +144,11 @@ redis_run(const struct redis *server, char *out, size_t size,
 static pid_t
 spawn(const struct redis *server)
 {
-	const char *const argv[] = {SERVER, "--port", "0", "--unixsocket",
+	const char *argv[WORDS_MAX] = {SERVER, "--port", "0", "--unixsocket",
 	    server->socket, "--dir", server->directory, "--save", "",
-	    "--appendonly", "no", "--maxmemory-policy", "volatile-ttl", NULL};
+	    "--appendonly", "no", "--maxmemory-policy", "volatile-ttl"};
+	const char *const *option = server->options;
+	size_t count = 13;
 	char log[96];
 	pid_t parent = getpid();
 	pid_t pid = fork();
@@ -123,6 +156,8 @@ spawn(const struct redis *server)
 
 	if (pid != 0)
 		return pid;
+	for (; option != NULL && *option != NULL; option++)
+		argv[count++] = *option;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(126);
@@ -153,30 +188,39 @@ show_log(const struct redis *server)
 bool
 redis_start(struct redis *server)
 {
-	static const char *const ping[] = {"PING", NULL};
+	const struct sgate_bytes ping = bytes_of("PING");
 	const struct timespec pause = {0, 5000000};
-	char answer[16];
+	struct buf out = {0};
+	bool is_up = false;
 	int waited_ms;
 
 	server->pid = spawn(server);
 	for (waited_ms = 0; server->pid > 0 && waited_ms < START_MS;
 	     waited_ms += 5) {
-		if (try_run(server, answer, sizeof(answer), ping))
-			return true;
-		if (waitpid(server->pid, NULL, WNOHANG) != 0)
+		is_up = try_run(server, &out, &ping, 1) != ANSWER_NONE;
+		if (is_up || waitpid(server->pid, NULL, WNOHANG) != 0)
 			break;
 		nanosleep(&pause, NULL);
 	}
-	show_log(server);
-	return false;
+	buf_clear(&out);
+	if (!is_up)
+		show_log(server);
+	return is_up;
 }
 
 bool
 redis_open(struct redis *server)
 {
+	return redis_open_with(server, NULL);
+}
+
+bool
+redis_open_with(struct redis *server, const char *const *options)
+{
 	const char *temp = getenv("TMPDIR");
 
 	memset(server, 0, sizeof(*server));
+	server->options = options;
 	/* A socket's path is short. */
 	if (temp == NULL || temp[0] != '/' || strlen(temp) > 32)
 		temp = "/tmp";

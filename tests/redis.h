@@ -11,9 +11,14 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "buf.h"
+
 struct redis {
 	char directory[64];
 	char socket[96];
+	/* More of redis-server's for the next start: "--port", "7001", ...,
+	 * NULL; itself NULL: nothing. */
+	const char *const *options;
 	pid_t pid; /* 0 = not running */
 };
 
@@ -24,6 +29,7 @@ const char *redis_missing(void);
  * process.
  */
 bool redis_open(struct redis *server);
+bool redis_open_with(struct redis *server, const char *const *options);
 /* Start it again after redis_kill(), on the dump that it has, if any. */
 bool redis_start(struct redis *server);
 /* SIGKILL, as a crash. */
@@ -42,5 +48,11 @@ void redis_close(struct redis *server);
  */
 void redis_run(const struct redis *server, char *out, size_t size,
     const char *const *words);
+/* The same with any bytes, whole; false: nothing is there. */
+bool redis_run_bytes(const struct redis *server, struct buf *out,
+    const struct sgate_bytes *words, size_t count);
+/* The same; false: an error, or no answer. */
+bool redis_try_bytes(const struct redis *server, struct buf *out,
+    const struct sgate_bytes *words, size_t count);
 
 #endif

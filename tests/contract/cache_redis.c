@@ -1,0 +1,579 @@
+/*
+ * The cache contract: what is Redis's own: a server that stops, dies, comes
+ * back with an old dump, is short of memory or a replica; users, databases and
+ * prefixes; scripts by their hash; and memory of ours that runs out.
+ */
+#include "config.h"
+
+#include "cache_server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "no_memory.h"
+#include "token.h"
+
+#define DEADLINE_MS 60
+#define LATEST_MS (DEADLINE_MS + 400)
+
+/* ---- every operation, on handle a ---- */
+
+typedef enum sgate_status operation_fn(struct fixture *f);
+
+static enum sgate_status
+do_get(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct cache_copy copy;
+
+	return f->ops->get(f->a, &ref, &copy, &f->err);
+}
+
+static enum sgate_status
+do_put(struct fixture *f)
+{
+	struct cache_item item = make_item(1, make_record(1, 1, 5, "b"));
+	enum cache_put answer;
+	struct cache_copy copy;
+
+	return f->ops->put(f->a, &item, 1, NONE, &answer, &copy, &f->err);
+}
+
+static enum sgate_status
+do_end(struct fixture *f)
+{
+	struct cache_item items[2] = {make_item(2, make_tombstone(1, 1)),
+	    make_item(3, make_tombstone(1, 1))};
+
+	items[1].ref = make_ref(GROUP + 1, 3);
+	return f->ops->end(f->a, items, 2, &f->err);
+}
+
+static enum sgate_status
+do_touch(struct fixture *f)
+{
+	struct cache_touch items[2] = {{make_ref(GROUP, 1), 9, MINUTE_MS},
+	    {make_ref(GROUP, 2), 9, MINUTE_MS}};
+
+	return f->ops->touch(f->a, items, 2, &f->err);
+}
+
+static enum sgate_status
+do_sync_get(struct fixture *f)
+{
+	char sync[TOKEN_GROUPS][CACHE_SYNC_MAX + 1];
+
+	return f->ops->sync_get(f->a, sync, &f->err);
+}
+
+static enum sgate_status
+do_apply(struct fixture *f)
+{
+	struct cache_item item = make_item(4, make_record(1, 1, 5, "b"));
+	char sync[CACHE_SYNC_MAX + 1];
+
+	return f->ops->apply(
+	    f->a, GROUP, "1 s", "1 s", &item, 1, sync, &f->err);
+}
+
+static enum sgate_status
+do_sync_set(struct fixture *f)
+{
+	return f->ops->sync_set(f->a, GROUP, "1 s", &f->err);
+}
+
+static enum sgate_status
+do_ping(struct fixture *f)
+{
+	return f->ops->ping(f->a, &f->err);
+}
+
+static operation_fn *const operations[] = {do_sync_set, do_ping, do_get, do_put,
+    do_end, do_touch, do_sync_get, do_apply};
+#define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
+
+static void
+assert_all_ok(struct fixture *f)
+{
+	size_t i;
+
+	for (i = 0; i < OPERATIONS; i++)
+		assert_ok(f, operations[i](f));
+}
+
+static void
+reopen(struct fixture *f)
+{
+	f->ops->close(f->a);
+	f->a = open_handle(f);
+}
+
+static void
+assert_timed_out(struct fixture *f, operation_fn *operation)
+{
+	int64_t began_ms = clock_monotonic_ms();
+
+	f->a->deadline_ms = began_ms + DEADLINE_MS;
+	assert_status(f, SGATE_UNAVAILABLE, operation(f));
+	assert_int_equal(f->err.native_code, ETIMEDOUT);
+	assert_in_range(
+	    clock_monotonic_ms() - began_ms, DEADLINE_MS - 2, LATEST_MS);
+}
+
+/* ---- scripts ---- */
+
+static unsigned
+evals(void)
+{
+	const char *stats = server_run("INFO commandstats");
+	const char *line = strstr(stats, "cmdstat_eval:calls=");
+
+	return line == NULL
+		   ? 0
+		   : (unsigned)strtoul(
+			 line + strlen("cmdstat_eval:calls="), NULL, 10);
+}
+
+/* A wrong hash would work, and send the text each time. */
+static void
+a_script_is_sent_once_and_then_called_by_its_hash(struct fixture *f)
+{
+	assert_all_ok(f);
+	/* Each of two groups and of two touches asked at once. */
+	assert_int_equal(evals(), 6);
+	assert_all_ok(f);
+	assert_all_ok(f);
+	assert_int_equal(evals(), 6);
+	server_run("SCRIPT FLUSH");
+	assert_all_ok(f);
+	assert_int_equal(evals(), 12);
+	assert_all_ok(f);
+	assert_int_equal(evals(), 12);
+}
+
+/* ---- stopped ---- */
+
+static void
+a_server_that_is_stopped_costs_the_deadline(struct fixture *f)
+{
+	size_t i;
+
+	assert_all_ok(f);
+	redis_pause(&server);
+	/* On the connection that is there, then on those that are made. */
+	for (i = 0; i < OPERATIONS; i++)
+		assert_timed_out(f, operations[i]);
+	redis_resume(&server);
+	allow_ms(f, 10000);
+	assert_all_ok(f);
+}
+
+static void
+what_a_stopped_server_was_sent_it_does_later(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 2);
+	struct sgate_ref other = make_ref(GROUP, 5);
+	struct cache_copy copy;
+
+	assert_all_ok(f);
+	raw_set(&ref, make_record(1, 1, 5, "b"), MINUTE_MS);
+	raw_set(&other, make_record(1, 1, 5, "other"), MINUTE_MS);
+	redis_pause(&server);
+	assert_timed_out(f, do_end);
+	redis_resume(&server);
+	allow_ms(f, 10000);
+	/* The late answer to the end is nobody's. */
+	assert_ok(f, f->ops->get(f->a, &other, &copy, &f->err));
+	assert_bytes(copy.record, make_record(1, 1, 5, "other"));
+	assert_bytes(raw_record(&ref), make_tombstone(1, 1));
+}
+
+/* Two sessions, many times, while the server stops at any moment. */
+static void
+no_answer_is_ever_another_session_s(struct fixture *f)
+{
+	struct sgate_ref refs[2] = {make_ref(GROUP, 1), make_ref(GROUP, 2)};
+	unsigned round, answered = 0;
+	struct cache_copy copy;
+
+	raw_set(&refs[0], make_record(1, 1, 5, "anna"), 10 * MINUTE_MS);
+	raw_set(&refs[1], make_record(1, 1, 5, "boris"), 10 * MINUTE_MS);
+	for (round = 0; round < 60; round++) {
+		if (round % 3 == 0)
+			redis_pause(&server);
+		f->a->deadline_ms = clock_monotonic_ms() + 5;
+		if (f->ops->get(f->a, &refs[0], &copy, &f->err) == SGATE_OK) {
+			assert_bytes(copy.record, make_record(1, 1, 5, "anna"));
+			answered++;
+		}
+		if (round % 3 == 0)
+			redis_resume(&server);
+		f->a->deadline_ms = clock_monotonic_ms() + 1000;
+		assert_ok(f, f->ops->get(f->a, &refs[1], &copy, &f->err));
+		assert_bytes(copy.record, make_record(1, 1, 5, "boris"));
+	}
+	assert_in_range(answered, 1, 59);
+}
+
+/* ---- dead ---- */
+
+static void
+a_server_that_was_started_anew_is_found_at_once(struct fixture *f)
+{
+	assert_all_ok(f);
+	redis_kill(&server);
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f));
+	assert_int_equal(f->err.native_code, ECONNREFUSED);
+	assert_true(redis_start(&server));
+	assert_all_ok(f);
+	redis_kill(&server);
+	assert_true(redis_start(&server));
+	/* The connection is dead, and nobody has to find out by failing. */
+	assert_all_ok(f);
+}
+
+static void
+an_old_dump_brings_back_what_it_has(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct cache_copy copy;
+
+	raw_set_sync(GROUP, bytes_of("1 s 1"));
+	assert_int_equal(put(f, 1, make_record(1, 1, 5, "b"), 1), CACHE_PUT_OK);
+	server_run("SAVE");
+	end(f, 1, make_tombstone(1, 2));
+	raw_set_sync(GROUP, bytes_of("2 s 1"));
+	redis_kill(&server);
+	assert_true(redis_start(&server));
+	assert_ok(f, f->ops->get(f->a, &ref, &copy, &f->err));
+	/* Which is why sync stands beside it. */
+	assert_bytes(copy.record, make_record(1, 1, 5, "b"));
+	assert_string_equal(copy.sync, "1 s 1");
+	server_run("FLUSHALL");
+	server_run("SAVE");
+}
+
+static void
+a_connection_that_the_server_ends_is_made_anew(struct fixture *f)
+{
+	assert_all_ok(f);
+	server_run("CLIENT KILL TYPE normal SKIPME yes");
+	assert_all_ok(f);
+}
+
+/* ---- refusing ---- */
+
+static void
+an_end_is_written_though_memory_is_short(struct fixture *f)
+{
+	struct cache_item item = make_item(5, make_record(1, 1, 5, "b"));
+	struct cache_item rows[2] = {make_item(6, make_record(1, 2, 5, "row")),
+	    make_item(7, make_tombstone(1, 2))};
+	char sync[CACHE_SYNC_MAX + 1];
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	enum cache_put answer;
+	struct cache_copy copy;
+
+	assert_all_ok(f);
+	server_run("CONFIG SET maxmemory-policy noeviction");
+	server_run("CONFIG SET maxmemory 1");
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->put(f->a, &item, 1, NONE, &answer, &copy, &f->err));
+	assert_int_equal(f->err.native_code, 0);
+	assert_err(f, "maxmemory");
+	assert_record(5, NONE);
+	end(f, 1, make_tombstone(1, 2));
+	assert_record(1, make_tombstone(1, 2));
+	assert_ok(f,
+	    f->ops->apply(f->a, GROUP, "1 s", "2 s", rows, 2, sync, &f->err));
+	assert_string_equal(sync, "2 s");
+	assert_record(6, rows[0].record);
+	assert_record(7, rows[1].record);
+	/* Also when the scripts have to be sent. */
+	server_run("SCRIPT FLUSH");
+	end(f, 6, make_tombstone(1, 3));
+	assert_record(6, make_tombstone(1, 3));
+	assert_ok(f, f->ops->get(f->a, &ref, &copy, &f->err));
+	assert_bytes(copy.record, make_tombstone(1, 2));
+	server_run("CONFIG SET maxmemory 0");
+	server_run("CONFIG SET maxmemory-policy volatile-ttl");
+	assert_all_ok(f);
+}
+
+static void
+a_replica_is_read_and_not_written(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct cache_item item = make_item(5, make_record(1, 1, 5, "b"));
+	struct cache_touch later = {ref, 99, MINUTE_MS};
+	enum cache_put answer;
+	struct cache_copy copy;
+
+	assert_all_ok(f);
+	server_run("CONFIG SET replica-serve-stale-data yes");
+	server_run("REPLICAOF 127.0.0.1 1");
+	assert_ok(f, f->ops->get(f->a, &ref, &copy, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->put(f->a, &item, 1, NONE, &answer, &copy, &f->err));
+	assert_err(f, "READONLY");
+	assert_status(f, SGATE_UNAVAILABLE, do_end(f));
+	assert_status(f, SGATE_UNAVAILABLE, do_apply(f));
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->touch(f->a, &later, 1, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE, do_sync_set(f));
+	assert_ok(f, do_sync_get(f));
+	server_run("CONFIG SET replica-serve-stale-data no");
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f));
+	assert_err(f, "MASTERDOWN");
+	server_run("CONFIG SET replica-serve-stale-data yes");
+	server_run("REPLICAOF NO ONE");
+	assert_all_ok(f);
+}
+
+static void
+a_key_of_another_kind_is_an_error_and_no_miss(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	char hex[SGATE_REF_HEX + 1], command[120];
+
+	assert_ok(f, do_sync_set(f));
+	sgate_ref_text(&ref, hex);
+	snprintf(command, sizeof(command), "LPUSH sg:{%d}:s:%s x", GROUP, hex);
+	server_run(command);
+	assert_status(f, SGATE_UNAVAILABLE, do_put(f));
+	assert_err(f, "redis.prefix");
+	/* What has ended has, whatever stood there. */
+	end(f, 1, make_tombstone(1, 1));
+	assert_record(1, make_tombstone(1, 1));
+}
+
+/* ---- whom, where ---- */
+
+static void
+write_password(struct fixture *f, const char *directory, const char *password)
+{
+	static char path[96];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/password", directory);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fprintf(file, "%s\nnot this\n", password) > 0);
+	fclose(file);
+	assert_int_equal(chmod(path, 0600), 0);
+	f->conf.redis.password_file = path;
+}
+
+/* The very rules of conf/README.md. */
+#define RULES                                                                  \
+	" resetkeys ~sg:* resetchannels -@all +ping +select +get +mget +set "  \
+	"+getrange +setrange +pexpire +eval +evalsha"
+
+static void
+a_user_needs_no_more_than_the_manual_says(struct fixture *f)
+{
+	static char user[] = "sessgate";
+
+	server_run("ACL SETUSER sessgate reset on >secret" RULES);
+	write_password(f, server.directory, "secret");
+	f->conf.redis.user = user;
+	f->conf.redis.database = 3;
+	reopen(f);
+	assert_all_ok(f);
+	server_run("SCRIPT FLUSH");
+	assert_all_ok(f);
+	assert_string_equal(server_run("ACL LOG"), "0");
+	server_run("ACL DELUSER sessgate");
+}
+
+static void
+a_password_that_was_changed_is_read_anew(struct fixture *f)
+{
+	static char user[] = "sessgate";
+
+	server_run("ACL SETUSER sessgate reset on >first" RULES);
+	write_password(f, server.directory, "first");
+	f->conf.redis.user = user;
+	reopen(f);
+	assert_ok(f, do_ping(f));
+	server_run("ACL SETUSER sessgate resetpass >second");
+	server_run("CLIENT KILL USER sessgate");
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f));
+	assert_int_equal(f->err.native_code, 0);
+	assert_err(f, "WRONGPASS");
+	assert_err(f, "redis.password_file");
+	write_password(f, server.directory, "second");
+	assert_ok(f, do_get(f));
+	server_run("ACL DELUSER sessgate");
+}
+
+static void
+a_user_who_may_not_do_enough_is_told(struct fixture *f)
+{
+	static char user[] = "sessgate";
+
+	server_run("ACL SETUSER sessgate reset on nopass ~sg:* -@all +ping");
+	f->conf.redis.user = user;
+	reopen(f);
+	assert_ok(f, do_ping(f));
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f));
+	assert_err(f, "NOPERM");
+	assert_err(f, "conf/README.md");
+	server_run("ACL DELUSER sessgate");
+}
+
+static void
+databases_and_prefixes_are_worlds_of_their_own(struct fixture *f)
+{
+	static char prefix[] = "x.y-z_0";
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct cache_copy copy;
+
+	assert_all_ok(f);
+	f->conf.redis.database = 7;
+	reopen(f);
+	assert_ok(f, f->ops->get(f->a, &ref, &copy, &f->err));
+	assert_int_equal(copy.record.len, 0);
+	assert_string_equal(copy.sync, "");
+	f->conf.redis.database = 0;
+	f->conf.redis.prefix = prefix;
+	reopen(f);
+	assert_ok(f, f->ops->get(f->a, &ref, &copy, &f->err));
+	assert_int_equal(copy.record.len, 0);
+	assert_all_ok(f);
+	assert_string_equal(server_run("EXISTS x.y-z_0:{3}:sync"), "1");
+	assert_string_equal(server_run("EXISTS sg:{3}:sync"), "1");
+}
+
+static void
+keys_are_those_that_are_documented(struct fixture *f)
+{
+	assert_all_ok(f);
+	assert_string_equal(server_run("GET sg:{3}:sync"), "1 s");
+	assert_string_equal(
+	    server_run("EXISTS sg:{3}:s:a3ff00000000000000000001"), "1");
+	/* Three records of the group, one of the next, one sync. */
+	assert_string_equal(server_run("DBSIZE"), "5");
+}
+
+static void
+a_database_that_is_not_there_is_told(struct fixture *f)
+{
+	f->conf.redis.database = 16000;
+	reopen(f);
+	assert_status(f, SGATE_UNAVAILABLE, do_end(f));
+	assert_err(f, "DB index is out of range");
+	assert_string_equal(server_run("DBSIZE"), "0");
+}
+
+/* A port that is free at this moment. */
+static unsigned
+open_port(void)
+{
+	struct buf out = {0};
+	unsigned port = 20000 + (unsigned)getpid() * 7 % 40000;
+	bool is_open = false;
+	unsigned tries;
+
+	for (tries = 0; !is_open && tries < 50; tries++) {
+		char text[16];
+		struct sgate_bytes words[] = {bytes_of("CONFIG"),
+		    bytes_of("SET"), bytes_of("port"), {text, 0}};
+
+		port++;
+		snprintf(text, sizeof(text), "%u", port);
+		words[3].len = strlen(text);
+		is_open = redis_try_bytes(&server, &out, words, 4);
+	}
+	buf_clear(&out);
+	assert_true(is_open);
+	return port;
+}
+
+static void
+it_is_reached_by_address_and_port(struct fixture *f)
+{
+	char address[32];
+
+	snprintf(address, sizeof(address), "127.0.0.1:%u", open_port());
+	f->conf.redis.address = address;
+	reopen(f);
+	assert_all_ok(f);
+	server_run("CONFIG SET port 0");
+}
+
+/* ---- our own memory ---- */
+
+static void
+try_without_memory(struct fixture *f, operation_fn *operation, bool is_fresh)
+{
+	enum sgate_status status = SGATE_NO_MEMORY;
+	int n;
+
+	for (n = 0; status != SGATE_OK; n++) {
+		assert_in_range(n, 0, 50);
+		if (is_fresh)
+			reopen(f);
+		no_memory_countdown = n;
+		status = operation(f);
+		no_memory_countdown = -1;
+		if (status != SGATE_OK)
+			assert_int_equal(status, SGATE_NO_MEMORY);
+		allow_ms(f, 10000);
+	}
+}
+
+static void
+memory_that_is_out_is_told_and_comes_back(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct cache *c = NULL;
+	struct cache_copy copy;
+	size_t i;
+	int n;
+
+	assert_all_ok(f);
+	for (i = 0; i < OPERATIONS; i++) {
+		try_without_memory(f, operations[i], true);
+		try_without_memory(f, operations[i], false);
+	}
+	assert_ok(f, f->ops->get(f->a, &ref, &copy, &f->err));
+	assert_bytes(copy.record, make_record(1, 1, 9, "b"));
+	for (n = 0; c == NULL; n++) {
+		assert_in_range(n, 0, 20);
+		no_memory_countdown = n;
+		f->ops->open(&f->conf, &c, &f->err);
+		no_memory_countdown = -1;
+	}
+	f->ops->close(c);
+}
+
+#define CASE(name)                                                             \
+	{                                                                      \
+#name, name                                                    \
+	}
+const struct contract_case redis_cases[] = {
+    CASE(a_script_is_sent_once_and_then_called_by_its_hash),
+    CASE(a_server_that_is_stopped_costs_the_deadline),
+    CASE(what_a_stopped_server_was_sent_it_does_later),
+    CASE(no_answer_is_ever_another_session_s),
+    CASE(a_server_that_was_started_anew_is_found_at_once),
+    CASE(an_old_dump_brings_back_what_it_has),
+    CASE(a_connection_that_the_server_ends_is_made_anew),
+    CASE(an_end_is_written_though_memory_is_short),
+    CASE(a_replica_is_read_and_not_written),
+    CASE(a_key_of_another_kind_is_an_error_and_no_miss),
+    CASE(a_user_needs_no_more_than_the_manual_says),
+    CASE(a_password_that_was_changed_is_read_anew),
+    CASE(a_user_who_may_not_do_enough_is_told),
+    CASE(databases_and_prefixes_are_worlds_of_their_own),
+    CASE(keys_are_those_that_are_documented),
+    CASE(a_database_that_is_not_there_is_told),
+    CASE(it_is_reached_by_address_and_port),
+    CASE(memory_that_is_out_is_told_and_comes_back), {NULL, NULL}};

@@ -876,9 +876,11 @@ open_with_both(struct site *site)
 
 	site_open(site, NULL);
 	site->gw.mgr = NULL;
-	sgate_conf_free(site->conf);
+	sgate_conf_free(site->own_conf);
 	assert_int_equal(
-	    sgate_conf_load(NULL, both_stores, &site->conf, &err), SGATE_OK);
+	    sgate_conf_load(NULL, both_stores, &site->own_conf, &err),
+	    SGATE_OK);
+	site->conf = site->own_conf;
 	site->gw.conf = site->conf;
 }
 
@@ -916,7 +918,7 @@ health_goes_on_without_the_durable_store_for_as_long_as_copies_count(
 
 	(void)state;
 	open_with_both(&site);
-	site.conf->fence.max_blind_ms = 2000;
+	site.own_conf->fence.max_blind_ms = 2000;
 	see_store(&site.shared->state.durable, false);
 	see_store(&site.shared->state.cache, true);
 	/* No round was ever complete: nothing in the cache is believed. */
@@ -932,7 +934,7 @@ health_goes_on_without_the_durable_store_for_as_long_as_copies_count(
 	    &site.shared->stores.fence.complete_ms[9], clock_boot_ms() - 2500);
 	assert_int_equal(control(&site, "GET", V1 "health", NULL), 503);
 	assert_int_equal(control(&site, "GET", V1 "ready", NULL), 503);
-	site.conf->fence.max_blind_ms = -1;
+	site.own_conf->fence.max_blind_ms = -1;
 	assert_int_equal(control(&site, "GET", V1 "health", NULL), 200);
 	atomic_store(&site.shared->stores.fence.is_alarmed, 1);
 	assert_int_equal(control(&site, "GET", V1 "health", NULL), 503);

@@ -11,8 +11,8 @@ from harness import Skip, case, main, needs, wait_until
 from stores import Database, MariaDB, run, schema
 
 # Programs of tests/world.c, and how many seconds each may take.
-MANAGER_TESTS = ["manager_processes", "manager_rotate", "manager_user",
-                 "parity", "session_manager"]
+MANAGER_TESTS = ["manager_memory", "manager_processes", "manager_rotate",
+                 "manager_user", "parity", "session_manager"]
 
 
 class Site:

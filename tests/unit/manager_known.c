@@ -36,8 +36,8 @@ a_store_that_is_never_copied_has_no_cache(void **state)
 	(void)state;
 	pair_start(&p);
 	assert_status(&p.w,
-	    manager_new_with(p.w.conf, NULL, &durable_sqlite, &cache_fake,
-		&mgr, &p.w.err),
+	    manager_new_with(
+		p.w.conf, NULL, &durable_sqlite, &cache_fake, &mgr, &p.w.err),
 	    SGATE_INVALID);
 	assert_null(mgr);
 	assert_non_null(strstr(p.w.err.text, "sqlite"));
@@ -158,10 +158,8 @@ a_first_create_is_dated_by_the_databases_clock(void **state)
 		p.w.conf, NULL, &durable_fake, &cache_fake, &mgr, &p.w.err),
 	    SGATE_OK);
 	assert_status(&p.w,
-	    sgate_session_create(mgr, &create, &s, &token, &p.w.err),
-	    SGATE_OK);
-	assert_true(
-	    llabs(s->created_ms - INT64_C(1900000000000)) < 10000);
+	    sgate_session_create(mgr, &create, &s, &token, &p.w.err), SGATE_OK);
+	assert_true(llabs(s->created_ms - INT64_C(1900000000000)) < 10000);
 	sgate_session_free(s);
 	sgate_token_free(token);
 	sgate_manager_free(mgr);
@@ -275,13 +273,12 @@ own_statements_are_not_begun_while_mysql_does_not_answer(void **state)
 	pair_start(&p);
 	begins = fake_calls("begin");
 	pair_durable_down(&p);
-	assert_status(&p.w, sgate_db_open(p.w.mgr, 0, &db, &p.w.err),
-	    SGATE_UNAVAILABLE);
+	assert_status(
+	    &p.w, sgate_db_open(p.w.mgr, 0, &db, &p.w.err), SGATE_UNAVAILABLE);
 	assert_null(db);
 	assert_string_equal(manager_served_by(p.w.mgr), "");
 	pair_durable_back(&p);
-	assert_status(
-	    &p.w, sgate_db_open(p.w.mgr, 0, &db, &p.w.err), SGATE_OK);
+	assert_status(&p.w, sgate_db_open(p.w.mgr, 0, &db, &p.w.err), SGATE_OK);
 	assert_int_equal(fake_calls("begin"), begins + 1);
 	sgate_db_close(db);
 	pair_stop(&p);
@@ -297,24 +294,21 @@ health_tells_of_both_stores_and_closes_breakers(void **state)
 
 	(void)state;
 	pair_start(&p);
-	assert_status(
-	    &p.w, sgate_health(p.w.mgr, &health, &p.w.err), SGATE_OK);
+	assert_status(&p.w, sgate_health(p.w.mgr, &health, &p.w.err), SGATE_OK);
 	assert_string_equal(health.durable_name, ROW);
 	assert_string_equal(health.cache_name, COPY);
 	assert_true(health.durable_up && health.cache_up);
 	assert_true(health.cache_latency_us >= 0);
 	pair_cache_down();
 	fake_script("ping", 1, FAKE_UNAVAILABLE);
-	assert_status(
-	    &p.w, sgate_health(p.w.mgr, &health, &p.w.err), SGATE_OK);
+	assert_status(&p.w, sgate_health(p.w.mgr, &health, &p.w.err), SGATE_OK);
 	assert_false(health.durable_up || health.cache_up);
 	assert_true(health.durable_text[0] != '\0');
 	assert_true(health.cache_text[0] != '\0');
 	assert_true(breaker_is_open(&p.stores.durable));
 	assert_true(breaker_is_open(&p.stores.cache));
 	cache_fake_set_down(false, CACHE_FAKE_UNAVAILABLE);
-	assert_status(
-	    &p.w, sgate_health(p.w.mgr, &health, &p.w.err), SGATE_OK);
+	assert_status(&p.w, sgate_health(p.w.mgr, &health, &p.w.err), SGATE_OK);
 	assert_true(health.durable_up && health.cache_up);
 	assert_string_equal(health.cache_text, "");
 	assert_false(breaker_is_open(&p.stores.durable));
@@ -356,8 +350,7 @@ fake_restored(struct durable *d, unsigned *out_epoch, struct sgate_error *err)
 	*out_epoch = 0;
 	for (group = 0; group < TOKEN_GROUPS; group++)
 		for (i = 0; i < 10 && status == SGATE_OK; i++)
-			status =
-			    durable_fake.counter_next(d, group, &seq, err);
+			status = durable_fake.counter_next(d, group, &seq, err);
 	if (status == SGATE_OK)
 		status = durable_fake.commit(d, err);
 	if (status == SGATE_OK)
@@ -394,8 +387,8 @@ static enum sgate_status
 restore(struct pair *p, unsigned *out_epoch)
 {
 	bool is_needed = false;
-	enum sgate_status status = manager_restored(
-	    p->w.mgr, &is_needed, out_epoch, &p->w.err);
+	enum sgate_status status =
+	    manager_restored(p->w.mgr, &is_needed, out_epoch, &p->w.err);
 
 	assert_true(is_needed);
 	assert_int_equal(*out_epoch != 0, status == SGATE_OK);

@@ -127,7 +127,7 @@ static enum sgate_status
 lost(struct redb *r, const char *operation, int code, struct sgate_error *err)
 {
 	const char *why = code == ETIMEDOUT  ? "no answer in time"
-			  : code == EPROTO   ? "its answer is none of Redis's"
+			  : code == EPROTO   ? "it answers as no Redis does"
 			  : code == EMSGSIZE ? "its answer is too long"
 			  : code == EPIPE    ? "it closed the connection"
 					     : strerror(code);
@@ -255,13 +255,19 @@ take_text(const redisReadTask *task, char *text, size_t len)
 	return buf_failed(&p->bytes) ? NULL : value;
 }
 
+#if HIREDIS_MAJOR >= 1
+typedef size_t list_length;
+#else
+typedef int list_length;
+#endif
+
 static void *
-take_list(const redisReadTask *task, int elements)
+take_list(const redisReadTask *task, list_length elements)
 {
 	struct parsed *p = task->privdata;
 
-	if (task->parent != NULL || elements < 0 ||
-	    elements > REDB_VALUES_MAX) {
+	if (task->type != REDIS_REPLY_ARRAY || task->parent != NULL ||
+	    (long long)elements < 0 || (long long)elements > REDB_VALUES_MAX) {
 		p->is_foreign = true;
 		return NULL;
 	}
@@ -300,7 +306,12 @@ free_nothing(void *object)
 }
 
 static redisReplyObjectFunctions parser_functions = {
-    take_text, take_list, take_integer, take_nothing, free_nothing};
+    .createString = take_text,
+    .createArray = take_list,
+    .createInteger = take_integer,
+    .createNil = take_nothing,
+    .freeObject = free_nothing,
+};
 
 static void
 parsed_clear(struct parsed *p)
@@ -357,13 +368,11 @@ receive(struct redb *r, size_t max)
 	char bytes[READ_BYTES];
 	ssize_t n;
 
-	do {
-		n = recv(r->fd, bytes, sizeof(bytes), 0);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN)
-		return wait_for(r, POLLIN) ? 0 : errno;
-	if (n < 0)
+	if (!wait_for(r, POLLIN))
 		return errno;
+	n = recv(r->fd, bytes, sizeof(bytes), 0);
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN ? 0 : errno;
 	if (n == 0)
 		return EPIPE;
 	r->received += (size_t)n;

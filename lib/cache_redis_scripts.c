@@ -15,38 +15,45 @@
 #include "cache_redis.h"
 #include "failpoint.h"
 
+/* clang-format off */
+
 /* last_seen of c, where it is one and later, in the place of that of r. */
 #define KEEP_LAST_SEEN(r)                                                      \
 	" local l=c:sub(18,30)\n"                                              \
-	" if #l==13 and not l:find('%D') and l>" r ":sub(18,30) then " r "=" r \
-	":sub(1,17)..l.." r ":sub(31) end\n"
+	" if #l==13 and not l:find('%D') and l>" r ":sub(18,30) then " r "="   \
+	r ":sub(1,17)..l.." r ":sub(31) end\n"
 
 /*
  * PUT: a record that was read in the database, unless something there or here
  * is newer.  KEYS record sync  ARGV s0 record px [only_over]
  */
-#define PUT_IF_SAME                                                            \
-	" f=ARGV[4] and c:sub(1,17)==ARGV[4]:sub(1,17) and "                   \
-	"c:sub(31)==ARGV[4]:sub(31)\n"
-#define PUT_IF_NEWER                                                           \
-	" if not f and c:sub(2,17)>=ARGV[2]:sub(2,17) then return 'HAVE' "     \
-	"end\n"
 #define PUT(if_same, if_newer)                                                 \
 	"local c,f=redis.call('GET',KEYS[1]),false\n"                          \
 	"if c then\n"                                                          \
-	" if c:sub(1,1)=='T' then return c end\n" if_same if_newer "end\n"     \
+	" if c:sub(1,1)=='T' then return c end\n"                              \
+	if_same                                                                \
+	if_newer                                                               \
+	"end\n"                                                                \
 	"local y=redis.call('GET',KEYS[2])\n"                                  \
 	"y=y and tonumber(y:match('^%d+'))\n"                                  \
 	"if not y then return 'NOSYNC' end\n"                                  \
 	"if y>tonumber(ARGV[1]) then return 'RETRY' end\n"                     \
 	"local r=ARGV[2]\n"                                                    \
-	"if c and not f then\n" KEEP_LAST_SEEN(                                \
-	    "r") "end\n"                                                       \
-		 "redis.call('SET',KEYS[1],r,'PX',ARGV[3])\n"                  \
-		 "return 'OK'\n"
+	"if c and not f then\n"                                                \
+	KEEP_LAST_SEEN("r")                                                    \
+	"end\n"                                                                \
+	"redis.call('SET',KEYS[1],r,'PX',ARGV[3])\n"                           \
+	"return 'OK'\n"
+#define PUT_IF_SAME                                                            \
+	" f=ARGV[4] and c:sub(1,17)==ARGV[4]:sub(1,17)"                        \
+	" and c:sub(31)==ARGV[4]:sub(31)\n"
+#define PUT_IF_NEWER                                                           \
+	" if not f and c:sub(2,17)>=ARGV[2]:sub(2,17) then return 'HAVE' end\n"
 
-/* END: tombstones, whatever stands there.  KEYS record...  ARGV (tombstone
- * px)... */
+/*
+ * END: tombstones, whatever stands there.
+ * KEYS record...  ARGV (tombstone px)...
+ */
 #define END                                                                    \
 	"#!lua flags=allow-oom\n"                                              \
 	"for i=1,#KEYS do\n"                                                   \
@@ -54,7 +61,9 @@
 	"end\n"                                                                \
 	"return 'OK'\n"
 
-/* TOUCH: a later last_seen, and nothing else.  KEYS record  ARGV last_seen px
+/*
+ * TOUCH: a later last_seen, and nothing else.
+ * KEYS record  ARGV last_seen px
  */
 #define TOUCH                                                                  \
 	"local h=redis.call('GETRANGE',KEYS[1],0,29)\n"                        \
@@ -66,22 +75,29 @@
 	"end\n"                                                                \
 	"return 'OK'\n"
 
-/* APPLY: what changed in a group, and its new sync.  KEYS sync record...  ARGV
- * from to (record px)... */
-#define APPLY_IF_FROM "if (y or '')~=ARGV[1] then return y or '' end\n"
+/*
+ * APPLY: what changed in a group, and its new sync.
+ * KEYS sync record...  ARGV from to (record px)...
+ */
 #define APPLY(if_from)                                                         \
 	"#!lua flags=allow-oom\n"                                              \
-	"local y=redis.call('GET',KEYS[1])\n" if_from "for i=2,#KEYS do\n"     \
+	"local y=redis.call('GET',KEYS[1])\n"                                  \
+	if_from                                                                \
+	"for i=2,#KEYS do\n"                                                   \
 	" local n,px=ARGV[2*i-1],ARGV[2*i]\n"                                  \
 	" local c=redis.call('GET',KEYS[i])\n"                                 \
 	" if n:sub(1,1)=='T' or not c then\n"                                  \
 	"  redis.call('SET',KEYS[i],n,'PX',px)\n"                              \
-	" elseif c:sub(1,1)~='T' and c:sub(2,17)<n:sub(2,17) "                 \
-	"then\n" KEEP_LAST_SEEN("n") "  redis.call('SET',KEYS[i],n,'PX',px)\n" \
-				     " end\n"                                  \
-				     "end\n"                                   \
-				     "redis.call('SET',KEYS[1],ARGV[2])\n"     \
-				     "return ARGV[2]\n"
+	" elseif c:sub(1,1)~='T' and c:sub(2,17)<n:sub(2,17) then\n"           \
+	KEEP_LAST_SEEN("n")                                                    \
+	"  redis.call('SET',KEYS[i],n,'PX',px)\n"                              \
+	" end\n"                                                               \
+	"end\n"                                                                \
+	"redis.call('SET',KEYS[1],ARGV[2])\n"                                  \
+	"return ARGV[2]\n"
+#define APPLY_IF_FROM "if (y or '')~=ARGV[1] then return y or '' end\n"
+
+/* clang-format on */
 
 static const struct redb_script put = {
     PUT(PUT_IF_SAME, PUT_IF_NEWER), "be806532b98b0f9e5cbd77ca1fe2d8455c8f1ced"};

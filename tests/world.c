@@ -155,6 +155,26 @@ world_flush_cache(struct world *w)
 	assert_string_equal(answer, "OK");
 }
 
+void
+world_save_cache(struct world *w)
+{
+	char answer[16];
+
+	if (!world_has_redis())
+		return;
+	redis_say(w, answer, sizeof(answer), "SAVE", NULL);
+	assert_string_equal(answer, "OK");
+}
+
+void
+world_restore_cache(struct world *w)
+{
+	if (!world_has_redis())
+		return;
+	redis_kill(&w->redis);
+	assert_true(redis_start(&w->redis));
+}
+
 /* As long as it answers it may take long, else nobody has to wait for it. */
 #define REDIS_TIMEOUT_MS 2000
 

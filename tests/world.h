@@ -57,6 +57,9 @@ void world_make_table(struct world *w, const char *sql);
 void world_round(struct world *w);
 /* Everything in it is gone: FLUSHALL. */
 void world_flush_cache(struct world *w);
+/* Writes its dump, and starts it again on that: what came since is lost. */
+void world_save_cache(struct world *w);
+void world_restore_cache(struct world *w);
 /* It does not answer from now on. */
 void world_pause_cache(struct world *w);
 /* It goes on with what it had, and the keeper has seen it. */

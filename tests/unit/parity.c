@@ -118,10 +118,8 @@ parity_stats(struct sgate_stats *out)
 int64_t
 parity_ttl(const struct sgate_session *session)
 {
-	int64_t idle_ms = sgate_session_get_idle_expires_ms(session);
-	int64_t end_ms = sgate_session_get_expires_ms(session);
-
-	return ((idle_ms < end_ms ? idle_ms : end_ms) - parity.now_ms) / 1000;
+	return (sgate_session_get_idle_expires_ms(session) - parity.now_ms) /
+	       1000;
 }
 
 void

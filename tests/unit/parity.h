@@ -25,6 +25,7 @@
 	T(session_manager_v2__update_session__of_two_at_once)                  \
 	T(session_manager_v2__update_session__resurrects_nothing)              \
 	T(session_manager_v2__destroy_session)                                 \
+	T(session_manager_v2__destroy_session__when_redis_is_set_back)         \
 	T(session_manager_v2__switch_platform)                                 \
 	T(session_manager_v2__cleanup_user_sessions)                           \
 	T(session_manager_v2__get_user_sessions)                               \

@@ -118,9 +118,15 @@ keep_touch(void *arg, const struct durable_touch *touch)
 }
 
 static void
-is_changed_and_seen(const struct sgate_session *s)
+speaks_latin(const struct sgate_session *s)
 {
 	assert_bytes(sgate_session_get_data(s), "{\"lang\":\"la\"}");
+}
+
+static void
+is_changed_and_seen(const struct sgate_session *s)
+{
+	speaks_latin(s);
 	assert_int_equal(sgate_session_get_last_seen_ms(s), parity.now_ms);
 }
 
@@ -287,6 +293,38 @@ session_manager_v2__destroy_session(void **state)
 	world_resume_cache(&parity);
 	parity_everywhere(&made, SGATE_REASON_LOGGED_OUT, NULL);
 	made_clear(&made);
+}
+
+/*
+ * A Redis that comes back as it was before: from a dump, or as a replica that
+ * had not been told. The session that it still has was in use again.
+ */
+void
+session_manager_v2__destroy_session__when_redis_is_set_back(void **state)
+{
+	struct made ended, changed;
+
+	(void)state;
+	world_create(&parity, "1", &ended);
+	world_create(&parity, "2", &changed);
+	world_save_cache(&parity);
+	parity_end(&ended.ref, SGATE_REASON_LOGGED_OUT);
+	parity_update(&changed.ref, "{\"lang\":\"la\"}");
+	world_round(&parity);
+	world_restore_cache(&parity);
+	assert_int_equal(
+	    world_has_copy(&parity, &ended.ref), world_has_redis());
+	assert_int_equal(
+	    world_look(&parity, ended.token), SGATE_REASON_LOGGED_OUT);
+	served_by_durable();
+	assert_int_equal(world_look(&parity, changed.token), SGATE_REASON_OK);
+	served_by_durable();
+	world_round(&parity);
+	parity_everywhere(&ended, SGATE_REASON_LOGGED_OUT, NULL);
+	assert_int_equal(world_look(&parity, changed.token), SGATE_REASON_OK);
+	parity_everywhere(&changed, SGATE_REASON_OK, speaks_latin);
+	made_clear(&ended);
+	made_clear(&changed);
 }
 
 /* ---- switch_platform(sid, platform_id) ---- */

@@ -320,9 +320,11 @@ world_open_with(struct world *w, const char *const *more)
 	w->conf->sqlite.busy_timeout_ms = 20000;
 	w->conf->mysql.read_timeout_ms = 20000;
 	w->conf->mysql.write_timeout_ms = 20000;
-	w->conf->redis.timeout_ms = REDIS_TIMEOUT_MS;
-	/* A round counts as young for as long as a test takes. */
-	w->conf->fence.poll_interval_ms = HOUR;
+	if (world_has_redis()) {
+		w->conf->redis.timeout_ms = REDIS_TIMEOUT_MS;
+		/* A round counts as young for as long as a test takes. */
+		w->conf->fence.poll_interval_ms = HOUR;
+	}
 	w->conf->session.idle_timeout_ms = 30 * MINUTE;
 	w->conf->session.absolute_timeout_ms = 8 * HOUR;
 	w->conf->session.remember_idle_timeout_ms = 240 * HOUR;

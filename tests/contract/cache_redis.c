@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache_fake.h"
 #include "clock.h"
 #include "no_memory.h"
 #include "token.h"
@@ -508,6 +509,124 @@ it_is_reached_by_address_and_port(struct fixture *f)
 	server_run("CONFIG SET port 0");
 }
 
+/* ---- the fake one ---- */
+
+/* What both are asked in one step, from the same random numbers. */
+struct step {
+	unsigned what, number, version, epoch, seen, counter;
+	char sync[40];
+};
+
+static unsigned
+roll(unsigned sides)
+{
+	return (unsigned)random() % sides;
+}
+
+static struct step
+make_step(void)
+{
+	struct step step = {roll(10), roll(4), roll(5) + 1,
+	    roll(12) == 0 ? 2 : 1, roll(50), roll(6), ""};
+
+	snprintf(step.sync, sizeof(step.sync), "%u s %u%s", roll(6), roll(2),
+	    roll(8) == 0 ? ";n;1" : "");
+	return step;
+}
+
+/* What it answered, as text. */
+static void
+take_step(struct fixture *f, const struct cache_ops *ops, struct cache *c,
+    const struct step *step, struct buf *out)
+{
+	struct sgate_bytes record =
+	    make_record(step->epoch, step->version, step->seen, "body");
+	struct sgate_bytes tombstone =
+	    make_tombstone(step->epoch, step->version);
+	struct cache_item items[2] = {make_item(step->number, record),
+	    make_item((step->number + 1) % 4, tombstone)};
+	struct cache_touch touch = {
+	    items[0].ref, step->seen, (step->seen + 1) * MINUTE_MS};
+	char sync[CACHE_SYNC_MAX + 1] = "";
+	struct cache_copy copy = {.sync = ""}, found;
+	enum cache_put answer = CACHE_PUT_OK;
+
+	c->deadline_ms = clock_monotonic_ms() + 10000;
+	switch (step->what) {
+	case 0:
+		assert_ok(f, ops->end(c, &items[1], 1, &f->err));
+		break;
+	case 1:
+	case 2:
+		assert_ok(f, ops->touch(c, &touch, 1, &f->err));
+		break;
+	case 3:
+		assert_ok(f, ops->sync_set(c, GROUP, step->sync, &f->err));
+		break;
+	case 4:
+		assert_ok(f, ops->get(c, &items[0].ref, &found, &f->err));
+		assert_ok(f, ops->apply(c, GROUP, found.sync, step->sync, items,
+				 2, sync, &f->err));
+		break;
+	case 5:
+		assert_ok(f, ops->apply(c, GROUP, step->sync, "5 s 1", items, 2,
+				 sync, &f->err));
+		break;
+	case 6:
+		assert_ok(f, ops->put(c, &items[0], step->counter,
+				 make_record(1, step->version, 0, "body"),
+				 &answer, &copy, &f->err));
+		break;
+	default:
+		assert_ok(f, ops->put(c, &items[0], step->counter, NONE,
+				 &answer, &copy, &f->err));
+		break;
+	}
+	buf_printf(out, "%d %s %.*s\n", (int)answer, sync, (int)copy.record.len,
+	    copy.record.data == NULL ? "" : copy.record.data);
+	assert_ok(f, ops->get(c, &items[0].ref, &copy, &f->err));
+	buf_printf(out, "%s %.*s\n", copy.sync, (int)copy.record.len,
+	    copy.record.data == NULL ? "" : copy.record.data);
+}
+
+/* Two writings of the same rules, in Lua and in C, and thousands of steps. */
+static void
+the_fake_one_does_as_redis_does(struct fixture *f)
+{
+	struct buf a = {0}, b = {0};
+	struct cache *fake = NULL;
+	unsigned i, number;
+
+	srandom(20261122);
+	cache_fake_reset();
+	assert_ok(f, cache_fake.open(&f->conf, &fake, &f->err));
+	for (i = 0; i < 4000; i++) {
+		struct step step = make_step();
+
+		if (i % 200 == 0) {
+			server_run("FLUSHALL");
+			cache_fake_flush();
+		}
+		buf_reset(&a);
+		buf_reset(&b);
+		take_step(f, f->ops, f->a, &step, &a);
+		take_step(f, &cache_fake, fake, &step, &b);
+		assert_string_equal(buf_text(&a), buf_text(&b));
+		if (i % 20 != 0)
+			continue;
+		for (number = 0; number < 4; number++) {
+			struct sgate_ref ref = make_ref(GROUP, number);
+			int64_t left_ms = cache_fake_ttl(&ref) - raw_ttl(&ref);
+
+			assert_in_range(left_ms + 1000, 900, 30000);
+		}
+	}
+	cache_fake.close(fake);
+	cache_fake_reset();
+	buf_clear(&a);
+	buf_clear(&b);
+}
+
 /* ---- our own memory ---- */
 
 static void
@@ -576,4 +695,5 @@ const struct contract_case redis_cases[] = {
     CASE(keys_are_those_that_are_documented),
     CASE(a_database_that_is_not_there_is_told),
     CASE(it_is_reached_by_address_and_port),
+    CASE(the_fake_one_does_as_redis_does),
     CASE(memory_that_is_out_is_told_and_comes_back), {NULL, NULL}};

@@ -539,6 +539,45 @@ every_operation_looks_at_the_kind_of_its_answer(struct fixture *f)
 			    f, operations[i], wrong[i][j], EPROTO);
 }
 
+/* Cut and with other bytes in it, whatever they are: an answer or none. */
+static void
+of_damaged_answers_none_does_harm(struct fixture *f)
+{
+	static const char whole[] =
+	    "*2\r\n$38\r\nL00010000000000011800000000000bodybody\r\n"
+	    "$9\r\n12 s 0001\r\n";
+	static const char bytes[] = "\r\n$*+-:0123456789_#%>~,(=!|\x80";
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	unsigned i, j, answered = 0;
+
+	srandom(20261122);
+	for (i = 0; i < 400; i++) {
+		char text[sizeof(whole)];
+		const struct peer_step steps[] = {
+		    ACCEPT, READ, SAY(text), CLOSE, END};
+		struct cache_copy copy;
+		struct peer peer;
+
+		memcpy(text, whole, sizeof(whole));
+		for (j = (unsigned)random() % 4; j > 0; j--)
+			text[(size_t)random() % (sizeof(whole) - 1)] =
+			    bytes[(size_t)random() % (sizeof(bytes) - 1)];
+		if (i % 4 == 0)
+			text[(size_t)random() % sizeof(whole)] = '\0';
+		meet(f, &peer, steps);
+		if (f->ops->get(f->a, &ref, &copy, &f->err) == SGATE_OK) {
+			answered++;
+			assert_true(copy.record.len < sizeof(whole));
+			assert_true(strlen(copy.sync) < sizeof(whole));
+		} else {
+			assert_int_equal(f->err.status, SGATE_UNAVAILABLE);
+			assert_int_equal(copy.record.len, 0);
+		}
+		part(f, &peer);
+	}
+	assert_in_range(answered, 50, 350);
+}
+
 static void
 a_length_alone_takes_no_memory_and_no_time(struct fixture *f)
 {
@@ -824,6 +863,7 @@ const struct contract_case wire_cases[] = {
     CASE(why_it_closed_is_told), CASE(nobody_there_is_told),
     CASE(an_answer_of_another_kind_is_none),
     CASE(every_operation_looks_at_the_kind_of_its_answer),
+    CASE(of_damaged_answers_none_does_harm),
     CASE(a_length_alone_takes_no_memory_and_no_time),
     CASE(an_answer_without_end_is_ended), CASE(an_error_is_never_a_miss),
     CASE(the_error_and_what_to_do_are_told),

@@ -122,7 +122,8 @@ struct sgate_manager {
 
 /*
  * Begins a public call: clears err, sets the deadline, lets go of what came
- * through fork(). No store is asked yet.
+ * through fork(). A manager that no keeper polls for does its round first, when
+ * one is due.
  */
 void manager_begin(struct sgate_manager *mgr, struct sgate_error *err);
 /*

@@ -332,12 +332,21 @@ sgate_health(struct sgate_manager *mgr, struct sgate_health *out_health,
 
 /* ---- schema and audit ---- */
 
-/* These two answers are for whoever set the store up, so they stay as they are.
+/*
+ * For whoever sets the store up: the answers stay as they are, the store is
+ * asked whatever is known of it, and there need be no table yet.
  */
+static enum sgate_status
+enter_to_set_up(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	manager_begin_probe(mgr, err);
+	return manager_need_durable(mgr, err);
+}
+
 enum sgate_status
 manager_schema_init(struct sgate_manager *mgr, struct sgate_error *err)
 {
-	enum sgate_status status = manager_enter(mgr, err);
+	enum sgate_status status = enter_to_set_up(mgr, err);
 
 	if (status == SGATE_OK)
 		status = mgr->ops->schema_init(mgr->durable, err);
@@ -347,7 +356,7 @@ manager_schema_init(struct sgate_manager *mgr, struct sgate_error *err)
 enum sgate_status
 manager_schema_check(struct sgate_manager *mgr, struct sgate_error *err)
 {
-	enum sgate_status status = manager_enter(mgr, err);
+	enum sgate_status status = enter_to_set_up(mgr, err);
 
 	if (status == SGATE_OK)
 		status = mgr->ops->schema_check(mgr->durable, err);
@@ -359,7 +368,7 @@ manager_maintain(struct sgate_manager *mgr, bool *out_is_needed,
     unsigned *out_made, unsigned *out_dropped, struct sgate_error *err)
 {
 	int64_t now_ms = manager_now_ms(mgr);
-	enum sgate_status status = manager_enter(mgr, err);
+	enum sgate_status status = enter_to_set_up(mgr, err);
 
 	*out_is_needed = mgr->ops->maintain != NULL;
 	*out_made = 0;

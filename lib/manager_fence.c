@@ -33,10 +33,11 @@
 /* A page: one question to MySQL and one script, some milliseconds each. */
 #define PAGE_ROWS 128
 #define PAGE_BYTES ((size_t)256 * 1024)
-/* How long a round may take; of a call that does it by the way: less. */
+/* How long a round may take, and how much longer its last step. */
 #define ROUND_MS 1000
-#define ROUND_BY_THE_WAY_MS 300
 #define STEP_MS 300
+/* Of a call that does it by the way: a quarter of its budget each. */
+#define BY_THE_WAY 4
 /* Rounds in which a group's rows may fail before its fence rises without. */
 #define FAILED_ROUNDS 2
 /* How often the file is forced to the disk, with the moments of the rounds. */
@@ -736,8 +737,9 @@ enum sgate_status
 manager_fence_round(struct sgate_manager *mgr,
     const struct manager_round *round, struct sgate_error *err)
 {
-	bool is_by_the_way = mgr->stores == &mgr->own_stores;
-	int64_t length_ms = is_by_the_way ? ROUND_BY_THE_WAY_MS : ROUND_MS;
+	bool is_by_the_way = !manager_has_keeper(mgr);
+	int64_t length_ms =
+	    is_by_the_way ? mgr->budget_ms / BY_THE_WAY : ROUND_MS;
 	struct round r = {.mgr = mgr,
 	    .given = round,
 	    .fence = &mgr->stores->fence,
@@ -752,7 +754,8 @@ manager_fence_round(struct sgate_manager *mgr,
 	r.began_boot_ms = clock_boot_ms();
 	r.deadline_ms = clock_monotonic_ms() + length_ms;
 	/* The last step may begin just before that. */
-	mgr->deadline_ms = r.deadline_ms + STEP_MS;
+	mgr->deadline_ms =
+	    r.deadline_ms + (is_by_the_way ? length_ms : STEP_MS);
 	status = poll_durable(&r);
 	beat(&r);
 	poll_cache(&r);

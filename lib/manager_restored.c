@@ -169,7 +169,8 @@ manager_restored(struct sgate_manager *mgr, bool *out_is_needed,
 	err = err != NULL ? err : &own;
 	/* No round of this manager's own, which would go between. */
 	mgr->round_after_ms = INT64_MAX;
-	status = manager_enter(mgr, err);
+	manager_begin_probe(mgr, err);
+	status = manager_need_durable(mgr, err);
 	if (status != SGATE_OK || !*out_is_needed)
 		return status;
 	if (mgr->cache_ops != NULL)

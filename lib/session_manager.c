@@ -360,10 +360,36 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 		manager_settle_in(mgr, pid);
 }
 
+/*
+ * A manager that no keeper polls for does the keeper's round by itself. While
+ * MySQL does not answer that is as rare as its breaker makes it.
+ */
+static void
+round_by_the_way(struct sgate_manager *mgr)
+{
+	const struct manager_round round = {.runtime_dir = NULL};
+	int64_t now_ms = clock_monotonic_ms();
+	struct sgate_error ignored;
+	enum sgate_status status;
+
+	if (manager_has_keeper(mgr) || mgr->ops->poll == NULL ||
+	    now_ms < mgr->round_after_ms ||
+	    !breaker_lets(&mgr->stores->durable, false, now_ms))
+		return;
+	mgr->round_after_ms = now_ms + mgr->conf->fence.poll_interval_ms;
+	/* What it could not find out is not known, and so not believed. */
+	status = manager_fence_round(mgr, &round, &ignored);
+	(void)status;
+}
+
 void
 manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
 {
+	int64_t deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
+
+	round_by_the_way(mgr);
 	begin(mgr, err);
+	mgr->deadline_ms = deadline_ms;
 }
 
 void

@@ -1,0 +1,206 @@
+"""conf/README.md on MySQL and Redis: what it tells an administrator to run and
+to write is run and written here, and a gateway works on what comes of it."""
+
+import os
+import pwd
+import re
+import subprocess
+
+import harness
+from harness import case, main, wait_until
+from readme import blocks
+from stores import MariaDB, Redis, directory, find_counters, run
+
+PAGE = "conf/README.md"
+ACCOUNT = "conf/redis/sessgate.conf"
+
+
+class Site:
+    """One host as the page has it: our paths stand for /etc and /run."""
+
+    def __init__(self, t):
+        self.t = t
+        self.db = MariaDB.shared()
+        self.redis = Redis(t, start=False)
+        self.gw = t.gateway({"listener": {"login": {"mode": "0600"}}})
+        self.gw.expect_log(r"listener\.login")
+        self.etc = directory(t, "sgetc.")
+        self.bin = os.path.join(self.etc, "bin")
+        os.mkdir(self.bin)
+        self.program("mariadb", 'exec %s --no-defaults -uroot -S %s "$@"' % (
+            self.db.client, self.db.socket))
+        self.program("sessgatectl", 'exec %s -c %s "$@"' % (
+            harness.SESSGATECTL, self.gw.conf_path))
+        for name in ("chgrp", "systemctl"):  # There is no system here.
+            self.program(name, "exit 0")
+        data = os.path.dirname(self.gw.conf["keys"]["file"])
+        os.mkdir(data, 0o700)
+        for path in (data, self.write("mysql-password", "PASSWORD\n"),
+                     self.write("redis-password", "PASSWORD\n")):
+            if harness.IS_ROOT:
+                os.chown(path, pwd.getpwnam(harness.USER).pw_uid, -1)
+        t.at_end(lambda: self.db.sql("DROP DATABASE IF EXISTS sessgate; DROP "
+                                     "USER IF EXISTS sessgate@localhost"))
+
+    def write(self, name, text, mode=0o600):
+        path = os.path.join(self.etc, name)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def program(self, name, line):
+        self.write(os.path.join("bin", name), "#!/bin/sh\n%s\n" % line, 0o755)
+
+    def ours(self, text):
+        for theirs, ours in (
+                ("/run/mysqld/mysqld.sock", self.db.socket),
+                ("/run/redis/redis-server.sock", self.redis.socket),
+                ("/etc/sessgate", self.etc), ("/etc/redis", self.etc)):
+            text = text.replace(theirs, ours)
+        return text
+
+    def shell(self, block):
+        done = subprocess.run(
+            ["sh", "-euc", self.ours(block)], cwd=harness.SOURCE, timeout=60,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+            env={"PATH": self.bin + ":" + os.environ["PATH"]})
+        self.t.equal(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def set_up(self):
+        """Everything that the page says, in its order."""
+        shown = [b for b in blocks(PAGE, "conf") if "mysql: {" in b]
+        self.t.equal(len(shown), 1)
+        del self.gw.conf["sqlite"]
+        # Every look is a touch, so that those are seen as well.
+        self.gw.configure({"session": {"idle_timeout": "10 s"}})
+        with open(self.gw.conf_path, "a") as f:
+            f.write(self.ours(shown[0]))
+        mysql, redis = blocks(PAGE, "sh")
+        self.t.match(self.shell(mysql), "the tables are right")
+        self.shell(redis)
+        self.redis.start(include=os.path.join(self.etc, "sessgate.conf"))
+        with open(os.path.join(self.etc, "redis.conf")) as f:
+            self.t.equal(f.read(), "include %s/sessgate.conf\n" % self.etc)
+        self.gw.start()
+        return self
+
+    def served_by_redis(self):
+        status = self.gw.api("GET", "v1/status", address=self.gw.control)
+        return find_counters(status.json(), {})["served_cache"]
+
+
+def commands_of_account():
+    """What the file in conf/ lets the gateway's account do."""
+    with open(os.path.join(harness.SOURCE, ACCOUNT)) as f:
+        line = re.search(r"^user sessgate .*$", f.read(), re.M).group(0)
+    return set(re.findall(r" \+([a-z|]+)", line))
+
+
+def called(redis):
+    found = re.findall(rb"cmdstat_([a-z|]+):calls", redis.command("INFO", "commandstats"))
+    return {name.decode() for name in found}
+
+
+@case
+def a_site_that_is_set_up_as_told_works_and_its_account_may_no_more(t):
+    site = Site(t).set_up()
+    redis = site.redis
+    redis.command("CONFIG", "RESETSTAT")
+    redis.command("ACL", "LOG", "RESET")
+    site.gw.stop()
+    site.gw.start()
+
+    token, session = site.gw.create("alice")
+    cookie = "__Host-sid=" + token
+    before = site.served_by_redis()
+    wait_until(lambda: site.gw.check(cookie).status == 200 and
+               site.served_by_redis() > before, "Redis serves")
+    wait_until(lambda: site.gw.check(cookie).status == 200 and
+               "setrange" in called(redis), "a touch reaches Redis")
+    # A Redis that has lost everything, its scripts too.
+    redis.command("SCRIPT", "FLUSH")
+    redis.command("FLUSHALL")
+    before = site.served_by_redis()
+    wait_until(lambda: site.gw.check(cookie).status == 200 and
+               site.served_by_redis() > before, "Redis serves again")
+    changed = site.gw.api("PATCH", "v1/sessions/" + session["ref"],
+                          {"data": {"a": 1}}, address=site.gw.control)
+    t.equal(changed.status, 200)
+    ended = site.gw.api("DELETE", "v1/users/alice/sessions",
+                        address=site.gw.control)
+    t.equal(ended.status, 200)
+    t.equal(site.gw.check(cookie).status, 401)
+
+    t.equal(redis.command("ACL", "LOG"), [], "what Redis has refused")
+    ours = {"acl|log", "acl", "config|resetstat", "config", "info",
+            "script|flush", "script", "flushall", "auth"}
+    t.equal(called(redis) - ours, commands_of_account())
+
+
+@case
+def the_account_can_do_nothing_else(t):
+    site = Site(t)
+    with open(os.path.join(harness.SOURCE, ACCOUNT)) as f:
+        given = f.read().replace("user sessgate off", "user sessgate on >x")
+    path = site.write("sessgate.conf", given)
+    redis = site.redis
+    redis.start(include=path)
+    may = redis.command("ACL", "GETUSER", "sessgate")
+    may = dict(zip(may[::2], may[1::2]))
+    t.equal(may[b"keys"], b"~sg:*")
+    t.equal(may[b"channels"], b"")
+    t.equal({c[1:] for c in may[b"commands"].decode().split() if c[0] == "+"},
+            commands_of_account())
+    t.match(may[b"commands"].decode(), "^-@all ")
+    for command, answer in ((("FLUSHALL",), rb"no permissions"),
+                            (("KEYS", "*"), rb"no permissions"),
+                            (("CONFIG", "GET", "*"), rb"no permissions"),
+                            (("GET", "other"), rb"no permissions"),
+                            (("GET", "sg:{0}:sync"), rb"OK")):
+        got = redis.command("ACL", "DRYRUN", "sessgate", *command)
+        t.match(got.decode(), answer.decode())
+    # As it is shipped nobody gets in.
+    t.equal(given.count("user sessgate on"), 1)
+    with open(os.path.join(harness.SOURCE, ACCOUNT)) as f:
+        t.true("\nuser sessgate off " in f.read())
+
+
+class Locked(Redis):
+    """Its user default is off: we have another."""
+
+    def command(self, *args):
+        sock = harness.connect(self.socket)
+        with sock, sock.makefile("rb") as answer:
+            sock.sendall(b"AUTH admin x\r\n*%d\r\n" % len(args) + b"".join(
+                b"$%d\r\n%s\r\n" % (len(a), a.encode()) for a in args))
+            self.read(answer)
+            return self.read(answer)
+
+
+@case
+def nobody_else_comes_in_and_redis_still_finds_all_after_a_restart(t):
+    site = Site(t)
+    with open(os.path.join(harness.SOURCE, ACCOUNT)) as f:
+        given = f.read()
+    t.equal(given.count("\n# user default off "), 1)
+    path = site.write("sessgate.conf", given.replace(
+        "# user default", "user default") + "user admin on >x ~* &* +@all\n")
+    redis = Locked(t, start=False)
+    del redis.options["appendonly"]  # as the file has it
+    redis.start(include=path)
+    # Redis keeps the two as one.
+    redis.command("EVAL", "redis.call('SET','a',1)redis.call('SET','b',2)",
+                  "0")
+    redis.kill()
+    redis.start(include=path)
+    t.equal(redis.command("MGET", "a", "b"), [b"1", b"2"])
+    with harness.connect(redis.socket) as sock:
+        sock.sendall(b"GET a\r\n")
+        t.match(sock.recv(100).decode(), "NOAUTH")
+
+
+if __name__ == "__main__":
+    run(main)

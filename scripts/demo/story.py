@@ -1,90 +1,25 @@
 """The whole story of the quickstart, told by requests and checked.
 
-    story.py ADDRESS WORK    every step; exit 0 when all held
-    story.py --ping ADDRESS  prints "up" when web server and gateway answer
+    story.py ADDRESS WORK [STORES]   every step; exit 0 when all held
+    story.py --ping ADDRESS          prints "up" when web server and gateway answer
 
 ADDRESS is the lighttpd that scripts/quickstart started, WORK its directory
 (for sessgatectl, and for the marker that the old program writes when it runs).
+STORES: the servers that there are, as "redis,mysql"; what happens when they
+fail is told by outage.py.
 """
 
-import http.client
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
-import urllib.parse
+
+import outage
+from browser import Browser, Failed, Site, expect, expect_in, step
 
 
-class Browser:
-    """Keeps one cookie, follows nothing."""
-
-    def __init__(self, address):
-        self.host = urllib.parse.urlsplit(address).netloc
-        self.cookie = None
-
-    def ask(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection(self.host, timeout=10)
-        headers = {k.replace("_", "-"): v for k, v in headers.items()}
-        headers.setdefault("User-Agent", "quickstart")
-        headers.setdefault("Sec-Fetch-Site", "same-origin")
-        if self.cookie:
-            headers["Cookie"] = self.cookie
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        answer.body = answer.read().decode("utf-8", "replace")
-        connection.close()
-        set_cookie = answer.headers.get("Set-Cookie")
-        if set_cookie:
-            self.cookie = set_cookie.split(";")[0]
-        return answer
-
-    def log_in(self, user):
-        form = urllib.parse.urlencode({"user": user, "password": user + "-secret"})
-        answer = self.ask("POST", "/login.cgi", form,
-                          Content_Type="application/x-www-form-urlencoded")
-        expect("the login program sends the visitor on", answer.status, 303)
-
-    def open_book(self):
-        return self.ask("GET", "/app/addressbook.cgi", Accept="text/html")
-
-
-class Failed(Exception):
-    pass
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        raise Failed(f"{what}: expected {wanted!r}, got {got!r}")
-
-
-def expect_in(what, part, text):
-    if part not in text:
-        raise Failed(f"{what}: expected {part!r} in {text!r}")
-
-
-def step(text):
-    print(f"ok - {text}", flush=True)
-
-
-def tell(address, work):
-    ctl = [os.path.join(work, "bin", "sessgatectl"), "-c", os.path.join(work, "sessgate.conf")]
-
-    def sessgatectl(*arguments):
-        done = subprocess.run(ctl + list(arguments), capture_output=True, text=True, timeout=30)
-        if done.returncode != 0:
-            raise Failed(f"sessgatectl {' '.join(arguments)}: exit {done.returncode}: {done.stderr}")
-        return done.stdout
-
-    def visits():
-        """How often the old program has run: it writes a line each time."""
-        try:
-            with open(os.path.join(work, "data", "book.txt.visits"), encoding="utf-8") as f:
-                return len(f.readlines())
-        except FileNotFoundError:
-            return 0
-
+def tell(address, site, stores):
     alice = Browser(address)
     answer = alice.open_book()
     expect("a visitor without a session is sent to the login page", answer.status, 302)
@@ -92,7 +27,7 @@ def tell(address, work):
            "/login.cgi?return_to=/app/addressbook.cgi")
     expect("a program without a session is refused",
            alice.ask("GET", "/app/addressbook.cgi", Accept="*/*").status, 401)
-    expect("the old program did not run", visits(), 0)
+    expect("the old program did not run", site.visits(), 0)
     step("refused before login; the old program did not run")
 
     wrong = Browser(address)
@@ -152,11 +87,11 @@ def tell(address, work):
     time.sleep(4)
     thief = Browser(address)
     thief.cookie = old_cookie
-    before = visits()
+    before = site.visits()
     expect("the stolen old cookie is refused", thief.ask("GET", "/app/addressbook.cgi").status, 401)
     expect("the theft ends the session for both", alice.ask("GET", "/app/addressbook.cgi").status, 401)
-    expect("the old program did not run", visits(), before)
-    expect_in("explain tells it", "theft", sessgatectl("explain", ref))
+    expect("the old program did not run", site.visits(), before)
+    expect_in("explain tells it", "theft", site.sessgatectl("explain", ref))
     step("a stolen old cookie, used after the grace, was refused and ended the session")
 
     phone = Browser(address)
@@ -168,16 +103,16 @@ def tell(address, work):
         expect("logged in again", who.open_book().status, 200)
     expect("two sessions are listed",
            len(json.loads(alice.ask("GET", "/.sessgate/sessions", Accept="application/json").body)["sessions"]), 2)
-    before = visits()
-    sessgatectl("cleanup", "alice")
+    before = site.visits()
+    site.sessgatectl("cleanup", "alice")
     for who in (alice, phone):
         expect("logged out everywhere: refused on the next request",
                who.ask("GET", "/app/addressbook.cgi").status, 401)
-    expect("the old program did not run", visits(), before)
+    expect("the old program did not run", site.visits(), before)
     expect("bob is still there", bob.open_book().status, 200)
     step("logged out everywhere: both browsers refused on the next request, another user was not")
 
-    kinds = [row["kind"] for row in json.loads(sessgatectl("--json", "audit", "--user", "alice"))["events"]]
+    kinds = [row["kind"] for row in json.loads(site.sessgatectl("--json", "audit", "--user", "alice"))["events"]]
     for kind in ("create", "update", "rotate", "end", "cleanup"):
         expect_in("the audit tells of it", kind, kinds)
     expect("one row for each creation", kinds.count("create"), 3)
@@ -187,7 +122,8 @@ def tell(address, work):
     answer = bob.ask("POST", "/.sessgate/logout")
     expect("bob logs out", answer.status, 200)
     expect("and is out", bob.ask("GET", "/app/addressbook.cgi").status, 401)
-    step("logged out by the visitor; served by the embedded store (SQLite)")
+    step("logged out by the visitor; " + ("the servers behind it are " + stores if stores else
+                                          "served by the embedded store (SQLite)"))
 
 
 def main():
@@ -199,7 +135,10 @@ def main():
         print("up" if answer.status == 200 else "down")
         return
     try:
-        tell(sys.argv[1], sys.argv[2])
+        address, site = sys.argv[1], Site(sys.argv[2])
+        stores = sys.argv[3] if len(sys.argv) > 3 else ""
+        tell(address, site, stores)
+        outage.tell(address, site, stores)
     except (Failed, OSError, subprocess.TimeoutExpired, KeyError, ValueError) as e:
         print(f"not ok - {e}", flush=True)
         sys.exit(1)

@@ -1,0 +1,161 @@
+"""The second part of the story: the stores are killed, restored, started again.
+
+Each step asks as a browser does, and tells which store served: the gateway
+counts that (`sessgatectl status`). Everything that is waited for has an end.
+"""
+
+import time
+
+from browser import Browser, Failed, expect, expect_in, step
+
+VIEWS = 20          # page views a step
+BACK_SECONDS = 15   # how long a store may take to serve again
+
+
+def wait_until(predicate, what):
+    """How long it took, in words."""
+    begin = time.monotonic()
+    while not predicate():
+        if time.monotonic() - begin > BACK_SECONDS:
+            raise Failed(f"{what}: not within {BACK_SECONDS} s")
+        time.sleep(0.1)
+    return f"{time.monotonic() - begin:.1f} s"
+
+
+def logged_in(address, user):
+    browser = Browser(address)
+    browser.log_in(user)
+    return browser
+
+
+def try_log_in(address):
+    """What a visitor sees who logs in now: (status, text)."""
+    answer = Browser(address).ask("POST", "/login.cgi", "user=bob&password=bob-secret",
+                                  Content_Type="application/x-www-form-urlencoded")
+    return answer.status, answer.body.strip()
+
+
+def served(site, look):
+    """Which store answered while look() looked: {"redis": 20, "mysql": 0}."""
+    before = site.counters()
+    look()
+    after = site.counters()
+
+    def grown(*names):
+        return sum(after[n] - before[n] for n in names)
+
+    return {"redis": grown("served_cache", "served_blind"), "mysql": grown("served_durable")}
+
+
+def view(*browsers):
+    """Page views, each of which must show the page."""
+    for i in range(VIEWS):
+        expect("the page is shown", browsers[i % len(browsers)].open_book().status, 200)
+
+
+def serves(site, store, browser):
+    """Whether a page view is answered by this store."""
+    return served(site, browser.open_book)[store] > 0
+
+
+def try_again(address):
+    status, text = try_log_in(address)
+    expect("a new login is told to try again", status, 503)
+    expect_in("in words", "try again", text)
+    return text
+
+
+def with_redis(address, site):
+    alice, phone, bob = (logged_in(address, user) for user in ("alice", "alice", "bob"))
+
+    wait_until(lambda: serves(site, "redis", alice), "Redis serves")
+    by = served(site, lambda: view(alice, phone, bob))
+    expect("all are read from Redis", by, {"redis": VIEWS, "mysql": 0})
+    step(f"sessions are read from Redis first: of {VIEWS} page views {by['redis']} were served by redis, "
+         f"{by['mysql']} by mysql")
+
+    site.run("store", "kill", "redis")
+    by = served(site, lambda: view(alice, phone, bob))
+    expect("all are read from MySQL", by, {"redis": 0, "mysql": VIEWS})
+    expect("a new login works", try_log_in(address)[0], 303)
+    step(f"Redis killed: everybody is still logged in, {by['mysql']} page views served by mysql; a new login worked")
+
+    site.run("store", "start", "redis")
+    took = wait_until(lambda: serves(site, "redis", alice), "Redis serves again")
+    step(f"Redis started again: it serves again after {took}")
+
+    ended = restored_from_an_old_dump(address, site, alice, phone, bob)
+
+    site.run("store", "kill", "mysql")
+    by = served(site, lambda: view(alice, bob))
+    expect("all are read from Redis", by, {"redis": VIEWS, "mysql": 0})
+    time.sleep(2)  # Several polls that fail: now the gateway knows that it is blind.
+    by = served(site, lambda: view(alice, bob))
+    expect("all are read from Redis", by, {"redis": VIEWS, "mysql": 0})
+    expect("logged out stays logged out", ended.open_book().status, 302)
+    text = try_again(address)
+    step(f"MySQL killed: everybody is still recognised, {by['redis']} page views served by redis; "
+         f"a new login says \"{text}\"")
+    return alice
+
+
+def restored_from_an_old_dump(address, site, alice, phone, bob):
+    """Returns the browser that goes on with the cookie of the session that was logged out."""
+    view(alice, phone, bob)
+    before = site.counters()
+    site.run("store", "save", "redis")
+    late = Browser(address)
+    late.cookie = phone.cookie
+    expect("the phone logs out", phone.ask("POST", "/.sessgate/logout").status, 200)
+    time.sleep(2)  # Until then a host may not have heard of it, if Redis forgets it, too.
+    site.run("store", "restore", "redis")
+    refused = 0
+
+    def redis_is_trusted():
+        nonlocal refused
+        expect("logged out stays logged out", late.open_book().status, 302)
+        refused += 1
+        expect("another is still logged in", bob.open_book().status, 200)
+        return serves(site, "redis", alice)
+
+    took = wait_until(redis_is_trusted, "Redis serves again")
+    for _ in range(VIEWS):
+        time.sleep(0.1)
+        redis_is_trusted()
+    if site.counters()["reconciled"] <= before["reconciled"]:
+        raise Failed("Redis had not forgotten the logout: this has shown nothing")
+    step(f"Redis restored from a copy of before a logout: the logged-out session was refused all {refused} times, "
+         f"the others were served, from redis again after {took}")
+    return late
+
+
+def mysql_alone(address, site):
+    alice = logged_in(address, "alice")
+    by = served(site, lambda: view(alice))
+    expect("all are read from MySQL", by, {"redis": 0, "mysql": VIEWS})
+    step(f"sessions are read from MySQL: {VIEWS} page views served by mysql")
+    site.run("store", "kill", "mysql")
+    for _ in range(VIEWS):
+        expect("nobody is taken for logged out", alice.open_book().status, 503)
+    text = try_again(address)
+    step(f"MySQL killed, and no Redis: {VIEWS} page views said \"unavailable\" (503), none \"logged out\"; "
+         f"a new login says \"{text}\"")
+    return alice
+
+
+def mysql_is_back(address, site, stayed):
+    site.run("store", "start", "mysql")
+    took = wait_until(lambda: try_log_in(address)[0] == 303, "a new login works again")
+    wait_until(lambda: stayed.open_book().status == 200, "who was logged in still is")
+    step(f"MySQL started again: a new login worked after {took}, who was logged in still is")
+
+
+def tell(address, site, stores):
+    names = stores.split(",")
+    if "mysql" not in names:
+        return
+    if "redis" in names:
+        stayed = with_redis(address, site)
+    else:
+        stayed = mysql_alone(address, site)
+    mysql_is_back(address, site, stayed)

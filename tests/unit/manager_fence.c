@@ -89,6 +89,8 @@ static void
 start(struct world *w, struct host *h)
 {
 	world_open(w);
+	w->conf->fence.poll_interval_ms = 500;
+	w->conf->fence.max_blind_ms = 300000;
 	fake_reset(true);
 	cache_fake_reset();
 	w->mgr = world_manager(w, &durable_fake);

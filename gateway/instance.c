@@ -322,7 +322,8 @@ make_schema(const struct sgate_conf *conf, struct sgate_manager *mgr)
 			break;
 		poll(NULL, 0, 200);
 	}
-	if (may_be_away && status == SGATE_UNAVAILABLE) {
+	if (may_be_away &&
+	    (status == SGATE_UNAVAILABLE || status == SGATE_UNCERTAIN)) {
 		log_warning(
 		    "%s: %s; starting without it", err.source, err.text);
 		return true;

@@ -160,10 +160,13 @@ fence_round(struct keeper *keeper)
 	};
 	struct sgate_error err;
 
-	if (!keeper->has_fence ||
-	    atomic_load(&keeper->args->shared->keeper_pid) != getpid() ||
-	    !is_due(&keeper->fence_at_ms, conf->fence.poll_interval_ms))
+	if (!keeper->has_fence || clock_monotonic_ms() < keeper->fence_at_ms)
 		return;
+	if (atomic_load(&keeper->args->shared->keeper_pid) != getpid()) {
+		keeper->fence_at_ms = clock_monotonic_ms() + STEP_MS;
+		return;
+	}
+	is_due(&keeper->fence_at_ms, conf->fence.poll_interval_ms);
 	if (manager_fence_round(keeper->mgr, &round, &err) != SGATE_OK &&
 	    open_breakers(keeper) == 0)
 		complain("round of the fence", &err);

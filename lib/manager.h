@@ -71,6 +71,7 @@ struct fence_work {
 	unsigned first;     /* the group that the next round begins with */
 	int64_t file_at_ms; /* monotonic: when the file is due for the disk */
 	int64_t told_ms[FENCE_NEWS]; /* monotonic; 0 = never */
+	bool is_clock_apart;         /* told, until they agree again */
 };
 
 struct sgate_manager {

@@ -130,22 +130,34 @@ is_possible(const struct durable_poll *poll)
 	return poll->store.epoch <= EPOCH_MAX;
 }
 
+/* Told once, and again only when they have agreed by half of that since. */
+static void
+compare_clocks(struct round *r, int64_t ahead_ms)
+{
+	bool *is_apart = &r->mgr->fence_work.is_clock_apart;
+	int64_t apart_ms = ahead_ms > 0 ? ahead_ms : -ahead_ms;
+
+	if (apart_ms < CLOCKS_APART_MS / 2)
+		*is_apart = false;
+	if (apart_ms <= CLOCKS_APART_MS || *is_apart)
+		return;
+	*is_apart = true;
+	r->mgr->fence_work.told_ms[NEWS_CLOCK] = 0;
+	tell(r, NEWS_CLOCK, false,
+	    "this host's clock is %" PRId64 " ms %s that of %s; sessions "
+	    "expire by the latter",
+	    apart_ms, ahead_ms > 0 ? "ahead of" : "behind", r->mgr->ops->name);
+}
+
+/* The answer was made half-way between question and answer. */
 static void
 set_clock(struct round *r, int64_t sent_ms)
 {
 	int64_t half_ms = (clock_boot_ms() - sent_ms) / 2;
-	int64_t ahead_ms = clock_utc_ms() - half_ms - r->poll.now_ms;
 
 	atomic_store(
 	    &r->fence->clock_offset_ms, r->poll.now_ms - (sent_ms + half_ms));
-	if (ahead_ms > CLOCKS_APART_MS || ahead_ms < -CLOCKS_APART_MS)
-		tell(r, NEWS_CLOCK, false,
-		    "this host's clock is %" PRId64 " ms %s that of %s; "
-		    "sessions expire by the latter",
-		    ahead_ms > 0 ? ahead_ms : -ahead_ms,
-		    ahead_ms > 0 ? "ahead of" : "behind", r->mgr->ops->name);
-	else
-		r->mgr->fence_work.told_ms[NEWS_CLOCK] = 0;
+	compare_clocks(r, clock_utc_ms() - half_ms - r->poll.now_ms);
 }
 
 /* This question is the durable store's probe. */
@@ -611,7 +623,6 @@ apply_page(struct round *r, unsigned group, const struct page *page)
 static void
 raise_group(struct round *r, unsigned group)
 {
-	failpoint("apply-raise");
 	fence_raise(r->fence, group, polled_mark(r, group));
 	atomic_store(&r->fence->complete_ms[group], r->began_boot_ms);
 }
@@ -635,6 +646,7 @@ bring_page(struct round *r, unsigned group)
 			raise_group(r, group);
 		failpoint("poll-apply");
 		step = apply_page(r, group, &page);
+		failpoint("apply-raise");
 	} else if (status != SGATE_UNAVAILABLE) {
 		tell(r, NEWS_ROWS, true,
 		    "the changes of group %u cannot be brought to %s: %s; %s "

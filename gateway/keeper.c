@@ -33,6 +33,7 @@
 #define TOUCH_ROUND_MS 2000 /* then the rest waits for the next round */
 #define TOUCH_LAST_TRIES 3
 #define PROBE_EVERY_MS 2000
+#define PROBE_AGAIN_MS 300
 #define ANNOUNCE_EVERY_MS 30000
 #define ANNOUNCE_TTL_MS 90000
 #define COUNT_MIN_MS 2000
@@ -54,6 +55,7 @@ struct keeper {
 	struct durable_touch batch[TOUCH_BATCH];
 	size_t touch_cursor; /* where the next round goes on */
 	bool has_fence;
+	unsigned durable_failed, cache_failed; /* probes, in a row */
 	unsigned breakers; /* as they were: bits of DURABLE_OPEN, CACHE_OPEN */
 	int64_t fence_at_ms, touch_at_ms, probe_at_ms, stats_at_ms,
 	    announce_at_ms, reap_at_ms;
@@ -271,20 +273,30 @@ add_consequence(const struct keeper *keeper, struct buf *out)
 	buf_add_text(out, ", creating and changing answer 503");
 }
 
-/* Whether its state is another than before, or is known for the first time. */
+/*
+ * Whether its state is another than before, or is known for the first time. One
+ * answer that came late makes no outage that somebody is to be called for: the
+ * second failure does, which is looked for soon.
+ */
 static bool
-note_store(struct shared_store *store, bool is_up, int64_t latency_us)
+note_store(struct keeper *keeper, struct shared_store *store, bool is_up,
+    int64_t latency_us, unsigned *failed)
 {
 	bool is_first = atomic_load(&store->checked_ms) == 0;
-	bool is_change = is_first || (atomic_load(&store->is_up) != 0) != is_up;
+	bool was_up = atomic_load(&store->is_up) != 0;
 
-	if (is_change)
+	*failed = is_up ? 0 : *failed + 1;
+	if (*failed == 1 && (is_first || was_up)) {
+		keeper->probe_at_ms = clock_monotonic_ms() + PROBE_AGAIN_MS;
+		return false;
+	}
+	if (is_first || was_up != is_up)
 		atomic_store(&store->since_ms, clock_utc_ms());
 	atomic_store(&store->is_up, is_up);
 	atomic_store(&store->latency_us, latency_us);
 	atomic_store(&store->checked_ms, clock_utc_ms());
 	/* That a store is up at the start is as it should be. */
-	return is_change && !(is_first && is_up);
+	return is_first ? !is_up : was_up != is_up;
 }
 
 static void
@@ -326,11 +338,11 @@ probe(struct keeper *keeper)
 		return;
 	}
 	if (health.cache_name[0] != '\0' &&
-	    note_store(
-		&state->cache, health.cache_up != 0, health.cache_latency_us))
+	    note_store(keeper, &state->cache, health.cache_up != 0,
+		health.cache_latency_us, &keeper->cache_failed))
 		tell_cache(&health);
-	if (note_store(&state->durable, health.durable_up != 0,
-		health.durable_latency_us))
+	if (note_store(keeper, &state->durable, health.durable_up != 0,
+		health.durable_latency_us, &keeper->durable_failed))
 		tell_durable(keeper, &health);
 }
 

@@ -250,6 +250,8 @@ static bool
 is_alarmed(struct round *r)
 {
 	struct fence *fence = r->fence;
+	bool was_alarmed = atomic_load(&fence->is_alarmed) != 0;
+	bool is_alarmed = was_alarmed;
 	uint64_t known, highest = 0;
 	unsigned group;
 
@@ -258,19 +260,20 @@ is_alarmed(struct round *r)
 		if (known > highest)
 			highest = known;
 		if (polled_mark(r, group) < known)
-			atomic_store(&fence->is_alarmed, 1);
+			is_alarmed = true;
 	}
-	if (atomic_load(&fence->is_alarmed) != 0 &&
-	    r->poll.store.epoch > highest >> FENCE_NUMBER_BITS)
-		atomic_store(&fence->is_alarmed, 0);
-	if (atomic_load(&fence->is_alarmed) == 0)
-		return false;
-	tell(r, NEWS_ALARM, true,
-	    "the numbers in %s have fallen: an old dump was loaded without "
-	    "`sessgatectl db restored`; no copy is believed until that was "
-	    "run, with all gateways stopped",
-	    r->mgr->ops->name);
-	return true;
+	if (r->poll.store.epoch > highest >> FENCE_NUMBER_BITS)
+		is_alarmed = false;
+	atomic_store(&fence->is_alarmed, is_alarmed);
+	if (is_alarmed != was_alarmed)
+		r->mgr->fence_work.file_at_ms = 0; /* a restart knows, too */
+	if (is_alarmed)
+		tell(r, NEWS_ALARM, true,
+		    "the numbers in %s have fallen: an old dump was loaded "
+		    "without `sessgatectl db restored`; no copy is believed "
+		    "until that was run, with all gateways stopped",
+		    r->mgr->ops->name);
+	return is_alarmed;
 }
 
 /* ---- the file ---- */

@@ -9,6 +9,9 @@ import time
 from harness import case, main, wait_until
 from stores import Fleet, Redis, run
 
+# Proxies in Python on a machine that is busy: late is not down.
+PATIENT = {"redis": {"timeout": "400 ms"}, "mysql": {"read_timeout": "500 ms"}}
+
 DOWN = (r"(redis|mysql) is down: ", r"fence: ")
 
 
@@ -43,7 +46,7 @@ def wait_store(host, store, is_up):
 
 @case
 def redis_that_goes_and_comes_is_told_once_each(t):
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts
     host.gw.expect_log(r"redis is down: ")
     session = host.create()
@@ -70,7 +73,7 @@ def redis_that_goes_and_comes_is_told_once_each(t):
 
 @case
 def mysql_that_goes_and_comes_is_told_with_what_it_means(t):
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts
     host.gw.expect_log(r"mysql is down: ", r"answering \"unavailable\"")
     session = host.create()
@@ -100,7 +103,8 @@ def mysql_that_goes_and_comes_is_told_with_what_it_means(t):
 
 @case
 def a_restart_while_mysql_is_away_goes_on_from_redis(t):
-    fleet = Fleet(t, hosts=1, conf={"fence": {"max_blind": "20 s"}})
+    fleet = Fleet(t, hosts=1, conf=dict(
+        PATIENT, fence={"max_blind": "20 s"}))
     host, = fleet.hosts
     host.gw.expect_log(r"mysql is down: ", r"answering \"unavailable\"",
                        r"starting without it")
@@ -128,7 +132,7 @@ def a_restart_while_mysql_is_away_goes_on_from_redis(t):
 
 def restart_blind_with(t, spoil):
     """The file of a stopped instance is spoilt while MySQL is away."""
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts
     host.gw.expect_log(r"mysql is down: ", r"answering \"unavailable\"",
                        r"starting without it", r"no copy in redis is believed")
@@ -164,9 +168,10 @@ def no_fence_file_is_nothing_known(t):
 
 @case
 def a_keeper_that_is_killed_forgets_nothing(t):
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts
-    host.gw.expect_log(r"mysql is down: ", r"keeper .*killed by signal 9")
+    host.gw.expect_log(r"mysql is down: ", r"keeper .*killed by signal 9",
+                       r"answering \"unavailable\"")
     session = host.create()
     fleet.warm(session)
     host.mysql.cut()
@@ -191,7 +196,7 @@ def a_keeper_that_is_killed_forgets_nothing(t):
 
 @case
 def rounds_go_on_while_a_store_hangs(t):
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts
     host.gw.expect_log(*DOWN)
     host.gw.expect_log(r"answering \"unavailable\"", r"write touches")
@@ -202,10 +207,10 @@ def rounds_go_on_while_a_store_hangs(t):
         wait_store(host, "durable" if proxy is host.mysql else "cache", False)
         before = host.count("polls")
         time.sleep(5)
-        # 500 ms apart, and a time-out of MySQL (250 ms) is within them.
-        t.true(host.count("polls") - before >= 7,
+        # 500 ms apart, and both time-outs may come behind each other.
+        t.true(host.count("polls") - before >= 4,
                host.count("polls") - before)
-        t.true(status(host)["keeper"]["heartbeat_age_ms"] < 1500)
+        t.true(status(host)["keeper"]["heartbeat_age_ms"] < 2000)
         proxy.heal()
         wait_store(host, "durable" if proxy is host.mysql else "cache", True)
     t.equal(status(host)["keeper"]["deaths"], 0)
@@ -214,7 +219,7 @@ def rounds_go_on_while_a_store_hangs(t):
 
 @case
 def another_host_s_end_is_brought_to_redis_by_any_keeper(t):
-    fleet = Fleet(t, hosts=2)
+    fleet = Fleet(t, hosts=2, conf=PATIENT)
     a, b = fleet.hosts
     a.gw.expect_log(r"redis is down: ")
     session = a.create()
@@ -232,12 +237,12 @@ def another_host_s_end_is_brought_to_redis_by_any_keeper(t):
 @case
 def the_redis_of_another_database_is_left_alone(t):
     redis = Redis(t)
-    one = Fleet(t, hosts=1, redis=redis)
+    one = Fleet(t, hosts=1, redis=redis, conf=PATIENT)
     session = one.hosts[0].create()
     one.warm(session)
     keys = [k for k in redis.command("KEYS", "*")]
     before = {k: redis.command("GET", k) for k in keys}
-    other = Fleet(t, hosts=1, redis=redis)
+    other = Fleet(t, hosts=1, redis=redis, conf=PATIENT)
     other.hosts[0].gw.expect_log(r"fence: redis holds copies of another ")
     stranger = other.hosts[0].create()
     other.hosts[0].wait_poll(3)
@@ -253,7 +258,7 @@ def the_redis_of_another_database_is_left_alone(t):
 
 @case
 def a_counter_that_falls_is_an_alarm(t):
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts
     host.gw.expect_log(r"the numbers in mysql have fallen")
     session = host.create()
@@ -279,7 +284,7 @@ def a_counter_that_falls_is_an_alarm(t):
 
 @case
 def a_reload_changes_keepers_without_a_word(t):
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts
     session = host.create()
     fleet.warm(session)
@@ -296,7 +301,7 @@ def a_reload_changes_keepers_without_a_word(t):
 
 @case
 def the_tables_for_people_have_the_stores(t):
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts
     session = host.create()
     fleet.warm(session)

@@ -752,6 +752,7 @@ numbers_that_fall_are_an_alarm_until_a_new_epoch(void **state)
 	struct world w;
 	struct host h;
 	struct made made;
+	struct fence fence;
 	unsigned group;
 
 	(void)state;
@@ -770,12 +771,16 @@ numbers_that_fall_are_an_alarm_until_a_new_epoch(void **state)
 	host_open(&w, &h, &cache_fake);
 	fence_reset(&h.stores.fence, fake_server()->store.id);
 	fence_raise(&h.stores.fence, group, fence_mark(1, 2));
+	h.round.runtime_dir = w.dir;
 	round_ok(&h);
 	assert_int_equal(h.stores.fence.is_alarmed, 1);
 	assert_int_equal(h.told_errors, 1);
 	assert_non_null(strstr(h.text, "sessgatectl db restored"));
 	assert_int_equal(h.stores.groups_behind, TOKEN_GROUPS);
 	assert_int_equal(trust(&h, 0), FENCE_NO);
+	/* A restart is alarmed as well. */
+	assert_int_equal(fence_file_read(w.dir, &fence, &w.err), SGATE_OK);
+	assert_int_equal(fence.is_alarmed, 1);
 	/* The numbers come past it by themselves: still not. */
 	world_create(&w, "ann", &made);
 	change(&w, &made);
@@ -788,6 +793,8 @@ numbers_that_fall_are_an_alarm_until_a_new_epoch(void **state)
 	round_ok(&h);
 	assert_int_equal(h.stores.fence.is_alarmed, 0);
 	assert_int_equal(trust(&h, group), FENCE_YES);
+	assert_int_equal(fence_file_read(w.dir, &fence, &w.err), SGATE_OK);
+	assert_int_equal(fence.is_alarmed, 0);
 	made_clear(&made);
 	stop(&w, &h);
 }

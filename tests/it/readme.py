@@ -28,3 +28,10 @@ def commands(block):
         elif line not in ("", "..."):
             found[-1][1].append(line)
     return found
+
+
+def runtime_files():
+    """The names in a running instance's directory, by gateway/README.md."""
+    page = text("gateway/README.md")
+    table = page[page.index("## Files in"):page.index("## What is measured")]
+    return set(re.findall(r"`([a-z]+(?:\.sock)?)`", table))

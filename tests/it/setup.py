@@ -8,7 +8,7 @@ import subprocess
 
 import harness
 from harness import case, main, wait_until
-from readme import blocks
+from readme import blocks, runtime_files
 from stores import MariaDB, Redis, directory, find_counters, run
 
 PAGE = "conf/README.md"
@@ -41,6 +41,7 @@ class Site:
                 os.chown(path, pwd.getpwnam(harness.USER).pw_uid, -1)
         t.at_end(lambda: self.db.sql("DROP DATABASE IF EXISTS sessgate; DROP "
                                      "USER IF EXISTS sessgate@localhost"))
+        t.at_end(self.gw.stop)  # before that
 
     def write(self, name, text, mode=0o600):
         path = os.path.join(self.etc, name)
@@ -134,6 +135,7 @@ def a_site_that_is_set_up_as_told_works_and_its_account_may_no_more(t):
     t.equal(ended.status, 200)
     t.equal(site.gw.check(cookie).status, 401)
 
+    t.equal(set(os.listdir(site.gw.run_dir)), runtime_files())
     t.equal(redis.command("ACL", "LOG"), [], "what Redis has refused")
     ours = {"acl|log", "acl", "config|resetstat", "config", "info",
             "script|flush", "script", "flushall", "auth"}

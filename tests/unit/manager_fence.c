@@ -1,7 +1,7 @@
 /*
  * The keeper's round: what is brought to the cache, when the fence rises, and
  * what must not be believed. Hosts are managers with stores of their own over
- * the two fakes; "trace N" is N of protocol.md 11.
+ * the two fakes.
  */
 #include "tap.h"
 

@@ -169,8 +169,9 @@ is_sure(void)
 
 	if (isatty(STDIN_FILENO) != 1)
 		return false;
-	fputs(
-	    "Has every gateway on every host been stopped? Type yes: ", stderr);
+	fputs("A gateway that runs meanwhile can let in who has been logged "
+	      "out.\nHas every gateway on every host been stopped? Type yes: ",
+	    stderr);
 	len = read(STDIN_FILENO, answer, sizeof(answer) - 1);
 	return len > 0 && strcmp(answer, "yes\n") == 0;
 }
@@ -205,8 +206,8 @@ ctl_db_restored(struct ctl *ctl)
 	else if (ctl->json)
 		printf("{\"ok\":true,\"needed\":true,\"epoch\":%u}\n", epoch);
 	else
-		printf("epoch %u: no copy from before is believed; the "
+		printf("epoch %u: no copy from before is believed%s; the "
 		       "gateways can be started\n",
-		    epoch);
+		    epoch, conf_has_redis(conf) ? ", and Redis knows it" : "");
 	return code;
 }

@@ -122,10 +122,13 @@ static const struct ctl_command commands[] = {
 	ctl_db_maintain},
     {"db restored", CTL_LOCAL, "", 0, 0, restored_options,
 	"tell a MySQL store that a dump was loaded into it",
-	"Stop every gateway on every host first, start them after it: no copy "
-	"from before\nis believed then. With the maintainer's account.",
-	"sessgatectl db restored -o mysql.user=sessgate_maintainer "
-	"-o mysql.password_file=/root/maintainer\n",
+	"Stop every gateway on every host first, load the dump, run this, "
+	"start "
+	"them again.\nNo copy from before is believed then, and sessions that "
+	"had ended after the dump\nwas made are ended again, if Redis still "
+	"knows of it. It needs Redis, if there is\none, and an account that "
+	"may do all in the database: its administrator's.",
+	"sessgatectl db restored -o mysql.user=root -o mysql.password_file=\n",
 	ctl_db_restored},
     {"key list", CTL_LOCAL, "", 0, 0, NULL,
 	"list the signing keys (never the keys themselves)", NULL,

@@ -23,12 +23,12 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency TO 'sessgate'@'localhost';
 GRANT SELECT, INSERT, UPDATE, DELETE ON service_key TO 'sessgate'@'localhost';
 GRANT SELECT, INSERT, UPDATE, DELETE ON lease TO 'sessgate'@'localhost';
 
--- The maintainer, for `sessgatectl db init`, `db maintain` and `db restored`:
--- it makes tables, makes and drops partitions of audit, and raises epoch and
--- counters. It sees and writes no sessions.
+-- The maintainer, for `sessgatectl db init` and `db maintain`: it makes tables,
+-- and makes and drops partitions of audit. It sees and writes no sessions; `db
+-- restored`, which does, is for the administrator who loaded the dump.
 CREATE USER IF NOT EXISTS 'sessgate_maintainer'@'localhost' ACCOUNT LOCK;
 GRANT CREATE ON * TO 'sessgate_maintainer'@'localhost';
-GRANT SELECT, INSERT, UPDATE, CREATE ON store
+GRANT SELECT, INSERT, CREATE ON store
   TO 'sessgate_maintainer'@'localhost';
 GRANT SELECT, INSERT, UPDATE, CREATE ON meta
   TO 'sessgate_maintainer'@'localhost';

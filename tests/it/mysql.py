@@ -80,9 +80,16 @@ def db_init_check_maintain_and_restored_do_what_they_say(t):
     t.equal(code, 0, out)
     t.match(out, "epoch 2")
     t.equal(site.db.sql("SELECT MIN(seq) FROM meta", site.name), "1000000")
-    code, out = site.ctl("db", "restored", "--yes")
-    t.equal(code, 3, out)
-    t.match(out, "mysql-accounts.sql")
+    site.db.sql("ALTER USER 'sessgate_maintainer'@'localhost' IDENTIFIED BY "
+                "'one' ACCOUNT UNLOCK")
+    maintainer = ("-o", "mysql.user=sessgate_maintainer")
+    t.equal(site.ctl("db", "maintain", *maintainer)[0], 0)
+    t.equal(site.ctl("db", "init", *maintainer)[0], 0)
+    for account in ((), maintainer):
+        code, out = site.ctl("db", "restored", "--yes", *account)
+        t.equal(code, 3, out)
+        t.match(out, "mysql-accounts.sql")
+    t.equal(site.db.sql("SELECT epoch FROM store", site.name), "2")
 
 
 @case

@@ -79,7 +79,7 @@ class Site:
         self.gw.configure({"session": {"idle_timeout": "10 s"}})
         with open(self.gw.conf_path, "a") as f:
             f.write(self.ours(shown[0]))
-        mysql, redis = blocks(PAGE, "sh")
+        mysql, redis, self.restored = blocks(PAGE, "sh")
         self.t.match(self.shell(mysql), "the tables are right")
         self.shell(redis)
         self.redis.start(include=os.path.join(self.etc, "sessgate.conf"))
@@ -140,6 +140,19 @@ def a_site_that_is_set_up_as_told_works_and_its_account_may_no_more(t):
     ours = {"acl|log", "acl", "config|resetstat", "config", "info",
             "script|flush", "script", "flushall", "auth"}
     t.equal(called(redis) - ours, commands_of_account())
+
+    site.gw.stop()
+    t.match(site.shell(site.restored), "epoch 2: .* and Redis knows it")
+    for group in range(16):
+        sync = redis.command("GET", "sg:{%d}:sync" % group)
+        t.match(sync.decode(), r"^[1-9]\d{6,} [0-9a-f]{32} 2$")
+    redis.kill()
+    done = subprocess.run([os.path.join(site.bin, "sessgatectl"), "db",
+                           "restored", "--yes", "-o", "mysql.user=root", "-o",
+                           "mysql.password_file="], capture_output=True,
+                          text=True, timeout=60, check=False)
+    t.equal(done.returncode, 3, done)
+    t.equal(site.db.sql("SELECT epoch FROM store", "sessgate"), "2")
 
 
 @case

@@ -575,7 +575,9 @@ apply(struct round *r, unsigned group, const struct page *page, const char *to,
 
 /*
  * Somebody was faster. When he has brought this group to a higher number of
- * this database, which is not yet ours, these rows cover what is left.
+ * this database, which is not yet ours, these rows cover what is left: the
+ * first page, that is, and those behind it. Of a later page this cannot be
+ * said: the data set that he found may have been one without the pages before.
  */
 static bool
 is_between(struct round *r, unsigned group, const char *text)
@@ -583,8 +585,8 @@ is_between(struct round *r, unsigned group, const char *text)
 	struct fence_group_work *work = &r->mgr->fence_work.groups[group];
 	struct fence_sync now;
 
-	if (!fence_sync_read(text, &now) || !is_ours(r, &now) ||
-	    now.store.epoch != r->poll.store.epoch ||
+	if (work->parts > 0 || !fence_sync_read(text, &now) ||
+	    !is_ours(r, &now) || now.store.epoch != r->poll.store.epoch ||
 	    now.number <= work->old.number ||
 	    mark_of(&now) >= polled_mark(r, group))
 		return false;

@@ -1239,6 +1239,57 @@ a_dump_that_returns_between_parts_refuses_the_rest(void **state)
 	stop(&w, &h);
 }
 
+struct failover {
+	unsigned group;
+	unsigned applies;
+};
+
+/*
+ * Before the second part: a replica without the first one was promoted, and
+ * another keeper, which knew of 100 changes, has brought those there.
+ */
+static void
+fail_over_before_the_second(void *arg, const char *operation, bool is_after)
+{
+	struct failover *f = arg;
+
+	if (strcmp(operation, "apply") != 0 || is_after || !is_part(f->group) ||
+	    f->applies++ > 0)
+		return;
+	cache_fake_restore();
+	cache_fake_set_sync(f->group, "100 5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a 1");
+}
+
+static void
+later_parts_do_not_go_on_behind_another_s_number(void **state)
+{
+	struct many *m = calloc(1, sizeof(*m));
+	struct failover failover;
+	struct world w;
+	struct host h;
+
+	(void)state;
+	assert_non_null(m);
+	start(&w, &h);
+	round_ok(&h);
+	make_many(&w, m);
+	cache_fake_save();
+	end_many(&w, m, 0, MANY);
+	failover = (struct failover){m->group, 0};
+	cache_fake_set_hook(fail_over_before_the_second, &failover);
+	round_ok(&h);
+	assert_int_equal(failover.applies, 1);
+	assert_int_equal(sync_number(m->group), 100);
+	assert_int_equal(trust(&h, m->group), FENCE_NO);
+	cache_fake_set_hook(NULL, NULL);
+	round_ok(&h);
+	/* 1 to 100 were the other one's, and are not there in this test. */
+	assert_int_equal(count_tombstones(m), MANY - 100);
+	assert_int_equal(trust(&h, m->group), FENCE_YES);
+	clear_many(m);
+	stop(&w, &h);
+}
+
 /* A keeper is killed between two parts. */
 static void
 what_another_left_half_done_is_done_again_after_a_round(void **state)
@@ -1656,6 +1707,7 @@ static const struct CMUnitTest fence_tests[] = {
     cmocka_unit_test(rows_of_one_number_stay_together),
     cmocka_unit_test(a_round_that_takes_too_long_goes_on_in_the_next),
     cmocka_unit_test(a_dump_that_returns_between_parts_refuses_the_rest),
+    cmocka_unit_test(later_parts_do_not_go_on_behind_another_s_number),
     cmocka_unit_test(what_another_left_half_done_is_done_again_after_a_round),
     cmocka_unit_test(who_goes_on_with_its_parts_is_not_disturbed),
     cmocka_unit_test(a_part_whose_answer_is_lost_is_found_again),

@@ -81,7 +81,8 @@ connect_in_time(
 	waits = mysql_real_connect_start(&done, store->conn,
 	    host == NULL ? NULL : host->address, store->user, password,
 	    store->database, host == NULL ? 0 : host->port,
-	    host == NULL ? store->socket : NULL, CLIENT_FOUND_ROWS);
+	    host == NULL ? store->socket : NULL,
+	    CLIENT_FOUND_ROWS | CLIENT_MULTI_STATEMENTS);
 	while (waits != 0) {
 		ready = mydb_wait_for(mysql_get_socket(store->conn),
 		    (short)(((waits & MYSQL_WAIT_READ) != 0 ? POLLIN : 0) |
@@ -129,6 +130,9 @@ connect_to(struct mydb *store, const struct mydb_host *host,
 }
 
 /*
+ * What a statement does must not depend on what the server's owner has set for
+ * all connections, so each setting that could change it is set here.
+ *
  * The server gives a statement up when we have: nobody waits for its answer,
  * and its locks are in the way. Lock waits count in whole seconds there.
  */
@@ -138,40 +142,53 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 	int64_t most_ms = store->read_timeout_ms > store->write_timeout_ms
 			      ? store->read_timeout_ms
 			      : store->write_timeout_ms;
-	char sql[512];
-	char limit[80] = "";
+	char sql[600];
+	char limit[80];
 	enum sgate_status status;
 
 	store->is_mariadb =
 	    strstr(mysql_get_server_info(store->conn), "MariaDB") != NULL;
-	if (store->purpose == MYDB_TO_USE)
-		snprintf(limit, sizeof(limit),
-		    store->is_mariadb ? ", max_statement_time = %lld.%03lld"
-				      : ", max_execution_time = %lld%03lld",
-		    (long long)(most_ms / 1000), (long long)(most_ms % 1000));
+	if (store->purpose != MYDB_TO_USE)
+		most_ms = 0;
+	snprintf(limit, sizeof(limit),
+	    store->is_mariadb ? "max_statement_time = %lld.%03lld"
+			      : "max_execution_time = %lld%03lld",
+	    (long long)(most_ms / 1000), (long long)(most_ms % 1000));
 	snprintf(sql, sizeof(sql),
 	    "SET SESSION autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,"
 	    "NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
 	    "NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', "
-	    "innodb_lock_wait_timeout = 1, lock_wait_timeout = %d%s",
+	    "completion_type = 'NO_CHAIN', sql_select_limit = "
+	    "18446744073709551615, "
+	    "sql_safe_updates = 0, sql_big_selects = 1, "
+	    "innodb_lock_wait_timeout = 1, lock_wait_timeout = %d, %s",
 	    store->purpose == MYDB_TO_USE ? 1 : 10, limit);
 	status = mydb_query(&store->sql.durable, sql, operation, err);
 	if (status == SGATE_OK)
 		status = mydb_query(&store->sql.durable,
-		    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+		    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, "
+		    "READ WRITE",
 		    operation, err);
 	return status;
 }
 
-static enum sgate_status
-refuse_read_only(
+static void
+see_read_only(void *arg, const char *word)
+{
+	/* Newer servers have kinds of it, by names. */
+	*(bool *)arg = strcmp(word, "0") == 0 || strcasecmp(word, "OFF") == 0;
+}
+
+enum sgate_status
+mydb_refuse_read_only(
     struct mydb *store, const char *operation, struct sgate_error *err)
 {
-	int64_t is_read_only = 0;
-	enum sgate_status status = mydb_ask(&store->sql.durable,
-	    "SELECT @@GLOBAL.read_only", operation, &is_read_only, err);
+	bool is_writable = false;
+	enum sgate_status status =
+	    mydb_ask_words(&store->sql.durable, "SELECT @@GLOBAL.read_only",
+		operation, see_read_only, &is_writable, err);
 
-	if (status == SGATE_OK && is_read_only != 0)
+	if (status == SGATE_OK && !is_writable)
 		return mydb_fail(store, operation, ER_OPTION_PREVENTS_STATEMENT,
 		    "read_only is on", err);
 	return status;
@@ -186,21 +203,34 @@ connect_and_look(struct mydb *store, const struct mydb_host *host,
 	if (status == SGATE_OK)
 		status = set_session(store, operation, err);
 	if (status == SGATE_OK && store->purpose != MYDB_TO_CHECK)
-		status = refuse_read_only(store, operation, err);
+		status = mydb_refuse_read_only(store, operation, err);
 	if (status != SGATE_OK || store->purpose != MYDB_TO_USE)
 		return status;
 	status = mydb_check_tables(&store->sql.durable, false, operation, err);
-	/* For a session there is no answer where there are no tables. */
-	if (status == SGATE_INVALID) {
-		status = SGATE_UNAVAILABLE;
-		if (err != NULL) {
-			err->status = SGATE_UNAVAILABLE;
-			err->reason = SGATE_REASON_STORE;
-		}
-	}
 	if (status == SGATE_OK)
 		status = mydb_jump(&store->sql.durable, operation, err);
 	return status;
+}
+
+/*
+ * For a session there is no answer where there are no tables, or where a server
+ * says something that it should not: never "no such row".
+ */
+static enum sgate_status
+no_answer(struct mydb *store, const char *operation, enum sgate_status status,
+    struct sgate_error *err)
+{
+	if (status == SGATE_OK || status == SGATE_UNAVAILABLE ||
+	    status == SGATE_NO_MEMORY)
+		return status;
+	if (err == NULL)
+		return SGATE_UNAVAILABLE;
+	if (status != SGATE_INVALID && err->text[0] == '\0')
+		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
+		    0, "%.100s: an answer that cannot be", store->peer);
+	err->status = SGATE_UNAVAILABLE;
+	err->reason = SGATE_REASON_STORE;
+	return SGATE_UNAVAILABLE;
 }
 
 /* Each host once; one that does not answer leaves time for the others. */
@@ -233,7 +263,7 @@ store_connect(struct mydb *store, enum mydb_purpose purpose,
 	}
 	store->is_connecting = false;
 	mydb_deadline_us = end_us;
-	return status;
+	return no_answer(store, operation, status, err);
 }
 
 bool
@@ -242,6 +272,9 @@ mydb_is_stale(const struct mydb *store)
 	struct pollfd poller = {
 	    .fd = mysql_get_socket(store->conn), .events = POLLIN};
 
+	/* The library has closed it: a statement could not be taken back. */
+	if (poller.fd < 0)
+		return true;
 	if (failpoint_is_off("reconnect"))
 		return false;
 	return poll(&poller, 1, 0) != 0;
@@ -250,6 +283,8 @@ mydb_is_stale(const struct mydb *store)
 enum sgate_status
 mydb_enter(struct mydb *store, const char *operation, struct sgate_error *err)
 {
+	enum sgate_status status;
+
 	if (!mydb_is_of_this_process(store))
 		return sql_misused(&store->sql.durable, operation,
 		    "opened in another process: open it after fork()", err);
@@ -259,7 +294,7 @@ mydb_enter(struct mydb *store, const char *operation, struct sgate_error *err)
 	mydb_set_deadline(store, store->in_transaction
 				     ? store->write_timeout_ms
 				     : store->read_timeout_ms);
-	if (store->in_transaction) {
+	if (store->in_transaction && (store->is_begun || store->is_broken)) {
 		if (!store->is_broken && store->conn != NULL)
 			return SGATE_OK;
 		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
@@ -271,9 +306,11 @@ mydb_enter(struct mydb *store, const char *operation, struct sgate_error *err)
 	if (store->conn != NULL &&
 	    (store->purpose != MYDB_TO_USE || mydb_is_stale(store)))
 		mydb_disconnect(&store->sql.durable);
-	if (store->conn == NULL)
-		return store_connect(store, MYDB_TO_USE, operation, err);
-	return SGATE_OK;
+	if (store->conn != NULL)
+		return SGATE_OK;
+	status = store_connect(store, MYDB_TO_USE, operation, err);
+	store->is_broken = store->in_transaction && status != SGATE_OK;
+	return status;
 }
 
 enum sgate_status

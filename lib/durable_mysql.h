@@ -52,6 +52,7 @@ struct mydb {
 	enum mydb_purpose purpose;
 	bool is_mariadb; /* else Oracle's */
 	bool in_transaction;
+	bool is_begun;  /* the server has heard of the transaction */
 	bool is_broken; /* the transaction can only be rolled back */
 	bool is_connecting;
 	int last_code;  /* native, of the last failure */
@@ -83,6 +84,8 @@ int mydb_io_wait(my_socket fd, my_bool is_read, int timeout);
  */
 enum sgate_status mydb_fail(struct mydb *store, const char *operation,
     unsigned code, const char *text, struct sgate_error *err);
+/* Whether it is told what that code means. */
+bool mydb_is_known(unsigned code);
 enum sgate_status mydb_conn_fail(
     struct mydb *store, const char *operation, struct sgate_error *err);
 bool mydb_is_of_this_process(const struct mydb *store);
@@ -115,6 +118,9 @@ SGATE_MUST_CHECK enum sgate_status mydb_enter(
 /* The same with a new connection for that purpose. */
 SGATE_MUST_CHECK enum sgate_status mydb_enter_new(struct durable *d,
     enum mydb_purpose purpose, const char *operation, struct sgate_error *err);
+/* SGATE_UNAVAILABLE, and another host next time, if it is read-only. */
+SGATE_MUST_CHECK enum sgate_status mydb_refuse_read_only(
+    struct mydb *store, const char *operation, struct sgate_error *err);
 /* The server has closed it, or says something unasked. */
 bool mydb_is_stale(const struct mydb *store);
 
@@ -124,6 +130,12 @@ extern const struct sql_driver mydb_driver;
 enum sgate_status mydb_begin(struct durable *d, struct sgate_error *err);
 enum sgate_status mydb_commit(struct durable *d, struct sgate_error *err);
 void mydb_rollback(struct durable *d);
+/*
+ * A text without rows that is a transaction of its own: once more when it met a
+ * deadlock or a lock that somebody else held. SGATE_UNCERTAIN as for commit.
+ */
+SGATE_MUST_CHECK enum sgate_status mydb_query_alone(struct durable *d,
+    const char *sql, const char *operation, struct sgate_error *err);
 
 /*
  * The caller's own statement: errors in it are SGATE_INVALID. Values are what

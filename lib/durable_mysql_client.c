@@ -68,9 +68,10 @@ mydb_set_deadline(const struct mydb *store, int64_t timeout_ms)
 /* ---- errors ---- */
 
 /*
- * The server's and the library's answers and ours; what is not here is
- * SGATE_INTERNAL. closes: the connection cannot be used any more, or leads to
- * a server that must not be. COMMIT has a rule of its own.
+ * The server's and the library's answers and ours. What is not here says
+ * nothing about any row either, so it is SGATE_UNAVAILABLE. closes: the
+ * connection cannot be used any more, or leads to a server that must not be.
+ * COMMIT has a rule of its own.
  */
 static const struct {
 	unsigned code;
@@ -154,11 +155,27 @@ static const struct {
     {ER_NET_PACKET_TOO_LARGE, SGATE_TOO_LARGE, true,
 	"raise max_allowed_packet of the server"},
     {CR_NET_PACKET_TOO_LARGE, SGATE_TOO_LARGE, true, "a value is too large"},
+    {ER_NEED_REPREPARE, SGATE_UNAVAILABLE, true,
+	"raise table_definition_cache of the server"},
+    {ER_MAX_PREPARED_STMT_COUNT_REACHED, SGATE_UNAVAILABLE, true,
+	"raise max_prepared_stmt_count of the server"},
     {ER_DUP_ENTRY, SGATE_CONFLICT, false, "is there already"},
     {ER_DATA_TOO_LONG, SGATE_INVALID, false, "a value is refused"},
     {ER_WARN_DATA_OUT_OF_RANGE, SGATE_INVALID, false, "a value is refused"},
     {ER_BAD_NULL_ERROR, SGATE_INVALID, false, "a value is refused"},
 };
+
+bool
+mydb_is_known(unsigned code)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
+		if (answers[i].code == code)
+			return true;
+	/* Those of the library itself. */
+	return code >= CR_MIN_ERROR && code <= CR_MAX_ERROR;
+}
 
 /*
  * Any failure ends the transaction: after a duplicate it would go on, after a
@@ -168,8 +185,8 @@ enum sgate_status
 mydb_fail(struct mydb *store, const char *operation, unsigned code,
     const char *text, struct sgate_error *err)
 {
-	enum sgate_status status = SGATE_INTERNAL;
-	const char *advice = "this should not happen";
+	enum sgate_status status = SGATE_UNAVAILABLE;
+	const char *advice = "this should not happen: see the server's log";
 	bool closes = false;
 	size_t i;
 
@@ -187,7 +204,7 @@ mydb_fail(struct mydb *store, const char *operation, unsigned code,
 	store->last_code = (int)code;
 	error_set(err, status, MYDB_SOURCE, operation, (int)code,
 	    "%.80s: %.100s: %s", store->peer, text, advice);
-	store->is_broken = store->in_transaction;
+	store->is_broken = store->in_transaction && store->is_begun;
 	if (closes && !store->is_connecting) {
 		/* The next connection begins with the next host. */
 		if (store->hosts_count > 0)
@@ -256,7 +273,7 @@ mydb_disconnect(struct durable *d)
 			mysql_stmt_close(store->prepared[i]);
 		store->prepared[i] = NULL;
 	}
-	store->is_broken = store->in_transaction;
+	store->is_broken = store->in_transaction && store->is_begun;
 }
 
 /* ---- statements of text ---- */

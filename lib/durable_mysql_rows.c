@@ -13,7 +13,17 @@
 
 /* ---- texts ---- */
 
+/* Whether the server is not read-only: check_is_primary(). */
+#define IS_PRIMARY "CONCAT(@@GLOBAL.read_only) IN ('0', 'OFF')"
+
 const struct sql_text mydb_texts[SQL_STATEMENTS] = {
+    [SQL_SESSION_GET] = {SQL_SESSION_GET_COLUMNS ", " IS_PRIMARY
+						 " FROM session WHERE ref = ?",
+	false},
+    [SQL_SESSION_GET_AT] = {SQL_SESSION_GET_COLUMNS
+	", " SQL_SNAPSHOT_COLUMNS ", " IS_PRIMARY " FROM session "
+	"WHERE ref = ?",
+	false},
     [SQL_USER_GET] = {"SELECT blocked_ms, blocked_reason FROM user_state "
 		      "WHERE realm = ? AND user_id = ? LOCK IN SHARE MODE",
 	true},
@@ -36,15 +46,14 @@ const struct sql_text mydb_texts[SQL_STATEMENTS] = {
 	 "WHERE realm = ? AND user_id = ?",
 	    true},
     /* Without what is around it: the counter's lock is the last one. */
-    [SQL_SESSION_LOCK] = {"SELECT " SQL_SESSION_COLUMNS
-			  ", CASE WHEN ? THEN data ELSE '' END FROM session "
-			  "WHERE ref = ? FOR UPDATE",
+    [SQL_SESSION_LOCK] = {SQL_SESSION_GET_COLUMNS
+	" FROM session WHERE ref = ? FOR UPDATE",
 	true},
     /* NOW(3): when the statement began, so not later than its snapshot. */
     [SQL_POLL] =
 	{"SELECT grp, seq, ident, "
 	 "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED), " SQL_STORE_COLUMNS
-	 " FROM meta ORDER BY grp",
+	 ", " IS_PRIMARY " FROM meta ORDER BY grp",
 	    false},
     /*
      * The last number is read to its end: what one transaction changed is
@@ -61,16 +70,6 @@ const struct sql_text mydb_texts[SQL_STATEMENTS] = {
 	    false},
     [SQL_COUNTER_NEXT] =
 	{"UPDATE meta SET seq = LAST_INSERT_ID(seq + 1) WHERE grp = ?", true},
-    [SQL_TOUCH] =
-	{"UPDATE session SET last_seen_ms = GREATEST(last_seen_ms, ?) "
-	 "WHERE ref = ? AND state = 1",
-	    true},
-    [SQL_TOUCH_SUCCESSOR] = {"UPDATE session SET successor_used_ms = ? "
-			     "WHERE ref = ? AND state = 1 "
-			     "AND secret_hash = ? "
-			     "AND prev_hash IS NOT NULL "
-			     "AND successor_used_ms = 0",
-	true},
     [SQL_PURGE_SESSIONS] = {"DELETE FROM session WHERE absolute_ms < ? "
 			    "ORDER BY absolute_ms LIMIT ?",
 	true},
@@ -158,11 +157,11 @@ mydb_counter_next(struct durable *d, unsigned group, uint64_t *out_seq,
 	sql_bind_int(&r, group);
 	status = sql_step(&r);
 	if (status == SGATE_NOT_FOUND)
-		status = mysql_stmt_affected_rows(r.stmt) == 1
+		status = r.changes == 1
 			     ? SGATE_OK
 			     : sql_missing(&r, "a counter of table meta");
 	if (status == SGATE_OK)
-		*out_seq = mysql_stmt_insert_id(r.stmt);
+		*out_seq = r.insert_id;
 	sql_close(&r);
 	return status;
 }
@@ -243,67 +242,112 @@ mydb_changes(struct durable *d, unsigned group, uint64_t after, int64_t now_ms,
 
 /* ---- touches ---- */
 
+/* A batch of the longest ones is some 20 KiB of text. */
 struct touches {
 	const struct durable_touch *items;
 	size_t count;
 };
 
-static enum sgate_status
-touch_last_seen(struct durable *d, const struct durable_touch *touch,
-    struct sgate_error *err)
+static void
+add_ref(struct buf *sql, const struct durable_touch *touch)
 {
-	struct sql_run r;
-	enum sgate_status status = sql_open(&r, d, SQL_TOUCH, "touch", err);
-
-	if (status != SGATE_OK)
-		return status;
-	sql_bind_int(&r, touch->last_seen_ms);
-	sql_bind_blob(&r, touch->ref.bytes, SGATE_REF_BYTES);
-	return sql_finish(&r, NULL);
+	buf_add_text(sql, "X'");
+	buf_add_hex(sql, touch->ref.bytes, SGATE_REF_BYTES);
+	buf_add_text(sql, "'");
 }
 
-static enum sgate_status
-touch_successor(struct durable *d, const struct durable_touch *touch,
-    struct sgate_error *err)
+static bool
+is_same_ref(const struct durable_touch *a, const struct durable_touch *b)
 {
-	struct sql_run r;
-	enum sgate_status status =
-	    sql_open(&r, d, SQL_TOUCH_SUCCESSOR, "touch", err);
-
-	if (status != SGATE_OK)
-		return status;
-	sql_bind_int(&r, touch->successor_used_ms);
-	sql_bind_blob(&r, touch->ref.bytes, SGATE_REF_BYTES);
-	sql_bind_blob(&r, touch->secret_hash, TOKEN_HASH_BYTES);
-	return sql_finish(&r, NULL);
+	return memcmp(&a->ref, &b->ref, sizeof(a->ref)) == 0;
 }
 
-static enum sgate_status
-touch_all(struct durable *d, void *arg, struct sgate_error *err)
+/* The latest of each ref: of two branches the first would be taken. */
+static void
+add_last_seen(struct buf *sql, const struct touches *touches)
 {
-	const struct touches *touches = arg;
-	const struct durable_touch *touch;
-	enum sgate_status status = SGATE_OK;
+	int64_t last_seen_ms = 0;
 	size_t i;
 
-	for (i = 0; i < touches->count && status == SGATE_OK; i++) {
-		touch = &touches->items[i];
-		if (touch->last_seen_ms > 0)
-			status = touch_last_seen(d, touch, err);
-		if (status == SGATE_OK && touch->successor_used_ms > 0)
-			status = touch_successor(d, touch, err);
+	buf_add_text(sql, "last_seen_ms = GREATEST(last_seen_ms, CASE ref");
+	for (i = 0; i < touches->count; i++) {
+		const struct durable_touch *touch = &touches->items[i];
+
+		if (last_seen_ms < touch->last_seen_ms)
+			last_seen_ms = touch->last_seen_ms;
+		if (i + 1 < touches->count && is_same_ref(touch, touch + 1))
+			continue;
+		buf_add_text(sql, " WHEN ");
+		add_ref(sql, touch);
+		buf_add_text(sql, " THEN ");
+		buf_add_int(sql, last_seen_ms);
+		last_seen_ms = 0;
 	}
-	return status;
+	buf_add_text(sql, " ELSE 0 END)");
 }
 
+static void
+add_successors(struct buf *sql, const struct touches *touches)
+{
+	bool is_any = false;
+	size_t i;
+
+	for (i = 0; i < touches->count; i++) {
+		const struct durable_touch *touch = &touches->items[i];
+
+		if (touch->successor_used_ms == 0)
+			continue;
+		if (!is_any)
+			buf_add_text(sql, ", successor_used_ms = CASE "
+					  "WHEN successor_used_ms <> 0 OR "
+					  "prev_hash IS NULL "
+					  "THEN successor_used_ms");
+		is_any = true;
+		buf_add_text(sql, " WHEN ref = ");
+		add_ref(sql, touch);
+		buf_add_text(sql, " AND secret_hash = X'");
+		buf_add_hex(sql, touch->secret_hash, TOKEN_HASH_BYTES);
+		buf_add_text(sql, "' THEN ");
+		buf_add_int(sql, touch->successor_used_ms);
+	}
+	if (is_any)
+		buf_add_text(sql, " ELSE 0 END");
+}
+
+static void
+add_refs(struct buf *sql, const struct touches *touches)
+{
+	size_t i;
+
+	for (i = 0; i < touches->count; i++) {
+		buf_add_text(sql, i == 0 ? " WHERE ref IN (" : ", ");
+		add_ref(sql, &touches->items[i]);
+	}
+	/* Rows are locked in the order of their key. */
+	buf_add_text(sql, ") AND state = 1 ORDER BY ref");
+}
+
+/* One statement, which is a transaction of its own. */
 enum sgate_status
 mydb_touch(struct durable *d, const struct durable_touch *touches, size_t count,
     struct sgate_error *err)
 {
-	struct touches all = {touches, count};
-	enum sgate_status status = sql_touches_check(d, touches, count, err);
+	const struct touches all = {touches, count};
+	struct buf sql = {0};
+	enum sgate_status status;
 
-	if (status != SGATE_OK)
+	error_clear(err);
+	status = sql_touches_check(d, touches, count, err);
+	if (status != SGATE_OK || count == 0)
 		return status;
-	return mydb_driver.transaction(d, touch_all, &all, err);
+	buf_add_text(&sql, "UPDATE session SET ");
+	add_last_seen(&sql, &all);
+	add_successors(&sql, &all);
+	add_refs(&sql, &all);
+	if (buf_failed(&sql))
+		status = error_memory(err, "touch");
+	else
+		status = mydb_query_alone(d, buf_text(&sql), "touch", err);
+	buf_clear(&sql);
+	return status;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <errmsg.h>
 #include <mysqld_error.h>
 
 #include "clock.h"
@@ -28,6 +29,25 @@ run_peer(const struct sql_store *store)
 
 /* ---- statements ---- */
 
+/*
+ * What is wrong with the caller's text is the caller's to know: whatever is not
+ * said of the server or the connection.
+ */
+static bool
+is_callers(unsigned code, enum sgate_status status)
+{
+	switch (code) {
+	case ER_PARSE_ERROR:
+	case ER_NO_SUCH_TABLE:
+	case ER_BAD_FIELD_ERROR:
+	case ER_TABLEACCESS_DENIED_ERROR:
+	case ER_COLUMNACCESS_DENIED_ERROR:
+		return true;
+	default:
+		return status == SGATE_UNAVAILABLE && !mydb_is_known(code);
+	}
+}
+
 static enum sgate_status
 stmt_fail(struct sql_run *r)
 {
@@ -38,12 +58,7 @@ stmt_fail(struct sql_run *r)
 	/* The statement goes with the connection. */
 	snprintf(text, sizeof(text), "%s", mysql_stmt_error(r->stmt));
 	status = mydb_fail(mydb_of(r), r->operation, code, text, r->err);
-	/* What is wrong with the caller's text is the caller's to know. */
-	if (r->is_own &&
-	    (status == SGATE_INTERNAL || code == ER_PARSE_ERROR ||
-		code == ER_NO_SUCH_TABLE || code == ER_BAD_FIELD_ERROR ||
-		code == ER_TABLEACCESS_DENIED_ERROR ||
-		code == ER_COLUMNACCESS_DENIED_ERROR))
+	if (r->is_own && is_callers(code, status))
 		return error_set(r->err, SGATE_INVALID, MYDB_SOURCE,
 		    r->operation, (int)code, "%.200s", text);
 	return status;
@@ -59,7 +74,6 @@ run_prepare(struct sql_run *r, const char *sql)
 	if (stmt == NULL)
 		return error_memory(r->err, r->operation);
 	r->stmt = stmt;
-	r->connection = store->connection;
 	if (mysql_stmt_prepare(stmt, sql, strlen(sql)) != 0) {
 		status = stmt_fail(r);
 		mysql_stmt_close(stmt);
@@ -68,29 +82,90 @@ run_prepare(struct sql_run *r, const char *sql)
 	return status;
 }
 
+/*
+ * A transaction begins, for the server, with its first statement. That of
+ * nearly all is the audit row: it goes in one message with START TRANSACTION,
+ * as text, and is not prepared.
+ */
+static bool
+is_opening(const struct sql_run *r)
+{
+	return r->is_first && r->which == SQL_AUDIT_INSERT;
+}
+
 static enum sgate_status
-run_open(struct sql_run *r, enum sql_statement which)
+begin_now(struct sql_run *r)
+{
+	struct mydb *store = mydb_of(r);
+
+	if (!r->is_first)
+		return SGATE_OK;
+	store->is_begun = true;
+	return mydb_query(
+	    &store->sql.durable, "START TRANSACTION", r->operation, r->err);
+}
+
+/* With a connection: what is to be told first, and the statement. */
+static enum sgate_status
+run_enter(struct sql_run *r, const char *sql)
 {
 	struct mydb *store = mydb_of(r);
 	enum sgate_status status = mydb_enter(store, r->operation, r->err);
 
 	if (status != SGATE_OK)
 		return status;
-	r->stmt = store->prepared[which];
 	r->connection = store->connection;
+	r->is_first = store->in_transaction && !store->is_begun;
+	if (is_opening(r))
+		return SGATE_OK;
+	status = begin_now(r);
+	if (status != SGATE_OK || sql != NULL)
+		return status == SGATE_OK ? run_prepare(r, sql) : status;
+	r->stmt = store->prepared[r->which];
 	if (r->stmt == NULL) {
-		status = run_prepare(r, sql_text(r->store, which).sql);
-		store->prepared[which] = r->stmt;
+		status = run_prepare(r, sql_text(r->store, r->which).sql);
+		store->prepared[r->which] = r->stmt;
 	}
 	return status;
+}
+
+/*
+ * A connection that ended while it was used, before anything could have been
+ * changed by it: the same is asked once more of a new one. An answer that did
+ * not come in time is no such end.
+ */
+static bool
+may_repeat(struct sql_run *r, enum sgate_status status)
+{
+	struct mydb *store = mydb_of(r);
+
+	if (status != SGATE_UNAVAILABLE || store->conn != NULL ||
+	    r->was_repeated || failpoint_is_off("reconnect") ||
+	    clock_monotonic_us() >= mydb_deadline_us ||
+	    (store->in_transaction && !r->is_first))
+		return false;
+	r->was_repeated = true;
+	r->stmt = NULL;
+	store->is_begun = false;
+	store->is_broken = false;
+	return true;
+}
+
+static enum sgate_status
+run_open(struct sql_run *r, enum sql_statement which)
+{
+	enum sgate_status status = run_enter(r, NULL);
+
+	(void)which;
+	return may_repeat(r, status) ? run_enter(r, NULL) : status;
 }
 
 static enum sgate_status
 run_open_text(struct sql_run *r, const char *sql)
 {
-	enum sgate_status status = mydb_enter(mydb_of(r), r->operation, r->err);
+	enum sgate_status status = run_enter(r, sql);
 
-	return status == SGATE_OK ? run_prepare(r, sql) : status;
+	return may_repeat(r, status) ? run_enter(r, sql) : status;
 }
 
 static void
@@ -135,8 +210,25 @@ bind_param(struct sql_value *value, bool is_own, MYSQL_BIND *bind,
 	bind->length = length;
 }
 
+/* False: it does not fit, or there is no such column. */
+static bool
+fetch_integer(MYSQL_STMT *stmt, unsigned column, struct sql_value *out)
+{
+	my_bool is_null = 0;
+	my_bool is_cut = 0;
+	MYSQL_BIND bind = {.buffer_type = MYSQL_TYPE_LONGLONG,
+	    .buffer = &out->integer,
+	    .is_null = &is_null,
+	    .error = &is_cut};
+
+	if (mysql_stmt_fetch_column(stmt, &bind, column, 0) != 0 || is_cut)
+		return false;
+	out->kind = is_null ? SQL_NULL : SQL_INTEGER;
+	return true;
+}
+
 static enum sgate_status
-run_execute(struct sql_run *r)
+execute(struct sql_run *r)
 {
 	MYSQL_BIND binds[SQL_PARAMS_MAX];
 	unsigned long lengths[SQL_PARAMS_MAX];
@@ -153,8 +245,100 @@ run_execute(struct sql_run *r)
 	    (mysql_stmt_field_count(stmt) > 0 &&
 		mysql_stmt_store_result(stmt) != 0))
 		return stmt_fail(r);
-	r->is_executed = true;
+	r->changes = mysql_stmt_affected_rows(stmt);
+	r->insert_id = mysql_stmt_insert_id(stmt);
 	return SGATE_OK;
+}
+
+static void
+add_literal(struct buf *sql, const struct sql_value *value)
+{
+	switch (value->kind) {
+	case SQL_NULL:
+		buf_add_text(sql, "NULL");
+		break;
+	case SQL_INTEGER:
+		buf_add_int(sql, value->integer);
+		break;
+	case SQL_TEXT:
+	case SQL_BLOB:
+		buf_add_text(sql, "X'");
+		buf_add_hex(sql, value->bytes.data, value->bytes.len);
+		buf_add_text(sql, "'");
+		break;
+	}
+}
+
+static enum sgate_status
+execute_opening(struct sql_run *r)
+{
+	struct mydb *store = mydb_of(r);
+	const char *text = sql_text(r->store, r->which).sql;
+	enum sgate_status status = SGATE_OK;
+	struct buf sql = {0};
+	size_t used = 0;
+
+	buf_add_text(&sql, "START TRANSACTION; ");
+	for (; *text != '\0'; text++) {
+		if (*text != '?')
+			buf_add_char(&sql, *text);
+		else if (used < r->bound)
+			add_literal(&sql, &r->params[used++]);
+	}
+	store->is_begun = true;
+	if (buf_failed(&sql))
+		status = error_memory(r->err, r->operation);
+	else if (mysql_real_query(store->conn, sql.data, sql.len) != 0)
+		status = mydb_conn_fail(store, r->operation, r->err);
+	else if (mysql_next_result(store->conn) < 0)
+		status = mydb_fail(store, r->operation, CR_COMMANDS_OUT_OF_SYNC,
+		    "one answer to two statements", r->err);
+	else if (mysql_errno(store->conn) != 0)
+		status = mydb_conn_fail(store, r->operation, r->err);
+	else
+		r->changes = mysql_affected_rows(store->conn);
+	buf_clear(&sql);
+	return status;
+}
+
+/*
+ * A server that was the primary when the connection was made may be a replica
+ * now, which says what was true: what decides about a session, or about copies,
+ * is not taken from it. The last column of these tells; where there is no row,
+ * "no such session" would be the worst of all wrong answers, so it is asked.
+ */
+static enum sgate_status
+check_is_primary(struct sql_run *r)
+{
+	struct mydb *store = mydb_of(r);
+	MYSQL_STMT *stmt = r->stmt;
+	struct sql_value is_primary = {.kind = SQL_NULL};
+
+	if (store->in_transaction ||
+	    (r->which != SQL_SESSION_GET && r->which != SQL_SESSION_GET_AT &&
+		r->which != SQL_POLL))
+		return SGATE_OK;
+	if (mysql_stmt_num_rows(stmt) == 0)
+		return mydb_refuse_read_only(store, r->operation, r->err);
+	if (mysql_stmt_fetch(stmt) == 1 ||
+	    !fetch_integer(stmt, mysql_stmt_field_count(stmt) - 1, &is_primary))
+		return stmt_fail(r);
+	mysql_stmt_data_seek(stmt, 0);
+	if (is_primary.kind == SQL_INTEGER && is_primary.integer == 1)
+		return SGATE_OK;
+	return mydb_fail(store, r->operation, ER_OPTION_PREVENTS_STATEMENT,
+	    "read_only is on", r->err);
+}
+
+static enum sgate_status
+run_execute(struct sql_run *r)
+{
+	enum sgate_status status;
+
+	if (is_opening(r))
+		return execute_opening(r);
+	status = execute(r);
+	return status == SGATE_OK ? check_is_primary(r) : status;
 }
 
 static enum sgate_status
@@ -165,10 +349,16 @@ run_step(struct sql_run *r)
 
 	if (!r->is_executed) {
 		status = run_execute(r);
+		if (r->which != SQL_STATEMENTS && may_repeat(r, status)) {
+			status = run_enter(r, NULL);
+			if (status == SGATE_OK)
+				status = run_execute(r);
+		}
 		if (status != SGATE_OK)
 			return status;
+		r->is_executed = true;
 	}
-	if (mysql_stmt_field_count(r->stmt) == 0)
+	if (r->stmt == NULL || mysql_stmt_field_count(r->stmt) == 0)
 		return SGATE_NOT_FOUND;
 	code = mysql_stmt_fetch(r->stmt);
 	if (code == 0 || code == MYSQL_DATA_TRUNCATED)
@@ -179,7 +369,7 @@ run_step(struct sql_run *r)
 static uint64_t
 run_changes(const struct sql_run *r)
 {
-	return mysql_stmt_affected_rows(r->stmt);
+	return r->changes;
 }
 
 /* ---- columns ---- */
@@ -223,23 +413,6 @@ is_bytes(const MYSQL_FIELD *field)
 	default:
 		return false;
 	}
-}
-
-/* False: it does not fit, or there is no such column. */
-static bool
-fetch_integer(MYSQL_STMT *stmt, unsigned column, struct sql_value *out)
-{
-	my_bool is_null = 0;
-	my_bool is_cut = 0;
-	MYSQL_BIND bind = {.buffer_type = MYSQL_TYPE_LONGLONG,
-	    .buffer = &out->integer,
-	    .is_null = &is_null,
-	    .error = &is_cut};
-
-	if (mysql_stmt_fetch_column(stmt, &bind, column, 0) != 0 || is_cut)
-		return false;
-	out->kind = is_null ? SQL_NULL : SQL_INTEGER;
-	return true;
 }
 
 static bool
@@ -340,7 +513,6 @@ mydb_open_own(struct sql_run *r, struct durable *d, const char *sql,
     struct sgate_error *err)
 {
 	struct mydb *store = (struct mydb *)d;
-	enum sgate_status status;
 
 	*r = (struct sql_run){.store = &store->sql,
 	    .operation = "exec",
@@ -348,8 +520,7 @@ mydb_open_own(struct sql_run *r, struct durable *d, const char *sql,
 	    .which = SQL_STATEMENTS,
 	    .is_own = true};
 	error_clear(err);
-	status = mydb_enter(store, r->operation, err);
-	return status == SGATE_OK ? run_prepare(r, sql) : status;
+	return run_enter(r, sql);
 }
 
 size_t
@@ -409,12 +580,15 @@ mydb_rollback(struct durable *d)
 	struct mydb *store = (struct mydb *)d;
 	const int64_t least_us =
 	    clock_monotonic_us() + INT64_C(1000) * ROLLBACK_MS;
+	bool was_begun;
 
 	if (!mydb_is_of_this_process(store) || !store->in_transaction)
 		return;
 	store->in_transaction = false;
 	store->is_broken = false;
-	if (store->conn == NULL)
+	was_begun = store->is_begun;
+	store->is_begun = false;
+	if (store->conn == NULL || !was_begun)
 		return;
 	mydb_set_deadline(store, store->write_timeout_ms);
 	if (mydb_deadline_us < least_us)
@@ -434,36 +608,40 @@ mydb_begin(struct durable *d, struct sgate_error *err)
 	if (store->in_transaction)
 		return sql_misused(d, "begin", "in a transaction already", err);
 	status = mydb_enter(store, "begin", err);
-	if (status == SGATE_OK)
-		status = mydb_query(d, "START TRANSACTION", "begin", err);
 	if (status == SGATE_OK) {
 		store->in_transaction = true;
+		store->is_begun = false;
 		store->is_broken = false;
 	}
 	return status;
 }
 
 /*
- * A COMMIT that failed. These errors the server gives before it has decided;
- * after any other, and without an answer, it may have happened. The connection
- * goes then, so that the server rolls back what has not been committed and a
- * repeat waits for that at its audit row.
+ * A COMMIT, or a statement that commits by itself, that failed. These errors
+ * the server gives before it has decided; after any other, and without an
+ * answer, it may have happened. The connection goes then, so that the server
+ * rolls back what has not been committed and a repeat waits for that at its
+ * audit row.
  */
 static enum sgate_status
-commit_failed(struct mydb *store, unsigned code, struct sgate_error *err)
+commit_failed(struct mydb *store, struct sgate_error *err)
 {
-	bool is_exact =
-	    code == ER_LOCK_DEADLOCK || code == ER_LOCK_WAIT_TIMEOUT ||
-	    code == ER_OPTION_PREVENTS_STATEMENT || code == ER_READ_ONLY_MODE;
-
 	mydb_disconnect(&store->sql.durable);
-	if (is_exact || failpoint_is_off("settle"))
+	if (failpoint_is_off("settle"))
 		return SGATE_UNAVAILABLE;
 	if (err != NULL) {
 		err->status = SGATE_UNCERTAIN;
 		err->reason = SGATE_REASON_STORE;
 	}
 	return SGATE_UNCERTAIN;
+}
+
+static bool
+is_exact(unsigned code)
+{
+	return code == ER_LOCK_DEADLOCK || code == ER_LOCK_WAIT_TIMEOUT ||
+	       code == ER_OPTION_PREVENTS_STATEMENT ||
+	       code == ER_READ_ONLY_MODE;
 }
 
 enum sgate_status
@@ -476,6 +654,10 @@ mydb_commit(struct durable *d, struct sgate_error *err)
 	if (!store->in_transaction)
 		return sql_misused(d, "commit", "needs a transaction", err);
 	status = mydb_enter(store, "commit", err);
+	if (status == SGATE_OK && !store->is_begun) {
+		store->in_transaction = false;
+		return status;
+	}
 	/* What the server has ended before it hears COMMIT is not in doubt. */
 	if (status == SGATE_OK &&
 	    ((store->conn->server_status & SERVER_STATUS_IN_TRANS) == 0 ||
@@ -488,11 +670,52 @@ mydb_commit(struct durable *d, struct sgate_error *err)
 		return status;
 	}
 	status = mydb_query(d, "COMMIT", "commit", err);
-	if (status != SGATE_OK)
-		status = commit_failed(store, (unsigned)store->last_code, err);
+	if (status != SGATE_OK && is_exact((unsigned)store->last_code)) {
+		mydb_disconnect(d);
+		status = SGATE_UNAVAILABLE;
+	} else if (status != SGATE_OK) {
+		status = commit_failed(store, err);
+	}
 	store->in_transaction = false;
+	store->is_begun = false;
 	store->is_broken = false;
 	return status;
+}
+
+/* It was in somebody's way, and there is time: the same once more. */
+static bool
+may_try_again(const struct mydb *store, enum sgate_status status, int tries)
+{
+	return status == SGATE_UNAVAILABLE && tries == 1 &&
+	       (store->last_code == ER_LOCK_DEADLOCK ||
+		   store->last_code == ER_LOCK_WAIT_TIMEOUT) &&
+	       clock_monotonic_ms() < store->sql.durable.deadline_ms;
+}
+
+enum sgate_status
+mydb_query_alone(struct durable *d, const char *sql, const char *operation,
+    struct sgate_error *err)
+{
+	struct mydb *store = (struct mydb *)d;
+	enum sgate_status status;
+	int tries;
+
+	if (store->in_transaction)
+		return sql_misused(d, operation, "within a transaction", err);
+	for (tries = 1;; tries++) {
+		store->last_code = 0;
+		status = mydb_enter(store, operation, err);
+		if (status != SGATE_OK)
+			return status;
+		mydb_set_deadline(store, store->write_timeout_ms);
+		status = mydb_query(d, sql, operation, err);
+		/* The server rolls a statement back that it refuses. */
+		if (status == SGATE_UNAVAILABLE && store->conn == NULL &&
+		    !is_exact((unsigned)store->last_code))
+			return commit_failed(store, err);
+		if (!may_try_again(store, status, tries))
+			return status;
+	}
 }
 
 static enum sgate_status
@@ -513,10 +736,7 @@ run_transaction(
 			status = mydb_commit(d, err);
 		else
 			mydb_rollback(d);
-		if (status != SGATE_UNAVAILABLE || tries == 2 ||
-		    (store->last_code != ER_LOCK_DEADLOCK &&
-			store->last_code != ER_LOCK_WAIT_TIMEOUT) ||
-		    clock_monotonic_ms() >= d->deadline_ms)
+		if (!may_try_again(store, status, tries))
 			return status;
 	}
 }

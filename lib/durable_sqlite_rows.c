@@ -20,9 +20,7 @@ const struct sql_text sqlite_texts[SQL_STATEMENTS] = {
 			  "WHERE realm = ? AND user_id = ?",
 	true},
     /* The file's write lock, held since begin, is every row's lock. */
-    [SQL_SESSION_LOCK] = {"SELECT " SQL_SESSION_COLUMNS
-			  ", CASE WHEN ? THEN data ELSE '' END "
-			  "FROM session WHERE ref = ?",
+    [SQL_SESSION_LOCK] = {SQL_SESSION_GET_COLUMNS " FROM session WHERE ref = ?",
 	true},
     [SQL_COUNTER_NEXT] = {"UPDATE meta SET seq = seq + 1 WHERE grp = ? "
 			  "RETURNING seq",

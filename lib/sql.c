@@ -7,6 +7,7 @@
 
 #include "sql.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "buf.h"
@@ -38,15 +39,12 @@ static const struct sql_text common_texts[SQL_STATEMENTS] = {
      * One statement is one snapshot; what is not asked for is not read. No
      * joins: a row of another table that is missing must not hide this one.
      */
-    [SQL_SESSION_GET] = {"SELECT " SQL_SESSION_COLUMNS
-			 ", CASE WHEN ? THEN data ELSE '' END "
-			 "FROM session WHERE ref = ?",
+    [SQL_SESSION_GET] = {SQL_SESSION_GET_COLUMNS " FROM session WHERE ref = ?",
 	false},
-    [SQL_SESSION_GET_AT] =
-	{"SELECT " SQL_SESSION_COLUMNS
-	 ", CASE WHEN ? THEN data ELSE '' END, " SQL_SNAPSHOT_COLUMNS
-	 " FROM session WHERE ref = ?",
-	    false},
+    [SQL_SESSION_GET_AT] = {SQL_SESSION_GET_COLUMNS ", " SQL_SNAPSHOT_COLUMNS
+						    " FROM session "
+						    "WHERE ref = ?",
+	false},
     [SQL_SESSION_INSERT] = {"INSERT INTO session (" SQL_SESSION_COLUMNS
 			    ", data, grp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, "
 			    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
@@ -106,17 +104,14 @@ static void
 run_init(struct sql_run *r, struct durable *d, enum sql_statement which,
     const char *operation, struct sgate_error *err)
 {
+	/* But for the parameters, which are bound before they are looked at. */
+	memset((char *)r + offsetof(struct sql_run, bound), 0,
+	    sizeof(*r) - offsetof(struct sql_run, bound));
 	r->store = (struct sql_store *)d;
 	r->operation = operation;
 	r->err = err;
-	r->bound = 0;
-	r->column = 0;
 	r->damaged_column = -1;
-	r->stmt = NULL;
 	r->which = which;
-	r->connection = 0;
-	r->is_executed = false;
-	r->is_own = false;
 	error_clear(err);
 }
 

@@ -80,6 +80,8 @@ struct sql_text {
 	"prev_until_ms, successor_used_ms, context_id, contexts, roles, "      \
 	"state, end_reason, ended_ms, created_ms, auth_ms, last_seen_ms, "     \
 	"idle_ms, absolute_ms, client_ip, user_agent, format, exports"
+#define SQL_SESSION_GET_COLUMNS                                                \
+	"SELECT " SQL_SESSION_COLUMNS ", CASE WHEN ? THEN data ELSE '' END"
 #define SQL_STORE_COLUMNS                                                      \
 	"(SELECT store_id FROM store WHERE id = 1), "                          \
 	"(SELECT epoch FROM store WHERE id = 1)"
@@ -169,7 +171,11 @@ struct sql_run {
 	enum sql_statement which; /* SQL_STATEMENTS: a text of its own */
 	unsigned connection;      /* the statement goes with it */
 	bool is_executed;
-	bool is_own; /* the caller's text */
+	bool is_own;       /* the caller's text */
+	bool is_first;     /* of its transaction */
+	bool was_repeated; /* on a new connection */
+	uint64_t changes;
+	uint64_t insert_id;
 };
 
 /* After SGATE_OK close it. Clears *err. */

@@ -75,10 +75,43 @@ do_ping(struct fixture *f, struct durable *d)
 	return f->ops->ping(d, &f->err);
 }
 
+/* The server hears of it with the first statement. */
 static enum sgate_status
 do_begin(struct fixture *f, struct durable *d)
 {
-	return f->ops->begin(d, &f->err);
+	uint64_t seq;
+	enum sgate_status status = f->ops->begin(d, &f->err);
+
+	if (status == SGATE_OK)
+		status = f->ops->counter_next(d, 1, &seq, &f->err);
+	return status;
+}
+
+static enum sgate_status
+do_audit(struct fixture *f, struct durable *d)
+{
+	const struct durable_audit audit = make_audit(T0, 99);
+	enum sgate_status status = f->ops->begin(d, &f->err);
+
+	if (status == SGATE_OK)
+		status = f->ops->audit_insert(d, &audit, &f->err);
+	return status;
+}
+
+static enum sgate_status
+do_snapshot(struct fixture *f, struct durable *d)
+{
+	struct durable_snapshot at;
+
+	return f->ops->snapshot(d, 1, &at, &f->err);
+}
+
+static enum sgate_status
+do_poll(struct fixture *f, struct durable *d)
+{
+	struct durable_poll poll;
+
+	return f->ops->poll(d, &poll, &f->err);
 }
 
 static enum sgate_status
@@ -145,8 +178,9 @@ do_check(struct fixture *f, struct durable *d)
 	return f->ops->schema_check(d, &f->err);
 }
 
-static operation_fn *const operations[] = {do_ping, do_begin, do_get, do_touch,
-    do_exists, do_lease, do_purge, do_stats, do_init, do_check};
+static operation_fn *const operations[] = {do_ping, do_begin, do_audit, do_get,
+    do_snapshot, do_poll, do_touch, do_exists, do_lease, do_purge, do_stats,
+    do_init, do_check};
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
 /* Within 100 ms, on the connection of d and then without one. */
@@ -160,7 +194,11 @@ check_unavailable(struct fixture *f, operation_fn *operation, struct durable *d)
 	for (i = 0; i < 3; i++) {
 		started_ms = clock_monotonic_ms();
 		d->deadline_ms = started_ms + 100;
-		assert_status(f, SGATE_UNAVAILABLE, operation(f, d));
+		/* What is one statement and commits by itself may happen. */
+		assert_status(f,
+		    operation == do_touch && i == 0 ? SGATE_UNCERTAIN
+						    : SGATE_UNAVAILABLE,
+		    operation(f, d));
 		took_ms = clock_monotonic_ms() - started_ms;
 		f->ops->rollback(d);
 		assert_true(took_ms >= 90 && took_ms < 200);
@@ -383,37 +421,65 @@ many_connections_to_a_new_server_jump_once(struct fixture *f)
 	    number(f, "SELECT COUNT(*) FROM meta WHERE seq = 1000000"), 17);
 }
 
-/* ---- an answer that is lost ---- */
+/* ---- an answer that is lost, or wrong ---- */
 
-enum lose { LOSE_COMMIT, LOSE_ANSWER };
+/* What a proxy does with the first message that has these bytes. */
+struct wrong {
+	const char *bytes;
+	size_t len;
+	enum {
+		WRONG_CUT,   /* drops it, and the connection */
+		WRONG_SWAP,  /* passes it on with `instead` in their place */
+		WRONG_OK,    /* answers with an OK that has no rows */
+		WRONG_SILENT /* passes it on and drops the answer */
+	} what;
+	const char *instead; /* of the same length */
+};
+#define BYTES(text) .bytes = text, .len = sizeof(text) - 1
+
+/* The client is told this; false: the connection is over. */
+static bool
+do_wrong(const struct wrong *wrong, char *at, int client)
+{
+	static const char ok[] = "\7\0\0\1\0\0\0\2\0\0\0";
+
+	if (wrong->what == WRONG_SWAP)
+		memcpy(at, wrong->instead, wrong->len);
+	return wrong->what != WRONG_CUT &&
+	       (wrong->what != WRONG_OK ||
+		   write(client, ok, sizeof(ok) - 1) == sizeof(ok) - 1);
+}
 
 /*
- * A proxy on a unix socket, in a process of its own. The first COMMIT that it
- * sees: LOSE_ANSWER passes it on and drops the answer, LOSE_COMMIT drops it
- * and ends the connection to the server. What comes later is passed on.
+ * A proxy on a unix socket, in a process of its own: wrong once, then it passes
+ * everything on.
  */
 static void
-pump(int client, int backend, enum lose lose, bool *is_done)
+pump(int client, int backend, const struct wrong *wrong, bool *is_done)
 {
 	struct pollfd polls[2] = {{.fd = client, .events = POLLIN},
 	    {.fd = backend, .events = POLLIN}};
 	bool is_dropping = false;
 	char data[65536];
 	ssize_t len;
+	char *at;
 
 	while (poll(polls, 2, -1) > 0) {
 		if (polls[0].revents != 0) {
 			len = read(client, data, sizeof(data));
 			if (len <= 0)
 				return;
-			if (!*is_done &&
-			    memmem(data, (size_t)len, "\3COMMIT", 7) != NULL) {
+			at = *is_done ? NULL
+				      : memmem(data, (size_t)len, wrong->bytes,
+					    wrong->len);
+			if (at != NULL) {
 				*is_done = true;
-				is_dropping = true;
-				if (lose == LOSE_COMMIT)
+				is_dropping = wrong->what == WRONG_SILENT;
+				if (!do_wrong(wrong, at, client))
 					return;
 			}
-			if (write(backend, data, (size_t)len) != len)
+			if ((at == NULL || wrong->what != WRONG_OK) &&
+			    write(backend, data, (size_t)len) != len)
 				return;
 		}
 		if (polls[1].revents != 0) {
@@ -439,9 +505,9 @@ connect_unix(const char *path)
 }
 
 static void
-serve_proxy(int listener, enum lose lose)
+serve_proxy(int listener, const struct wrong *wrong)
 {
-	bool is_done = false;
+	bool is_done = wrong == NULL;
 	int client;
 	int backend;
 
@@ -449,44 +515,57 @@ serve_proxy(int listener, enum lose lose)
 	signal(SIGPIPE, SIG_IGN);
 	while ((client = accept(listener, NULL, NULL)) >= 0) {
 		backend = connect_unix(server.socket);
-		pump(client, backend, lose, &is_done);
+		pump(client, backend, wrong, &is_done);
 		close(backend);
 		close(client);
 	}
 	_exit(0);
 }
 
+/* One connection at a time; *d goes through it. */
 static pid_t
-start_proxy(struct fixture *f, enum lose lose, char *path, size_t size)
+start_proxy(struct fixture *f, const struct wrong *wrong, struct durable **d)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char *socket_before = f->conf.mysql.socket;
+	char path[96];
 	pid_t pid;
 
-	snprintf(path, size, "%s/proxy", f->directory);
+	snprintf(path, sizeof(path), "%s/proxy", f->directory);
+	unlink(path);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	assert_int_equal(
 	    bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(fd, 8), 0);
 	pid = fork();
 	if (pid == 0)
-		serve_proxy(fd, lose);
+		serve_proxy(fd, wrong);
 	close(fd);
 	f->conf.mysql.socket = path;
+	*d = open_handle(f);
+	(*d)->deadline_ms = clock_monotonic_ms() + 10000;
+	f->conf.mysql.socket = socket_before;
 	return pid;
 }
 
 static void
-check_lost(struct fixture *f, enum lose lose, enum sgate_status settled)
+stop_proxy(struct fixture *f, pid_t pid, struct durable *d)
+{
+	f->ops->close(d);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void
+check_lost(
+    struct fixture *f, const struct wrong *wrong, enum sgate_status settled)
 {
 	const struct durable_audit audit = make_audit(T0, 1);
 	struct sgate_session *s = make_session(1, 1);
 	struct durable *d;
-	char path[96];
-	pid_t pid = start_proxy(f, lose, path, sizeof(path));
+	pid_t pid = start_proxy(f, wrong, &d);
 
-	d = open_handle(f);
-	d->deadline_ms = clock_monotonic_ms() + 10000;
 	assert_ok(f, f->ops->begin(d, &f->err));
 	assert_ok(f, f->ops->audit_insert(d, &audit, &f->err));
 	assert_ok(f, f->ops->session_insert(d, s, &f->err));
@@ -499,23 +578,146 @@ check_lost(struct fixture *f, enum lose lose, enum sgate_status settled)
 	assert_status(f, settled == SGATE_OK ? SGATE_CONFLICT : SGATE_OK,
 	    f->ops->audit_insert(d, &audit, &f->err));
 	f->ops->rollback(d);
-	f->ops->close(d);
 	assert_int_equal(has_session(f, f->a, &s->ref), settled == SGATE_OK);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	stop_proxy(f, pid, d);
 	sgate_session_free(s);
 }
 
 static void
 a_commit_whose_answer_is_lost_is_settled_by_its_audit_row(struct fixture *f)
 {
-	check_lost(f, LOSE_ANSWER, SGATE_OK);
+	const struct wrong wrong = {BYTES("\3COMMIT"), .what = WRONG_SILENT};
+
+	check_lost(f, &wrong, SGATE_OK);
 }
 
 static void
 a_commit_that_never_arrived_is_settled_by_its_audit_row(struct fixture *f)
 {
-	check_lost(f, LOSE_COMMIT, SGATE_NOT_FOUND);
+	const struct wrong wrong = {BYTES("\3COMMIT"), .what = WRONG_CUT};
+
+	check_lost(f, &wrong, SGATE_NOT_FOUND);
+}
+
+/* "SELECT" of COM_STMT_PREPARE, and COM_STMT_EXECUTE with 6 parameters' length
+ * of a look: what is cut is the connection, in use. */
+static void
+a_read_whose_connection_ends_is_asked_again_on_a_new_one(struct fixture *f)
+{
+	static const struct wrong wrongs[] = {
+	    {BYTES("\x16SELECT ref"), .what = WRONG_CUT},
+	    {BYTES("\0\0\0\x17"), .what = WRONG_CUT},
+	    {BYTES("\0\0\0\x17"), .what = WRONG_SILENT}};
+	struct durable *d;
+	size_t i;
+	pid_t pid;
+
+	add_session(f, make_session(1, 1));
+	for (i = 0; i < sizeof(wrongs) / sizeof(wrongs[0]); i++) {
+		pid = start_proxy(f, &wrongs[i], &d);
+		assert_ok(f, do_get(f, d));
+		assert_ok(f, do_get(f, d));
+		stop_proxy(f, pid, d);
+	}
+}
+
+static void
+the_first_statement_of_a_transaction_is_sent_again_too(struct fixture *f)
+{
+	static const struct wrong wrongs[] = {
+	    {BYTES("\3START TRANSACTION"), .what = WRONG_CUT},
+	    {BYTES("\3START TRANSACTION"), .what = WRONG_SILENT}};
+	struct durable_audit audit;
+	struct durable *d;
+	size_t i;
+	pid_t pid;
+
+	for (i = 0; i < sizeof(wrongs) / sizeof(wrongs[0]); i++) {
+		audit = make_audit(T0, (unsigned)i);
+		pid = start_proxy(f, &wrongs[i], &d);
+		assert_ok(f, f->ops->begin(d, &f->err));
+		assert_ok(f, f->ops->audit_insert(d, &audit, &f->err));
+		assert_ok(f, f->ops->commit(d, &f->err));
+		assert_ok(
+		    f, f->ops->audit_exists(f->a, audit.event_id, &f->err));
+		stop_proxy(f, pid, d);
+	}
+}
+
+/* What came before it would be lost, and the rest committed. */
+static void
+a_later_statement_of_a_transaction_is_never_sent_again(struct fixture *f)
+{
+	const struct wrong wrong = {BYTES("\0\0\0\x17"), .what = WRONG_CUT};
+	const struct durable_audit audit = make_audit(T0, 1);
+	struct sgate_session *s = make_session(1, 1);
+	struct durable *d;
+	pid_t pid = start_proxy(f, &wrong, &d);
+
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, f->ops->audit_insert(d, &audit, &f->err));
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->session_insert(d, s, &f->err));
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->session_insert(d, s, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->commit(d, &f->err));
+	assert_ok(f, f->ops->ping(d, &f->err));
+	assert_false(has_session(f, f->a, &s->ref));
+	assert_status(f, SGATE_NOT_FOUND,
+	    f->ops->audit_exists(f->a, audit.event_id, &f->err));
+	stop_proxy(f, pid, d);
+	sgate_session_free(s);
+}
+
+static void
+a_touch_whose_answer_is_lost_is_uncertain_and_harmless_twice(struct fixture *f)
+{
+	const struct wrong wrong = {
+	    BYTES("\3UPDATE session"), .what = WRONG_SILENT};
+	struct durable *d;
+	pid_t pid = start_proxy(f, &wrong, &d);
+
+	add_session(f, make_session(1, 1));
+	assert_status(f, SGATE_UNCERTAIN, do_touch(f, d));
+	assert_int_equal(f->err.reason, SGATE_REASON_STORE);
+	assert_ok(f, do_touch(f, d));
+	stop_proxy(f, pid, d);
+	assert_int_equal(number(f, "SELECT last_seen_ms - 1800000000000 FROM "
+				   "session"),
+	    9);
+}
+
+/* An answer that cannot be right must not say that there is no session. */
+static void
+a_wrong_answer_is_never_no_such_session(struct fixture *f)
+{
+	static const struct wrong wrongs[] = {
+	    {BYTES("\0\0\0\x17"), .what = WRONG_OK},
+	    {BYTES("\x16SELECT ref"), .what = WRONG_OK},
+	    {BYTES("\3SELECT @@GLOBAL.read_only"), .what = WRONG_OK},
+	    {BYTES("\3SELECT schema_version"), .what = WRONG_OK},
+	    {BYTES("\3SELECT COUNT(*)"), .what = WRONG_OK},
+	    {BYTES("@@GLOBAL.read_only"), WRONG_SWAP, "@@GLOBAL.port     "},
+	    {BYTES("SELECT schema_version"), WRONG_SWAP,
+		"SELECT NULL          "},
+	    {BYTES("SELECT COUNT(*)"), WRONG_SWAP, "SELECT NULL    "}};
+	enum sgate_status status;
+	struct durable *d;
+	size_t i;
+	pid_t pid;
+
+	add_session(f, make_session(1, 1));
+	f->conf.mysql.read_timeout_ms = 1000;
+	for (i = 0; i < sizeof(wrongs) / sizeof(wrongs[0]); i++) {
+		pid = start_proxy(f, &wrongs[i], &d);
+		status = do_get(f, d);
+		/* Where it could be asked again, it was. */
+		if (status != SGATE_OK)
+			assert_status(f, SGATE_UNAVAILABLE, status);
+		d->deadline_ms = clock_monotonic_ms() + 10000;
+		assert_ok(f, do_get(f, d));
+		stop_proxy(f, pid, d);
+	}
 }
 
 /* ---- locks of rows ---- */
@@ -601,7 +803,7 @@ writes_answer_in_time_while_a_row_is_locked_and_reads_go_on(struct fixture *f)
 	    NULL);
 	started_ms = clock_monotonic_ms();
 	allow_ms(f, 100);
-	assert_status(f, SGATE_UNAVAILABLE, do_touch(f, f->a));
+	assert_status(f, SGATE_UNCERTAIN, do_touch(f, f->a));
 	took_ms = clock_monotonic_ms() - started_ms;
 	assert_true(took_ms >= 90 && took_ms < 200);
 	allow_ms(f, 100);
@@ -837,9 +1039,6 @@ start_port(int *out_port)
 	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(address);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	bool is_done = true;
-	int client;
-	int backend;
 	pid_t pid;
 
 	assert_int_equal(
@@ -848,17 +1047,8 @@ start_port(int *out_port)
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
 	*out_port = ntohs(address.sin_port);
 	pid = fork();
-	if (pid == 0) {
-		alarm(60);
-		signal(SIGPIPE, SIG_IGN);
-		while ((client = accept(fd, NULL, NULL)) >= 0) {
-			backend = connect_unix(server.socket);
-			pump(client, backend, LOSE_ANSWER, &is_done);
-			close(backend);
-			close(client);
-		}
-		_exit(0);
-	}
+	if (pid == 0)
+		serve_proxy(fd, NULL);
 	close(fd);
 	return pid;
 }
@@ -916,6 +1106,38 @@ a_read_only_server_is_refused_and_left(struct fixture *f)
 	assert_ok(f, f->ops->ping(d, &f->err));
 	f->ops->close(d);
 	sgate_session_free(s);
+}
+
+/* Its rows are those of a replica now; it answers nothing about a session. */
+static void
+a_server_that_becomes_read_only_is_not_believed_any_more(struct fixture *f)
+{
+	const struct sgate_ref ref = make_ref(1, 1);
+	const struct sgate_ref none = make_ref(1, 2);
+	struct durable_snapshot at;
+	struct durable_poll poll;
+	struct sgate_session *s;
+
+	add_session(f, make_session(1, 1));
+	assert_ok(f, f->ops->poll(f->a, &poll, &f->err));
+	assert_ok(f, f->ops->session_get(f->b, &ref, 0, &s, &at, &f->err));
+	sgate_session_free(s);
+	run_sql(f, "SET GLOBAL read_only = 1");
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->poll(f->a, &poll, &f->err));
+	assert_text(f, "read-only");
+	assert_true(poll.now_ms == 0);
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->session_get(f->b, &ref, 0, &s, &at, &f->err));
+	assert_null(s);
+	run_sql(f, "SET GLOBAL read_only = 0");
+	assert_ok(f, f->ops->session_get(f->b, &ref, 0, &s, NULL, &f->err));
+	sgate_session_free(s);
+	assert_status(f, SGATE_NOT_FOUND,
+	    f->ops->session_get(f->b, &none, 0, &s, NULL, &f->err));
+	run_sql(f, "SET GLOBAL read_only = 1");
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->session_get(f->b, &none, 0, &s, NULL, &f->err));
+	run_sql(f, "SET GLOBAL read_only = 0");
 }
 
 static void
@@ -1083,15 +1305,14 @@ open_as(struct fixture *f, char *user, const char *password)
 	return open_handle(f);
 }
 
+/* A bit of everything that a gateway does. */
 static void
-work_as_the_gateway(struct fixture *f, struct durable *d)
+do_all(struct fixture *f, struct durable *d)
 {
 	const struct durable_audit audit = make_audit(T0, 1);
 	const struct sgate_bytes user = {"anna", 4};
 	struct sgate_session *s = make_session(1, 1);
 	struct durable_user state;
-	unsigned made;
-	unsigned dropped;
 	uint64_t seq;
 	size_t i;
 
@@ -1106,10 +1327,18 @@ work_as_the_gateway(struct fixture *f, struct durable *d)
 	assert_ok(f, f->ops->commit(d, &f->err));
 	sgate_session_free(s);
 	for (i = 0; i < OPERATIONS; i++) {
-		if (operations[i] == do_begin)
-			continue;
 		assert_ok(f, operations[i](f, d));
+		f->ops->rollback(d);
 	}
+}
+
+static void
+work_as_the_gateway(struct fixture *f, struct durable *d)
+{
+	unsigned made;
+	unsigned dropped;
+
+	do_all(f, d);
 	assert_status(f, SGATE_UNAVAILABLE,
 	    f->ops->maintain(d, T0, T0, &made, &dropped, &f->err));
 	assert_text(f, "mysql-accounts.sql");
@@ -1269,6 +1498,168 @@ a_damaged_row_ends_the_changes(struct fixture *f)
 }
 
 static void
+columns_of_another_type_or_null_are_corrupt(struct fixture *f)
+{
+	static const char *const alterations[] = {
+	    "MODIFY absolute_ms DOUBLE NOT NULL",
+	    "MODIFY state VARBINARY(9) NOT NULL",
+	    "MODIFY version DECIMAL(20) NOT NULL",
+	    "MODIFY created_ms DATETIME NOT NULL DEFAULT '2026-11-22'",
+	    "MODIFY user_id BIGINT NOT NULL", "MODIFY roles BLOB NULL",
+	    "MODIFY seq BIGINT UNSIGNED NOT NULL", NULL};
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct sgate_session *s;
+	struct durable *d;
+	char sql[160];
+	size_t i;
+
+	for (i = 0; alterations[i] != NULL; i++) {
+		use_new_store(f);
+		d = open_handle(f);
+		assert_ok(f, f->ops->schema_init(d, &f->err));
+		s = make_session(1, 1);
+		assert_ok(f, f->ops->begin(d, &f->err));
+		assert_ok(f, f->ops->session_insert(d, s, &f->err));
+		assert_ok(f, f->ops->commit(d, &f->err));
+		sgate_session_free(s);
+		/* In the statement that is prepared already. */
+		assert_ok(
+		    f, f->ops->session_get(d, &ref, 0, &s, NULL, &f->err));
+		sgate_session_free(s);
+		run_sql(f, "SET STATEMENT sql_mode = '' FOR UPDATE session "
+			   "SET user_id = '7', created_ms = 20261122");
+		snprintf(sql, sizeof(sql),
+		    "SET STATEMENT sql_mode = '' FOR ALTER TABLE session %s",
+		    alterations[i]);
+		run_sql(f, sql);
+		run_sql(f,
+		    "SET STATEMENT sql_mode = '' FOR UPDATE session SET "
+		    "roles = IF((SELECT IS_NULLABLE FROM "
+		    "information_schema.COLUMNS WHERE TABLE_SCHEMA = "
+		    "DATABASE() AND TABLE_NAME = 'session' AND COLUMN_NAME = "
+		    "'roles') = 'YES', NULL, roles), "
+		    "seq = IF((SELECT COLUMN_TYPE FROM "
+		    "information_schema.COLUMNS WHERE TABLE_SCHEMA = "
+		    "DATABASE() AND TABLE_NAME = 'session' AND COLUMN_NAME = "
+		    "'seq') LIKE '%unsigned', 18446744073709551615, seq)");
+		assert_status(f, SGATE_CORRUPT,
+		    f->ops->session_get(d, &ref, 0, &s, NULL, &f->err));
+		assert_null(s);
+		f->ops->close(d);
+	}
+}
+
+static void
+a_value_that_is_too_large_is_corrupt_and_what_is_large_is_read(
+    struct fixture *f)
+{
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct sgate_session *s;
+
+	add_session(f, make_session(1, 1));
+	run_sql(f, "UPDATE session SET data = "
+		   "CONCAT('{\"a\":\"', REPEAT('x', 3000000), '\"}')");
+	s = get_session(f, f->a, &ref);
+	assert_int_equal(strlen(s->data), 3000008);
+	sgate_session_free(s);
+	run_sql(f, "UPDATE session SET data = "
+		   "CONCAT('{\"a\":\"', REPEAT('x', 4194304), '\"}')");
+	assert_status(f, SGATE_CORRUPT,
+	    f->ops->session_get(f->a, &ref, 0, &s, NULL, &f->err));
+	/* Its end is possible all the same: data is not asked for. */
+	assert_ok(f, f->ops->session_get(
+			 f->a, &ref, DURABLE_NO_DATA, &s, NULL, &f->err));
+	sgate_session_free(s);
+}
+
+/* ---- the server's settings ---- */
+
+static void
+what_the_server_sets_for_its_connections_does_not_count(struct fixture *f)
+{
+	static const char *const settings[] = {
+	    "sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,NO_BACKSLASH_ESCAPES,"
+	    "PAD_CHAR_TO_FULL_LENGTH,EMPTY_STRING_IS_NULL'",
+	    "autocommit = 0", "tx_isolation = 'SERIALIZABLE'",
+	    "tx_isolation = 'READ-UNCOMMITTED'", "completion_type = 'CHAIN'",
+	    "tx_read_only = 1", "character_set_server = 'ucs2'",
+	    "time_zone = '+05:00'", "sql_safe_updates = 1",
+	    "sql_select_limit = 1", "max_join_size = 1",
+	    "low_priority_updates = 1", "innodb_lock_wait_timeout = 50",
+	    "max_statement_time = 0.001", "foreign_key_checks = 0",
+	    "group_concat_max_len = 4", "div_precision_increment = 0", NULL};
+	struct durable_poll poll;
+	struct durable *d;
+	char sql[256];
+	size_t i;
+
+	for (i = 0; settings[i] != NULL; i++) {
+		use_new_store(f);
+		snprintf(sql, sizeof(sql), "SET GLOBAL %s", settings[i]);
+		run_sql(f, sql);
+		d = open_handle(f);
+		assert_ok(f, f->ops->schema_init(d, &f->err));
+		do_all(f, d);
+		assert_ok(f, f->ops->poll(d, &poll, &f->err));
+		assert_true(poll.now_ms > clock_utc_ms() - 60000 &&
+			    poll.now_ms < clock_utc_ms() + 60000);
+		f->ops->close(d);
+		*strchr(sql + strlen("SET GLOBAL "), '=') = '\0';
+		strcat(sql, "= DEFAULT");
+		run_sql(f, sql);
+	}
+}
+
+static void
+a_packet_that_the_server_refuses_costs_the_connection_alone(struct fixture *f)
+{
+	struct sgate_session *s = make_largest_session(1);
+	struct durable *d;
+
+	run_sql(f, "SET GLOBAL max_allowed_packet = 32768");
+	d = open_handle(f);
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_status(
+	    f, SGATE_TOO_LARGE, f->ops->session_insert(d, s, &f->err));
+	assert_text(f, "max_allowed_packet");
+	f->ops->rollback(d);
+	run_sql(f, "SET GLOBAL max_allowed_packet = DEFAULT");
+	d->deadline_ms = clock_monotonic_ms() + 10000;
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, f->ops->session_insert(d, s, &f->err));
+	assert_ok(f, f->ops->commit(d, &f->err));
+	f->ops->close(d);
+	sgate_session_free(s);
+}
+
+static void
+a_connection_that_was_idle_for_too_long_costs_no_failure(struct fixture *f)
+{
+	const struct durable_audit audit = make_audit(T0, 1);
+	struct durable *d;
+
+	add_session(f, make_session(1, 1));
+	run_sql(f, "SET GLOBAL wait_timeout = 1");
+	d = open_handle(f);
+	assert_ok(f, do_get(f, d));
+	pause_ms(1500);
+	assert_ok(f, do_get(f, d));
+	assert_ok(f, f->ops->begin(d, &f->err));
+	/* It has not heard of the transaction: nothing of it is lost. */
+	pause_ms(1500);
+	assert_ok(f, f->ops->audit_insert(d, &audit, &f->err));
+	assert_ok(f, f->ops->commit(d, &f->err));
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, do_get(f, d));
+	pause_ms(1500);
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f, d));
+	f->ops->rollback(d);
+	assert_ok(f, do_get(f, d));
+	run_sql(f, "SET GLOBAL wait_timeout = DEFAULT");
+	f->ops->close(d);
+}
+
+static void
 what_would_be_refused_when_read_is_not_written(struct fixture *f)
 {
 	struct sgate_session *s = make_session(1, 1);
@@ -1404,6 +1795,11 @@ const struct contract_case mysql_cases[] = {
     CASE(many_connections_to_a_new_server_jump_once),
     CASE(a_commit_whose_answer_is_lost_is_settled_by_its_audit_row),
     CASE(a_commit_that_never_arrived_is_settled_by_its_audit_row),
+    CASE(a_read_whose_connection_ends_is_asked_again_on_a_new_one),
+    CASE(the_first_statement_of_a_transaction_is_sent_again_too),
+    CASE(a_later_statement_of_a_transaction_is_never_sent_again),
+    CASE(a_touch_whose_answer_is_lost_is_uncertain_and_harmless_twice),
+    CASE(a_wrong_answer_is_never_no_such_session),
     CASE(writes_answer_in_time_while_a_row_is_locked_and_reads_go_on),
     CASE(a_lock_that_is_held_for_more_than_a_second_is_tried_again),
     CASE(a_deadlock_is_tried_again),
@@ -1413,6 +1809,7 @@ const struct contract_case mysql_cases[] = {
     CASE(a_host_that_takes_no_connection_is_unavailable_in_time),
     CASE(the_next_host_is_asked_when_one_is_dead_or_does_not_answer),
     CASE(a_read_only_server_is_refused_and_left),
+    CASE(a_server_that_becomes_read_only_is_not_believed_any_more),
     CASE(hosts_are_addresses_and_something_must_be_given),
     CASE(a_database_without_tables_says_what_to_do),
     CASE(a_schema_of_another_version_is_refused_and_left_alone),
@@ -1423,6 +1820,11 @@ const struct contract_case mysql_cases[] = {
     CASE(a_damaged_row_is_corrupt_and_left_in_place),
     CASE(a_counter_or_store_that_is_missing_is_corrupt_and_never_absent),
     CASE(a_damaged_row_ends_the_changes),
+    CASE(columns_of_another_type_or_null_are_corrupt),
+    CASE(a_value_that_is_too_large_is_corrupt_and_what_is_large_is_read),
+    CASE(what_the_server_sets_for_its_connections_does_not_count),
+    CASE(a_packet_that_the_server_refuses_costs_the_connection_alone),
+    CASE(a_connection_that_was_idle_for_too_long_costs_no_failure),
     CASE(what_would_be_refused_when_read_is_not_written),
     CASE(exec_refuses_what_leaves_the_transaction_or_writes_to_our_tables),
     CASE(exec_gives_rows_of_every_type_and_writes_what_is_the_callers),

@@ -1157,7 +1157,7 @@ how_long_blind_is_a_setting(void **state)
 	pair_age(&p.stores, 3 * conf->fence.poll_interval_ms + 1000);
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
 	conf->fence.max_blind_ms = -1;
-	pair_age(&p.stores, 1000 * 1000);
+	pair_age(&p.stores, 60000);
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
 	made_clear(&made);
 	pair_stop(&p);

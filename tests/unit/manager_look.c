@@ -241,9 +241,33 @@ a_copy_beside_no_sync_or_a_foreign_one_is_not_believed(void **state)
 	pair_stop(&p);
 }
 
-/* A Redis of another database: its copies are sealed for that. */
+/* A Redis of another database, whose copies and syncs agree. */
 static void
-a_copy_of_another_store_is_not_believed_even_with_its_sync(void **state)
+a_redis_of_another_store_is_not_believed(void **state)
+{
+	struct other other;
+	struct made made;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	memset(fake_server()->store.id, 0x77, 16);
+	pair_other_open(&p, &other);
+	pair_round(&p, &other.stores);
+	world_create(&p.w, "ann", &made);
+	pair_expect(&p, other.mgr, made.token, SGATE_REASON_OK, COPY);
+	memset(fake_server()->store.id, 0x5a, 16);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	pair_durable_down(&p);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
+	pair_other_close(&other);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
+/* Its copies are sealed for it. */
+static void
+a_copy_of_another_store_is_a_wrong_seal(void **state)
 {
 	struct sgate_bytes copy;
 	struct made made;
@@ -1247,8 +1271,8 @@ static const struct CMUnitTest manager_look[] = {
     cmocka_unit_test(a_tombstone_refuses_with_its_reason_and_asks_nobody),
     cmocka_unit_test(a_copy_below_the_fence_is_not_believed),
     cmocka_unit_test(a_copy_beside_no_sync_or_a_foreign_one_is_not_believed),
-    cmocka_unit_test(
-	a_copy_of_another_store_is_not_believed_even_with_its_sync),
+    cmocka_unit_test(a_redis_of_another_store_is_not_believed),
+    cmocka_unit_test(a_copy_of_another_store_is_a_wrong_seal),
     cmocka_unit_test(a_copy_of_an_older_epoch_is_doubt),
     cmocka_unit_test(a_host_blind_to_the_new_epoch_does_not_serve_the_old_one),
     cmocka_unit_test(an_idle_expired_copy_is_doubt),

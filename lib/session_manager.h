@@ -67,7 +67,10 @@ SGATE_MUST_CHECK enum sgate_status manager_fence_round(
 const struct keys *manager_keys(const struct sgate_manager *mgr);
 /* The durable store's clock, UTC ms: what expiry is judged by. */
 int64_t manager_now_ms(const struct sgate_manager *mgr);
-/* "sqlite": which store answered the last call ("" = none was asked). */
+/*
+ * Which store answered the last call, a name of struct durable_ops or cache_ops
+ * ("redis", "mysql", "sqlite"); "": none was asked, or none answered.
+ */
 const char *manager_served_by(const struct sgate_manager *mgr);
 /*
  * Alarm counter: tokens of ours, right by their tag, that the row's secret

@@ -224,8 +224,10 @@ put_item(struct sgate_manager *mgr, bool is_in_budget,
 	    mgr->cache_ops->put(
 		mgr->cache, item, s0, only_over, &out->answer, &found, err),
 	    err);
-	if (status != SGATE_OK)
+	if (status != SGATE_OK) {
+		memset(out, 0, sizeof(*out));
 		return status;
+	}
 	if (out->answer == CACHE_PUT_RETRY)
 		stores_count(mgr->stores, STORES_PUT_RETRIES);
 	if (out->answer == CACHE_PUT_ENDED) {

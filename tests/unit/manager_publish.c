@@ -479,6 +479,34 @@ clean_up_and_forget(struct moment *moment)
 }
 
 /* Ended before it was acknowledged: seen by its tombstone, or by its row. */
+/* No answer is not "read it again": one time-out, and no more questions. */
+static void
+a_create_that_redis_does_not_take_asks_nobody_again(void **state)
+{
+	static const enum cache_fake_answer answers[] = {
+	    CACHE_FAKE_UNAVAILABLE, CACHE_FAKE_DONE, CACHE_FAKE_LATE};
+	unsigned puts, reads;
+	struct made made;
+	struct pair p;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		pair_start(&p);
+		puts = cache_fake_calls("put");
+		reads = fake_calls("session_get");
+		cache_fake_script("put", 1, answers[i]);
+		world_create(&p.w, "ann", &made);
+		assert_int_equal(cache_fake_calls("put"), puts + 1);
+		assert_int_equal(fake_calls("session_get"), reads);
+		assert_int_equal(pair_count(&p, STORES_PUT_RETRIES), 0);
+		pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK,
+		    answers[i] == CACHE_FAKE_DONE ? COPY : ROW);
+		made_clear(&made);
+		pair_stop(&p);
+	}
+}
+
 static void
 a_create_that_a_cleanup_ends_at_once_is_refused(void **state)
 {
@@ -683,6 +711,7 @@ static const struct CMUnitTest manager_publish[] = {
     cmocka_unit_test(an_end_that_is_repeated_is_told_again),
     cmocka_unit_test(redis_is_tried_when_the_time_is_up),
     cmocka_unit_test(a_create_in_a_group_that_changes_is_in_redis),
+    cmocka_unit_test(a_create_that_redis_does_not_take_asks_nobody_again),
     cmocka_unit_test(a_create_that_a_cleanup_ends_at_once_is_refused),
     cmocka_unit_test(every_end_leaves_a_tombstone_with_its_reason),
     cmocka_unit_test(a_cleanup_of_many_is_one_script),

@@ -84,7 +84,8 @@ struct sgate_manager {
 	int64_t deadline_ms;   /* monotonic: of the call that runs */
 	struct stores *stores; /* own_stores, unless manager_set_stores() */
 	struct stores own_stores;
-	bool is_probing;        /* manager_begin_probe() */
+	bool is_probing;        /* what a store answers closes its breaker */
+	bool is_let;            /* breakers are passed over */
 	bool is_durable_let;    /* its breaker has let this call through */
 	int64_t round_after_ms; /* monotonic: when a round is due that this
 				 * manager does by itself */
@@ -128,9 +129,9 @@ struct sgate_manager {
  */
 void manager_begin(struct sgate_manager *mgr, struct sgate_error *err);
 /*
- * The same for the keeper's round and for health: open breakers are passed
- * over until the next manager_begin(), and what a store answers closes its
- * breaker.
+ * The same for the keeper's round and for health: until the next
+ * manager_begin() open breakers are passed over, and (is_probing) what a store
+ * answers closes its breaker.
  */
 void manager_begin_probe(struct sgate_manager *mgr, struct sgate_error *err);
 /*

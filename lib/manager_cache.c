@@ -39,8 +39,8 @@ manager_cache_enter(
 	if (deadline_ms <= now_ms)
 		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
 		    "ask", 0, "no time left to ask");
-	if (!mgr->is_probing && !breaker_lets(&mgr->stores->cache,
-				    manager_has_keeper(mgr), now_ms)) {
+	if (!mgr->is_let && !breaker_lets(&mgr->stores->cache,
+				manager_has_keeper(mgr), now_ms)) {
 		stores_count(mgr->stores, STORES_CACHE_SKIPPED);
 		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
 		    "ask", 0,

@@ -777,6 +777,9 @@ manager_fence_round(struct sgate_manager *mgr,
 	beat(&r);
 	poll_cache(&r);
 	beat(&r);
+	/* What follows is no probe: a large page may take long. But a breaker
+	 * that workers open meanwhile does not stop it: this connection works.
+	 */
 	mgr->is_probing = false;
 	if (status != SGATE_OK)
 		return r.status;

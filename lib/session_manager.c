@@ -354,6 +354,7 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 	error_clear(err);
 	mgr->served_by = "";
 	mgr->is_probing = false;
+	mgr->is_let = false;
 	mgr->is_durable_let = false;
 	mgr->deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
 	if (mgr->pid != pid)
@@ -397,13 +398,14 @@ manager_begin_probe(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	begin(mgr, err);
 	mgr->is_probing = true;
+	mgr->is_let = true;
 }
 
 /* A call that was let through once is not stopped half-way. */
 static bool
 durable_lets(struct sgate_manager *mgr)
 {
-	if (!durable_has_breaker(mgr) || mgr->is_probing)
+	if (!durable_has_breaker(mgr) || mgr->is_let)
 		return true;
 	if (!mgr->is_durable_let)
 		mgr->is_durable_let = breaker_lets(&mgr->stores->durable,

@@ -454,6 +454,41 @@ with_the_cache_down_the_fence_rises_all_the_same(void **state)
 }
 
 /* Trace 3, second half: a cache that refuses writes answers reads for ever. */
+/* Workers whose own connections fail, behind the keeper's back. */
+static void
+open_breakers(void *arg, const char *operation, bool is_after)
+{
+	struct host *h = arg;
+
+	if (strcmp(operation, "sync_get") != 0 || !is_after)
+		return;
+	breaker_failed(&h->stores.cache, true, clock_monotonic_ms());
+	breaker_failed(&h->stores.durable, true, clock_monotonic_ms());
+}
+
+static void
+a_breaker_that_workers_open_does_not_stop_a_round(void **state)
+{
+	struct world w;
+	struct host h;
+	struct made made;
+
+	(void)state;
+	start(&w, &h);
+	world_create(&w, "ann", &made);
+	round_ok(&h);
+	end(&w, &made);
+	cache_fake_set_hook(open_breakers, &h);
+	/* sync_get closes the cache's after this; rows and APPLY do not. */
+	round_ok(&h);
+	assert_true(breaker_is_open(&h.stores.durable));
+	assert_string_equal(copy_of(&made), "T2");
+	assert_int_equal(trust(&h, group_of(&made)), FENCE_YES);
+	assert_int_equal(h.stores.groups_behind, 0);
+	made_clear(&made);
+	stop(&w, &h);
+}
+
 static void
 a_cache_that_refuses_writes_is_in_doubt(void **state)
 {
@@ -1683,6 +1718,7 @@ static const struct CMUnitTest fence_tests[] = {
     cmocka_unit_test(a_live_row_never_replaces_a_tombstone),
     cmocka_unit_test(an_older_row_never_replaces_a_newer_copy),
     cmocka_unit_test(with_the_cache_down_the_fence_rises_all_the_same),
+    cmocka_unit_test(a_breaker_that_workers_open_does_not_stop_a_round),
     cmocka_unit_test(a_cache_that_refuses_writes_is_in_doubt),
     cmocka_unit_test(memory_that_is_short_in_the_cache_holds_up_no_round),
     cmocka_unit_test(without_a_poll_nothing_rises_and_the_time_runs),

@@ -198,6 +198,9 @@ fail_problem(const struct ctl *ctl, const struct ctl_reply *reply)
 	} else if (bytes_equal_text(code, "scope")) {
 		buf_add_text(&text, "; control.sock may, for root and the "
 				    "gateway's user");
+	} else if (bytes_equal_text(code, "unavailable")) {
+		buf_add_text(&text, ": try again; `sessgatectl status` and the "
+				    "log say why");
 	} else if (code.len > 0) {
 		buf_add_text(&text, " (");
 		ctl_add_clean(&text, code);

@@ -236,9 +236,25 @@ ctl_fail_memory(void)
 	return ctl_fail(CTL_UNAVAILABLE, "out of memory");
 }
 
+/* An address does not tell whose it is. */
+static const char *
+store_of(const struct sgate_error *err)
+{
+	static const char *const names[] = {"mysql", "redis"};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(err->source, names[i]) == 0 &&
+		    strncmp(err->text, names[i], strlen(names[i])) != 0)
+			return names[i];
+	}
+	return NULL;
+}
+
 enum ctl_exit
 ctl_fail_error(const struct sgate_error *err)
 {
+	const char *store = store_of(err);
 	enum ctl_exit code = CTL_UNAVAILABLE;
 
 	switch (err->status) {
@@ -259,7 +275,8 @@ ctl_fail_error(const struct sgate_error *err)
 	case SGATE_INTERNAL:
 		break;
 	}
-	return ctl_fail(code, "%s",
+	return ctl_fail(code, "%s%s%s", store == NULL ? "" : store,
+	    store == NULL ? "" : ": ",
 	    err->text[0] != '\0' ? err->text : sgate_status_text(err->status));
 }
 

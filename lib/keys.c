@@ -126,7 +126,11 @@ open_checked(const struct place *place, int *out_fd, struct stat *out_stat,
 		    place->path);
 	if (fd < 0)
 		return error_set(err, SGATE_INVALID, "keys", "load", errno,
-		    "%s: %s", place->path, strerror(errno));
+		    "%s: %s%s", place->path, strerror(errno),
+		    errno == ENOENT   ? "; `sessgatectl db init` makes it, on "
+					"the first host"
+		    : errno == EACCES ? "; it must belong to the gateway's user"
+				      : "");
 	if (fstat(fd, out_stat) != 0) {
 		error_set(err, SGATE_INVALID, "keys", "load", errno, "%s: %s",
 		    place->path, strerror(errno));

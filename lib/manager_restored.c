@@ -151,9 +151,9 @@ bring_cache_after(struct sgate_manager *mgr, struct sgate_error *err)
 		return SGATE_OK;
 	return error_set(err, status, why.source, why.operation,
 	    why.native_code,
-	    "%s (the database has its new epoch, but %s does not know it yet: "
-	    "do this again, and start no gateway before it is done)",
-	    why.text, mgr->cache_ops->name);
+	    "the database has its new epoch, %s does not know it yet: do this "
+	    "again before a gateway starts: %s",
+	    mgr->cache_ops->name, why.text);
 }
 
 enum sgate_status

@@ -8,6 +8,7 @@
 
 #include "api.h"
 #include "clock.h"
+#include "outage.h"
 
 #include <string.h>
 
@@ -21,6 +22,15 @@ static uint64_t
 load_count(const _Atomic uint64_t *value)
 {
 	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+/* Whether sessions can be looked up. */
+static bool
+is_serving(const struct gateway *gw)
+{
+	int64_t left_ms;
+
+	return outage_now(gw, &left_ms) != OUTAGE_TOTAL;
 }
 
 /* 200 or 503 by state; the object is open. */
@@ -38,7 +48,7 @@ begin(struct call *c, bool is_up, struct json *j)
 void
 api_status_public(struct call *c)
 {
-	bool is_up = api_stores_serve(c->gw);
+	bool is_up = is_serving(c->gw);
 	struct json j;
 
 	begin(c, is_up, &j);
@@ -49,7 +59,7 @@ api_status_public(struct call *c)
 void
 api_status_health(struct call *c, const struct api_path *path)
 {
-	bool is_up = api_stores_serve(c->gw);
+	bool is_up = is_serving(c->gw);
 	struct json j;
 
 	(void)path;
@@ -79,7 +89,7 @@ void
 api_status_ready(struct call *c, const struct api_path *path)
 {
 	const struct shared *shared = c->gw->shared;
-	bool is_ready = api_stores_serve(c->gw) && has_worker(shared) &&
+	bool is_ready = is_serving(c->gw) && has_worker(shared) &&
 			atomic_load(&shared->stopping) == 0;
 	struct json j;
 
@@ -195,6 +205,7 @@ api_status_full(struct call *c, const struct api_path *path)
 	api_json_begin(c, 200, &j);
 	json_text(&j, "version", sgate_version());
 	api_json_seconds(&j, "server_time", clock_utc_ms());
+	outage_add_problems(&j, c->gw);
 	api_json_seconds(&j, "started_at", load(&shared->started_ms));
 	json_int(&j, "generation", (int64_t)load_count(&shared->generation));
 	json_bool(&j, "stopping", atomic_load(&shared->stopping) != 0);

@@ -5,14 +5,9 @@
 #include "config.h"
 
 #include "api.h"
-#include "clock.h"
+#include "outage.h"
 
 #include <string.h>
-
-/* A finding of the keeper that is older than this counts as not known. */
-#define FRESH_MS 30000
-
-enum state { UNKNOWN, DOWN, UP };
 
 static int64_t
 load(const _Atomic int64_t *value)
@@ -20,75 +15,22 @@ load(const _Atomic int64_t *value)
 	return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-static enum state
-state_of(const struct shared_store *store)
-{
-	int64_t checked_ms = load(&store->checked_ms);
-
-	if (checked_ms == 0 || clock_utc_ms() - checked_ms > FRESH_MS)
-		return UNKNOWN;
-	return atomic_load_explicit(&store->is_up, memory_order_relaxed) ? UP
-									 : DOWN;
-}
-
-/*
- * How long ago the last complete round of the worst group began; -1: a group
- * has had none.
- */
-static int64_t
-fence_age_ms(const struct fence *fence)
-{
-	int64_t oldest_ms = INT64_MAX, complete_ms, now_ms = clock_boot_ms();
-	unsigned group;
-
-	for (group = 0; group < TOKEN_GROUPS; group++) {
-		complete_ms = load(&fence->complete_ms[group]);
-		if (complete_ms <= 0)
-			return -1;
-		if (complete_ms < oldest_ms)
-			oldest_ms = complete_ms;
-	}
-	return now_ms > oldest_ms ? now_ms - oldest_ms : 0;
-}
-
-/*
- * Whether sessions can be looked up: in the durable store, or in the cache
- * alone for as long as it is believed alone.
- */
-bool
-api_stores_serve(const struct gateway *gw)
-{
-	const struct shared *shared = gw->shared;
-	int64_t max_blind_ms = gw->conf->fence.max_blind_ms;
-	int64_t age_ms;
-
-	if (shared == NULL)
-		return false;
-	if (state_of(&shared->state.durable) == UP)
-		return true;
-	if (!conf_has_redis(gw->conf) || state_of(&shared->state.cache) != UP ||
-	    atomic_load(&shared->stores.fence.is_alarmed) != 0)
-		return false;
-	age_ms = fence_age_ms(&shared->stores.fence);
-	return age_ms >= 0 && (max_blind_ms < 0 || age_ms <= max_blind_ms);
-}
-
 static void
 add_store(struct json *j, const char *key, const char *name,
     const struct shared_store *store, const struct breaker *breaker)
 {
 	static const struct shared_store none;
-	enum state state;
+	enum store_state state;
 
 	if (store == NULL)
 		store = &none;
-	state = state_of(store);
+	state = outage_store(store);
 	json_object(j, key);
 	json_text(j, "name", name);
-	if (state == UNKNOWN)
+	if (state == STORE_UNKNOWN)
 		json_null(j, "up");
 	else
-		json_bool(j, "up", state == UP);
+		json_bool(j, "up", state == STORE_UP);
 	api_json_seconds(j, "since_at", load(&store->since_ms));
 	api_json_seconds(j, "checked_at", load(&store->checked_ms));
 	if (load(&store->checked_ms) == 0)
@@ -109,7 +51,7 @@ add_store(struct json *j, const char *key, const char *name,
 static void
 add_fence(struct json *j, const struct stores *stores)
 {
-	int64_t age_ms = fence_age_ms(&stores->fence);
+	int64_t age_ms = outage_fence_age_ms(&stores->fence);
 
 	json_object(j, "fence");
 	if (age_ms < 0)
@@ -118,6 +60,8 @@ add_fence(struct json *j, const struct stores *stores)
 		json_int(j, "age_ms", age_ms);
 	json_int(
 	    j, "groups_behind", (int64_t)atomic_load(&stores->groups_behind));
+	json_int(
+	    j, "groups_foreign", (int64_t)atomic_load(&stores->groups_foreign));
 	json_bool(j, "alarmed", atomic_load(&stores->fence.is_alarmed) != 0);
 	json_end(j);
 }
@@ -193,11 +137,11 @@ find_measured(const struct gateway *gw, struct measured out[2])
 	const struct shared *shared = gw->shared;
 	size_t count = 0;
 
-	if (state_of(&shared->state.durable) != UNKNOWN)
+	if (outage_store(&shared->state.durable) != STORE_UNKNOWN)
 		out[count++] = (struct measured){
 		    "durable", &shared->state.durable, &shared->stores.durable};
 	if (conf_has_redis(gw->conf) &&
-	    state_of(&shared->state.cache) != UNKNOWN)
+	    outage_store(&shared->state.cache) != STORE_UNKNOWN)
 		out[count++] = (struct measured){
 		    "cache", &shared->state.cache, &shared->stores.cache};
 	return count;
@@ -215,7 +159,7 @@ add_store_metrics(struct buf *out, const struct gateway *gw)
 	add_family(out, "store_up", "gauge");
 	for (i = 0; i < count; i++)
 		add_of_store(out, "store_up", stores[i].name,
-		    state_of(stores[i].store) == UP);
+		    outage_store(stores[i].store) == STORE_UP);
 	add_family(out, "store_latency_seconds", "gauge");
 	buf_add_text(out, "# UNIT sessgate_store_latency_seconds seconds\n");
 	for (i = 0; i < count; i++) {
@@ -241,7 +185,7 @@ add_store_metrics(struct buf *out, const struct gateway *gw)
 static void
 add_fence_metrics(struct buf *out, const struct stores *stores)
 {
-	int64_t age_ms = fence_age_ms(&stores->fence);
+	int64_t age_ms = outage_fence_age_ms(&stores->fence);
 
 	if (age_ms >= 0)
 		buf_printf(out,
@@ -251,6 +195,8 @@ add_fence_metrics(struct buf *out, const struct stores *stores)
 		    (long long)(age_ms / 1000), (long long)(age_ms % 1000));
 	add_gauge(
 	    out, "fence_groups_behind", atomic_load(&stores->groups_behind));
+	add_gauge(
+	    out, "fence_groups_foreign", atomic_load(&stores->groups_foreign));
 	add_gauge(
 	    out, "fence_alarmed", atomic_load(&stores->fence.is_alarmed) != 0);
 }

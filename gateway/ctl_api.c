@@ -508,6 +508,33 @@ add_objects(struct ctl_table *table, const struct data *data, const char *name,
 	return true;
 }
 
+/* Sentences, which do not go on one line. False: these are none. */
+static bool
+add_sentences(struct ctl_table *table, const struct data *data,
+    const char *name, const char *label)
+{
+	struct sgate_bytes *items = NULL;
+	struct buf text = {0};
+	size_t i, count = 0;
+
+	if (strcmp(name, "problems") != 0 ||
+	    !data_get_strings(data, name, &items, &count))
+		return false;
+	for (i = 0; i < count; i++) {
+		buf_reset(&text);
+		buf_printf(&text, "%s.%zu", label, i + 1);
+		ctl_table_text(table, buf_text(&text));
+		ctl_table_add(table, items[i]);
+	}
+	if (count == 0) {
+		ctl_table_text(table, label);
+		ctl_table_text(table, "none");
+	}
+	buf_clear(&text);
+	free(items);
+	return true;
+}
+
 /* Of the many counters those that have counted something are shown. */
 static bool
 is_zero_count(const struct data *data, const char *name, const char *prefix)
@@ -542,7 +569,9 @@ add_object(struct ctl_table *table, const struct data *data, const char *prefix,
 			add_object(
 			    table, inner, buf_text(&label), depth + 1, now_ms);
 		} else if (!add_objects(
-			       table, data, name, buf_text(&label), now_ms)) {
+			       table, data, name, buf_text(&label), now_ms) &&
+			   !add_sentences(
+			       table, data, name, buf_text(&label))) {
 			ctl_table_text(table, buf_text(&label));
 			add_value(table, data, name, now_ms);
 		}

@@ -25,6 +25,7 @@
 #include "clock.h"
 #include "front.h"
 #include "log.h"
+#include "outage.h"
 #include "session_manager.h"
 
 #define STEP_MS 100
@@ -55,6 +56,7 @@ struct keeper {
 	struct durable_touch batch[TOUCH_BATCH];
 	size_t touch_cursor; /* where the next round goes on */
 	bool has_fence;
+	enum outage outage; /* as the probe before has found it */
 	unsigned durable_failed, cache_failed; /* probes, in a row */
 	unsigned breakers; /* as they were: bits of DURABLE_OPEN, CACHE_OPEN */
 	int64_t fence_at_ms, touch_at_ms, probe_at_ms, stats_at_ms,
@@ -254,25 +256,6 @@ write_last_touches(struct keeper *keeper)
 
 /* ---- probes and figures ---- */
 
-/* What it means for requests that the durable store is down. */
-static void
-add_consequence(const struct keeper *keeper, struct buf *out)
-{
-	const struct sgate_conf *conf = keeper->args->conf;
-	const struct shared_store *cache = &state_of(keeper)->cache;
-
-	if (!conf_has_redis(conf) || atomic_load(&cache->is_up) == 0 ||
-	    conf->fence.max_blind_ms == 0) {
-		buf_add_text(out, "requests are answered 503");
-		return;
-	}
-	buf_add_text(out, "validation goes on from redis");
-	if (conf->fence.max_blind_ms > 0)
-		buf_printf(out, " for at most %lld s",
-		    (long long)(conf->fence.max_blind_ms / 1000));
-	buf_add_text(out, ", creating and changing answer 503");
-}
-
 /*
  * Whether its state is another than before, or is known for the first time. One
  * answer that came late makes no outage that somebody is to be called for: the
@@ -300,35 +283,41 @@ note_store(struct keeper *keeper, struct shared_store *store, bool is_up,
 }
 
 static void
-tell_durable(const struct keeper *keeper, const struct sgate_health *health)
+tell_store(
+    const struct keeper *keeper, const char *name, bool is_up, const char *why)
 {
-	struct buf what = {0};
+	const struct shared_store *durable = &state_of(keeper)->durable;
+	struct buf meaning = {0};
 
-	if (health->durable_up) {
-		log_notice("%s is up again", health->durable_name);
-		return;
-	}
-	add_consequence(keeper, &what);
-	log_error("%s is down: %s; %s", health->durable_name,
-	    health->durable_text, buf_text(&what));
-	buf_clear(&what);
+	outage_add_meaning(&meaning, &keeper->status_only);
+	if (!is_up)
+		log_error("%s is down: %s; %s", name, why, buf_text(&meaning));
+	else if (outage_store(durable) == STORE_DOWN)
+		log_notice("%s is up again; %s", name, buf_text(&meaning));
+	else
+		log_notice("%s is up again", name);
+	buf_clear(&meaning);
 }
 
+/* Nobody is told by a store that the time without it is over. */
 static void
-tell_cache(const struct sgate_health *health)
+tell_end_of_blind(struct keeper *keeper, const char *name, bool was_told)
 {
-	if (health->cache_up)
-		log_notice("%s is up again", health->cache_name);
-	else
-		log_error("%s is down: %s; sessions are looked up in %s",
-		    health->cache_name, health->cache_text,
-		    health->durable_name);
+	int64_t left_ms;
+	enum outage now = outage_now(&keeper->status_only, &left_ms);
+
+	if (now == OUTAGE_TOTAL && keeper->outage == OUTAGE_BLIND && !was_told)
+		log_error("%s is down: fence.max_blind is over; requests are "
+			  "answered 503",
+		    name);
+	keeper->outage = now;
 }
 
 static void
 probe(struct keeper *keeper)
 {
 	struct shared_state *state = state_of(keeper);
+	bool is_cache_news, is_durable_news;
 	struct sgate_health health;
 	struct sgate_error err;
 
@@ -337,13 +326,21 @@ probe(struct keeper *keeper)
 		complain("probe", &err);
 		return;
 	}
-	if (health.cache_name[0] != '\0' &&
-	    note_store(keeper, &state->cache, health.cache_up != 0,
-		health.cache_latency_us, &keeper->cache_failed))
-		tell_cache(&health);
-	if (note_store(keeper, &state->durable, health.durable_up != 0,
-		health.durable_latency_us, &keeper->durable_failed))
-		tell_durable(keeper, &health);
+	/* Both are noted before one is told: it tells of both. */
+	is_cache_news = health.cache_name[0] != '\0' &&
+			note_store(keeper, &state->cache, health.cache_up != 0,
+			    health.cache_latency_us, &keeper->cache_failed);
+	is_durable_news =
+	    note_store(keeper, &state->durable, health.durable_up != 0,
+		health.durable_latency_us, &keeper->durable_failed);
+	if (is_cache_news)
+		tell_store(keeper, health.cache_name, health.cache_up != 0,
+		    health.cache_text);
+	if (is_durable_news)
+		tell_store(keeper, health.durable_name, health.durable_up != 0,
+		    health.durable_text);
+	tell_end_of_blind(
+	    keeper, health.durable_name, is_cache_news || is_durable_news);
 }
 
 /*

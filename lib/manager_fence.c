@@ -737,17 +737,22 @@ bring(struct round *r)
 static void
 count_behind(struct round *r)
 {
+	unsigned group, count = 0, foreign = 0;
 	struct fence_sync sync;
-	unsigned group, count = 0;
+	bool is_known;
 
 	for (group = 0; group < TOKEN_GROUPS; group++) {
-		if (r->has_cache && fence_sync_read(r->syncs[group], &sync) &&
-		    is_ours(r, &sync) &&
-		    mark_of(&sync) >= polled_mark(r, group))
+		is_known = r->has_cache &&
+			   fence_sync_read(r->syncs[group], &sync) &&
+			   is_ours(r, &sync);
+		if (is_known && mark_of(&sync) >= polled_mark(r, group))
 			continue;
 		count++;
+		if (r->has_cache && !is_known && r->syncs[group][0] != '\0')
+			foreign++;
 	}
 	atomic_store(&r->mgr->stores->groups_behind, count);
+	atomic_store(&r->mgr->stores->groups_foreign, foreign);
 }
 
 enum sgate_status

@@ -44,6 +44,8 @@ struct stores {
 	struct breaker durable, cache;
 	/* Fence groups whose copies the last round left in doubt. */
 	_Atomic unsigned groups_behind;
+	/* Of these, those whose sync is another database's. */
+	_Atomic unsigned groups_foreign;
 	_Atomic uint64_t counts[STORES_COUNTERS];
 };
 

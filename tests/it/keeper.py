@@ -83,7 +83,7 @@ def mysql_that_goes_and_comes_is_told_with_what_it_means(t):
     found = lines(host, "mysql is down: ")
     t.equal(len(found), 1, found)
     t.match(found[0], r"error keeper: .*; validation goes on from redis for at "
-                      r"most 300 s, creating and changing answer 503$")
+                      r"most (299|300) s more, creating and changing answer 503$")
     t.equal(host.check(session).status, 200)
     t.equal(host.try_create().status, 503)
     health = host.gw.api("GET", "v1/health", address=host.gw.keeper_socket)
@@ -94,7 +94,14 @@ def mysql_that_goes_and_comes_is_told_with_what_it_means(t):
         "GET", "v1/health", address=host.gw.keeper_socket).status == 503,
         "neither store")
     host.gw.expect_log(r"redis is down: ")
+    t.match(lines(host, "redis is down: ")[0], "; requests are answered 503$")
+    problems = status(host)["problems"]
+    t.equal(len(problems), 2, problems)
+    t.match(problems[0], r"^mysql is down for \d+ s: requests are answered 503")
     host.redis.heal()
+    wait_store(host, "cache", True)
+    wait_until(lambda: lines(host, "redis is up again; validation goes on"),
+               "that is told")
     host.mysql.heal()
     wait_store(host, "durable", True)
     wait_until(lambda: host.try_create().status == 201, "creating again")
@@ -122,6 +129,8 @@ def a_restart_while_mysql_is_away_goes_on_from_redis(t):
         t.equal(host.check(ended).status, 401)
     # The blind time began with the last poll, not with the restart.
     wait_until(lambda: host.check(session).status == 503, "max_blind", 30)
+    wait_until(lambda: lines(host, "mysql is down: fence.max_blind is over; "
+                             "requests are answered 503$"), "its end is told")
     t.true(time.monotonic() - cut_at < 25)
     host.restart()
     t.equal(host.check(session).status, 503)
@@ -310,6 +319,7 @@ def the_tables_for_people_have_the_stores(t):
     t.match(out, r"(?m)^durable\.name +mysql$")
     t.match(out, r"(?m)^cache\.up +(yes|true)$")
     t.match(out, r"(?m)^cache\.since_at +20\d\d-")
+    t.match(out, r"(?m)^problems +none$")
     t.match(out, r"(?m)^fence\.groups_behind +0$")
     t.match(out, r"(?m)^stores\.served_cache +[1-9]")
     t.true("stores.bad_seals" not in out, out)

@@ -974,8 +974,8 @@ status_and_stats_tell_of_both_stores_and_every_decision(void **state)
 	assert_true(site_body_has(&site,
 	    "\"latency_us\":1500,\"breaker\":\"open\",\"breaker_opened\":1}"));
 	assert_true(site_body_has(&site, "\"fence\":{\"age_ms\":7"));
-	assert_true(
-	    site_body_has(&site, "\"groups_behind\":3,\"alarmed\":false"));
+	assert_true(site_body_has(&site,
+	    "\"groups_behind\":3,\"groups_foreign\":0,\"alarmed\":false"));
 	for (i = 0; i < 2; i++) {
 		assert_true(site_body_has(&site, "\"served_cache\":1000"));
 		assert_true(site_body_has(&site, "\"unavailable\":1003"));
@@ -996,6 +996,58 @@ status_and_stats_tell_of_both_stores_and_every_decision(void **state)
 		    stores_counter_name((enum stores_counter)i), 1000 + i);
 		assert_true(site_body_has(&site, text));
 	}
+	close_with_both(&site);
+}
+
+static void
+status_says_in_words_what_is_wrong_with_the_stores(void **state)
+{
+	struct stores *stores;
+	struct site site;
+
+	(void)state;
+	open_with_both(&site);
+	stores = &site.shared->stores;
+	site.own_conf->fence.max_blind_ms = 100000;
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(&site,
+	    "\"problems\":[\"mysql has not been looked at yet\",\"redis has "
+	    "not been looked at yet\"]"));
+	see_store(&site.shared->state.durable, true);
+	see_store(&site.shared->state.cache, true);
+	complete_rounds(&site, 500);
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(&site, "\"problems\":[]"));
+	see_store(&site.shared->state.cache, false);
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(&site,
+	    "\"problems\":[\"redis is down for 5 s: sessions are looked up in "
+	    "mysql; the log says why\"]"));
+	see_store(&site.shared->state.cache, true);
+	see_store(&site.shared->state.durable, false);
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(&site,
+	    "\"problems\":[\"mysql is down for 5 s: validation goes on from "
+	    "redis for at most 100 s more, creating and changing answer "
+	    "503; the log says why\"]"));
+	complete_rounds(&site, 100001);
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(
+	    &site, "mysql is down for 5 s: requests are answered 503;"));
+	see_store(&site.shared->state.durable, true);
+	atomic_store(&stores->groups_behind, 3);
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(
+	    &site, "\"problems\":[\"redis is behind mysql in 3 of 16"));
+	atomic_store(&stores->groups_foreign, 2);
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(&site,
+	    "\"problems\":[\"redis holds copies of another database in 2 of "
+	    "16 groups"));
+	assert_true(site_body_has(&site, "\"groups_foreign\":2"));
+	atomic_store(&stores->fence.is_alarmed, 1);
+	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
+	assert_true(site_body_has(&site, "run `sessgatectl db restored`"));
 	close_with_both(&site);
 }
 
@@ -1022,6 +1074,7 @@ static const struct CMUnitTest api_programs_tests[] = {
     cmocka_unit_test(
 	health_goes_on_without_the_durable_store_for_as_long_as_copies_count),
     cmocka_unit_test(status_and_stats_tell_of_both_stores_and_every_decision),
+    cmocka_unit_test(status_says_in_words_what_is_wrong_with_the_stores),
 };
 
 TAP_MAIN(api_programs_tests)

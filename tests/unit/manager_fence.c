@@ -775,6 +775,7 @@ another_database_begins_anew(void **state)
 	assert_int_equal(trust(&h, group_of(&made)), FENCE_NO);
 	round_ok(&h);
 	assert_int_equal(h.stores.groups_behind, TOKEN_GROUPS);
+	assert_int_equal(h.stores.groups_foreign, TOKEN_GROUPS);
 	assert_true(h.stores.fence.clock_offset_ms != 0);
 	made_clear(&made);
 	stop(&w, &h);

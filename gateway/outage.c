@@ -1,0 +1,172 @@
+/* What it means that a store is away: outage.h. */
+#include "config.h"
+
+#include "outage.h"
+
+#include "clock.h"
+
+/* A finding of the keeper that is older than this counts as not known. */
+#define FRESH_MS 30000
+
+static int64_t
+load(const _Atomic int64_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+enum store_state
+outage_store(const struct shared_store *store)
+{
+	int64_t checked_ms = load(&store->checked_ms);
+
+	if (checked_ms == 0 || clock_utc_ms() - checked_ms > FRESH_MS)
+		return STORE_UNKNOWN;
+	return atomic_load_explicit(&store->is_up, memory_order_relaxed)
+		   ? STORE_UP
+		   : STORE_DOWN;
+}
+
+int64_t
+outage_fence_age_ms(const struct fence *fence)
+{
+	int64_t oldest_ms = INT64_MAX, complete_ms, now_ms = clock_boot_ms();
+	unsigned group;
+
+	for (group = 0; group < TOKEN_GROUPS; group++) {
+		complete_ms = load(&fence->complete_ms[group]);
+		if (complete_ms <= 0)
+			return -1;
+		if (complete_ms < oldest_ms)
+			oldest_ms = complete_ms;
+	}
+	return now_ms > oldest_ms ? now_ms - oldest_ms : 0;
+}
+
+enum outage
+outage_now(const struct gateway *gw, int64_t *out_left_ms)
+{
+	const struct shared *shared = gw->shared;
+	int64_t max_blind_ms = gw->conf->fence.max_blind_ms;
+	int64_t age_ms;
+
+	*out_left_ms = -1;
+	if (shared == NULL)
+		return OUTAGE_TOTAL;
+	if (outage_store(&shared->state.durable) == STORE_UP)
+		return OUTAGE_NONE;
+	if (!conf_has_redis(gw->conf) ||
+	    outage_store(&shared->state.cache) != STORE_UP ||
+	    atomic_load(&shared->stores.fence.is_alarmed) != 0)
+		return OUTAGE_TOTAL;
+	age_ms = outage_fence_age_ms(&shared->stores.fence);
+	if (age_ms < 0 || (max_blind_ms >= 0 && age_ms > max_blind_ms))
+		return OUTAGE_TOTAL;
+	if (max_blind_ms >= 0)
+		*out_left_ms = max_blind_ms - age_ms;
+	return OUTAGE_BLIND;
+}
+
+static const char *
+durable_name(const struct gateway *gw)
+{
+	return conf_has_mysql(gw->conf) ? "mysql" : "sqlite";
+}
+
+void
+outage_add_meaning(struct buf *out, const struct gateway *gw)
+{
+	int64_t left_ms;
+
+	switch (outage_now(gw, &left_ms)) {
+	case OUTAGE_NONE:
+		buf_printf(
+		    out, "sessions are looked up in %s", durable_name(gw));
+		return;
+	case OUTAGE_BLIND:
+		buf_add_text(out, "validation goes on from redis");
+		if (left_ms >= 0)
+			buf_printf(out, " for at most %lld s more",
+			    (long long)(left_ms + 999) / 1000);
+		buf_add_text(out, ", creating and changing answer 503");
+		return;
+	case OUTAGE_TOTAL:
+		buf_add_text(out, "requests are answered 503");
+		return;
+	}
+}
+
+/* ---- problems ---- */
+
+static void
+add_store(struct json *j, const struct gateway *gw,
+    const struct shared_store *store, const char *name)
+{
+	enum store_state state = outage_store(store);
+	int64_t for_ms = clock_utc_ms() - load(&store->since_ms);
+	struct buf text = {0};
+
+	if (state == STORE_UP)
+		return;
+	if (state == STORE_UNKNOWN) {
+		buf_printf(&text, "%s has not been looked at yet", name);
+		if (load(&store->checked_ms) != 0)
+			buf_printf(&text, " for %lld s: is the keeper alive?",
+			    (long long)(clock_utc_ms() -
+					load(&store->checked_ms)) /
+				1000);
+	} else {
+		buf_printf(&text, "%s is down for %lld s: ", name,
+		    (long long)(for_ms < 0 ? 0 : for_ms) / 1000);
+		outage_add_meaning(&text, gw);
+		buf_add_text(&text, "; the log says why");
+	}
+	json_string(j, NULL, buf_bytes(&text));
+	buf_clear(&text);
+}
+
+/* What the log tells once and the counters do not: whose help is needed. */
+static void
+add_fence(struct json *j, const struct gateway *gw)
+{
+	const struct stores *stores = &gw->shared->stores;
+	unsigned behind = atomic_load(&stores->groups_behind);
+	unsigned foreign = atomic_load(&stores->groups_foreign);
+	struct buf text = {0};
+
+	if (atomic_load(&stores->fence.is_alarmed) != 0)
+		buf_add_text(&text,
+		    "the numbers in mysql have fallen, an old dump was loaded: "
+		    "no copy in redis is believed; stop every gateway, run "
+		    "`sessgatectl db restored`, start them");
+	else if (foreign > 0)
+		buf_printf(&text,
+		    "redis holds copies of another database in %u of %u "
+		    "groups: those are not believed; set redis.prefix or "
+		    "redis.database, or delete the keys %s:{*}:sync if that "
+		    "database is no more",
+		    foreign, (unsigned)TOKEN_GROUPS, gw->conf->redis.prefix);
+	else if (behind > 0)
+		buf_printf(&text,
+		    "redis is behind mysql in %u of %u groups: those are "
+		    "looked up in mysql until it has caught up",
+		    behind, (unsigned)TOKEN_GROUPS);
+	if (text.len > 0)
+		json_string(j, NULL, buf_bytes(&text));
+	buf_clear(&text);
+}
+
+void
+outage_add_problems(struct json *j, const struct gateway *gw)
+{
+	const struct shared_state *state = &gw->shared->state;
+
+	json_array(j, "problems");
+	add_store(j, gw, &state->durable, durable_name(gw));
+	if (conf_has_redis(gw->conf)) {
+		add_store(j, gw, &state->cache, "redis");
+		if (outage_store(&state->durable) == STORE_UP &&
+		    outage_store(&state->cache) == STORE_UP)
+			add_fence(j, gw);
+	}
+	json_end(j);
+}

@@ -6,7 +6,8 @@
  * Three failures in a row open it, or one that is certain (refused, or the
  * keeper's own); one success of the keeper closes it. While it is open only the
  * keeper asks, with every poll. Where there is no keeper (a library manager of
- * its own), one call in each BREAKER_RETRY_MS is let through.
+ * its own, or a keeper that hangs), one call in each BREAKER_RETRY_MS is let
+ * through.
  */
 #ifndef SESSGATE_BREAKER_H
 #define SESSGATE_BREAKER_H

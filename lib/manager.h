@@ -39,6 +39,9 @@
 #define MANAGER_REAP_UP_MS 10000
 /* and so long after their deadline: hosts hold touches back for seconds. */
 #define MANAGER_REAP_LATE_MS 10000
+/* A keeper's round begins at most so long after it was due: it is in a chore,
+ * or in the round before. Later than that, there is none. */
+#define MANAGER_ROUND_LATE_MS 2500
 /* Sessions that one transaction of a cleanup ends. */
 #define MANAGER_CLEANUP_CHUNK 1000
 /* The longest list of a user's sessions. */
@@ -156,7 +159,12 @@ SGATE_MUST_CHECK enum sgate_status manager_read(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status manager_write(struct sgate_manager *mgr,
     enum sgate_status answer, struct sgate_error *err);
 bool manager_has_time(const struct sgate_manager *mgr);
-/* Whether another process finds out when a store is back. */
+/* Whether it does rounds by itself: no keeper ever does them for it. */
+bool manager_is_alone(const struct sgate_manager *mgr);
+/*
+ * Whether another process finds out when a store is back: a keeper that does
+ * its rounds. While it hangs, or dies again and again, its workers find out.
+ */
 bool manager_has_keeper(const struct sgate_manager *mgr);
 struct sgate_bytes manager_realm(const struct sgate_manager *mgr);
 

@@ -759,7 +759,7 @@ enum sgate_status
 manager_fence_round(struct sgate_manager *mgr,
     const struct manager_round *round, struct sgate_error *err)
 {
-	bool is_by_the_way = !manager_has_keeper(mgr);
+	bool is_by_the_way = manager_is_alone(mgr);
 	int64_t length_ms =
 	    is_by_the_way ? mgr->budget_ms / BY_THE_WAY : ROUND_MS;
 	struct round r = {.mgr = mgr,
@@ -774,6 +774,7 @@ manager_fence_round(struct sgate_manager *mgr,
 		return SGATE_OK;
 	manager_begin_probe(mgr, err);
 	r.began_boot_ms = clock_boot_ms();
+	atomic_store(&mgr->stores->round_ms, clock_monotonic_ms());
 	r.deadline_ms = clock_monotonic_ms() + length_ms;
 	/* The last step may begin just before that. */
 	mgr->deadline_ms =

@@ -79,11 +79,22 @@ static const struct {
     [SGATE_INTERNAL] = {SGATE_INTERNAL, SGATE_INTERNAL},
 };
 
+bool
+manager_is_alone(const struct sgate_manager *mgr)
+{
+	return mgr->stores == &mgr->own_stores;
+}
+
 /* In the gateway it is the keeper that finds out when a store is back. */
 bool
 manager_has_keeper(const struct sgate_manager *mgr)
 {
-	return mgr->stores != &mgr->own_stores;
+	int64_t late_ms =
+	    mgr->conf->fence.poll_interval_ms + MANAGER_ROUND_LATE_MS;
+
+	return !manager_is_alone(mgr) &&
+	       clock_monotonic_ms() - atomic_load(&mgr->stores->round_ms) <
+		   late_ms;
 }
 
 /* A file has no breaker: it does not hang as a server does. */
@@ -373,7 +384,7 @@ round_by_the_way(struct sgate_manager *mgr)
 	struct sgate_error ignored;
 	enum sgate_status status;
 
-	if (manager_has_keeper(mgr) || mgr->ops->poll == NULL ||
+	if (!manager_is_alone(mgr) || mgr->ops->poll == NULL ||
 	    now_ms < mgr->round_after_ms ||
 	    !breaker_lets(&mgr->stores->durable, false, now_ms))
 		return;

@@ -42,6 +42,9 @@ const char *stores_counter_name(enum stores_counter counter);
 struct stores {
 	struct fence fence;
 	struct breaker durable, cache;
+	/* When the last round of the fence began, whatever became of it:
+	 * monotonic; 0 = none has. */
+	_Atomic int64_t round_ms;
 	/* Fence groups whose copies the last round left in doubt. */
 	_Atomic unsigned groups_behind;
 	/* Of these, those whose sync is another database's. */

@@ -309,6 +309,30 @@ def a_reload_changes_keepers_without_a_word(t):
 
 
 @case
+def a_keeper_that_hangs_leaves_no_store_shut(t):
+    """Who closes the breaker does not come: the workers ask by themselves."""
+    fleet = Fleet(t, hosts=1)
+    host, = fleet.hosts
+    host.gw.expect_log(r"(mysql|redis) is down: ", r"fence: ",
+                       r"answering \"unavailable\"", r"keeper \(pid \d+\)")
+    session = host.create()
+    fleet.warm(session)
+    pid = keeper_pid(host)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        host.mysql.cut()
+        for _ in range(6):
+            t.equal(host.try_create().status, 503)
+        host.mysql.heal()
+        began = time.monotonic()
+        wait_until(lambda: host.try_create().status == 201, "creating", 6)
+        t.true(time.monotonic() - began < 5)
+        t.equal(host.check(session).status, 200)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@case
 def the_tables_for_people_have_the_stores(t):
     fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts

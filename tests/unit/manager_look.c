@@ -1164,6 +1164,45 @@ a_blind_host_asks_mysql_first_and_the_copy_after_it(void **state)
 	pair_stop(&p);
 }
 
+/*
+ * A breaker was opened, and then the keeper hangs that would close it: workers
+ * find out that MySQL is back, and do not serve copies as if it were not.
+ */
+static void
+without_a_keeper_workers_find_out_when_a_store_is_back(void **state)
+{
+	struct made made, other;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	world_create(&p.w, "ann", &made);
+	pair_durable_down(&p);
+	pair_cache_down();
+	breaker_failed(&p.stores.cache, true, clock_monotonic_ms());
+	cache_fake_set_down(false, CACHE_FAKE_UNAVAILABLE);
+	pair_age(&p.stores, 20000);
+	/* Its rounds go on: only it asks. */
+	p.stores.durable.retry_at_ms = p.stores.cache.retry_at_ms = 0;
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
+	p.stores.round_ms = clock_monotonic_ms() - 20000;
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	assert_false(breaker_is_open(&p.stores.durable));
+	assert_false(breaker_is_open(&p.stores.cache));
+	world_create(&p.w, "bea", &other);
+	made_clear(&other);
+	/* One in a second, while it is still away. */
+	pair_durable_down(&p);
+	p.stores.durable.retry_at_ms = 0;
+	fake_script("session_get", 1, FAKE_UNAVAILABLE);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	assert_true(breaker_is_open(&p.stores.durable));
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	assert_int_equal(pair_count(&p, STORES_SERVED_BLIND), 2);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
 static void
 how_long_blind_is_a_setting(void **state)
 {
@@ -1302,6 +1341,7 @@ static const struct CMUnitTest manager_look[] = {
     cmocka_unit_test(a_mysql_that_hangs_costs_three_waits),
     cmocka_unit_test(answers_of_mysql_open_no_breaker),
     cmocka_unit_test(a_blind_host_asks_mysql_first_and_the_copy_after_it),
+    cmocka_unit_test(without_a_keeper_workers_find_out_when_a_store_is_back),
     cmocka_unit_test(how_long_blind_is_a_setting),
     cmocka_unit_test(a_blind_host_believes_no_worse_copy),
     cmocka_unit_test(

@@ -4,6 +4,7 @@ to write is run and written here, and a gateway works on what comes of it."""
 import os
 import pwd
 import re
+import socket
 import subprocess
 
 import harness
@@ -21,7 +22,10 @@ class Site:
     def __init__(self, t):
         self.t = t
         self.db = MariaDB.shared()
-        self.redis = Redis(t, start=False)
+        self.redis = Redis(t, is_tcp=True, start=False)
+        with socket.socket() as probe:  # The configuration names it first.
+            probe.bind(("127.0.0.1", 0))
+            self.redis.port = probe.getsockname()[1]
         self.gw = t.gateway({"listener": {"login": {"mode": "0600"}}})
         self.gw.expect_log(r"listener\.login")
         self.etc = directory(t, "sgetc.")
@@ -56,7 +60,7 @@ class Site:
     def ours(self, text):
         for theirs, ours in (
                 ("/run/mysqld/mysqld.sock", self.db.socket),
-                ("/run/redis/redis-server.sock", self.redis.socket),
+                ("127.0.0.1:6379", "127.0.0.1:%d" % self.redis.port),
                 ("/etc/sessgate", self.etc), ("/etc/redis", self.etc)):
             text = text.replace(theirs, ours)
         return text

@@ -18,6 +18,7 @@
 struct reaping {
 	struct sgate_manager *mgr;
 	struct endings endings;
+	struct endings idle; /* to be ended if the cache agrees */
 	/* Rows that the cache knows to have been used since. */
 	struct durable_touch seen[MANAGER_TOUCH_BATCH];
 	size_t seen_count;
@@ -33,56 +34,82 @@ has_been_up(struct breaker *breaker)
 	       MANAGER_REAP_UP_MS;
 }
 
-/*
- * Whether an idle-expired row may be ended. Its last_seen is not the whole
- * truth where there is a cache: while MySQL was away, activity was noted there
- * alone; and what another host has noted may be on its way. So both stores must
- * have been up for a while, the deadline must have passed some time ago, and
- * the copy must agree. If it has a later last_seen, the row gets that.
- */
-static bool
-reap_agrees(struct reaping *r, const struct sgate_session *row)
+/* What hosts may still hold back counts as if it had come just now. */
+static int64_t
+reap_before_ms(const struct sgate_manager *mgr)
 {
-	struct sgate_manager *mgr = r->mgr;
-	int64_t before_ms = manager_now_ms(mgr) - MANAGER_REAP_LATE_MS;
-	struct durable_touch *touch = &r->seen[r->seen_count];
-	struct cached cached;
-	struct sgate_error ignored;
-	bool agrees;
-
-	if (mgr->cache_ops == NULL)
-		return true;
-	if (!has_been_up(&mgr->stores->durable) ||
-	    !has_been_up(&mgr->stores->cache) ||
-	    session_expiry(row, before_ms) == SGATE_REASON_OK)
-		return false;
-	agrees = cached_get(mgr, &row->ref, &cached, &ignored) == SGATE_OK &&
-		 (cached.session == NULL || session_expiry(cached.session,
-						before_ms) != SGATE_REASON_OK);
-	if (cached.session != NULL &&
-	    cached.session->last_seen_ms > row->last_seen_ms &&
-	    r->seen_count < MANAGER_TOUCH_BATCH) {
-		memset(touch, 0, sizeof(*touch));
-		touch->ref = row->ref;
-		touch->last_seen_ms = cached.session->last_seen_ms;
-		r->seen_count++;
-	}
-	cached_clear(&cached);
-	return agrees;
+	return manager_now_ms(mgr) - MANAGER_REAP_LATE_MS;
 }
 
+/*
+ * The last_seen of an idle-expired row is not the whole truth where there is a
+ * cache: while MySQL was away, activity was noted there alone, and what other
+ * hosts have noted may be on its way. So both stores must have been up for a
+ * while, the deadline must have passed some time ago, and the copy must agree.
+ */
 static int
 reap_add(void *arg, const struct sgate_session *session)
 {
 	struct reaping *r = arg;
-	int64_t now_ms = manager_now_ms(r->mgr);
+	struct sgate_manager *mgr = r->mgr;
+	struct endings *to = &r->endings;
 
-	if (session_expiry(session, now_ms) == SGATE_REASON_EXPIRED_IDLE &&
-	    !reap_agrees(r, session))
-		return 0;
-	r->status =
-	    endings_add(&r->endings, &session->ref, SGATE_REASON_OK, r->err);
+	if (mgr->cache_ops != NULL &&
+	    session_expiry(session, manager_now_ms(mgr)) ==
+		SGATE_REASON_EXPIRED_IDLE) {
+		if (!has_been_up(&mgr->stores->durable) ||
+		    !has_been_up(&mgr->stores->cache) ||
+		    session_expiry(session, reap_before_ms(mgr)) ==
+			SGATE_REASON_OK)
+			return 0;
+		to = &r->idle;
+	}
+	r->status = endings_add(to, &session->ref, SGATE_REASON_OK, r->err);
 	return r->status != SGATE_OK;
+}
+
+static enum sgate_status
+reap_write_seen(struct reaping *r, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = r->mgr;
+	size_t count = r->seen_count;
+
+	r->seen_count = 0;
+	if (count == 0)
+		return SGATE_OK;
+	return manager_write(
+	    mgr, mgr->ops->touch(mgr->durable, r->seen, count, err), err);
+}
+
+/* Ended if it agrees; if it has a later last_seen, the row gets that. */
+static enum sgate_status
+reap_ask_cache(
+    struct reaping *r, const struct sgate_ref *ref, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = r->mgr;
+	struct durable_touch *touch = &r->seen[r->seen_count];
+	enum sgate_status status = SGATE_OK;
+	struct sgate_error ignored;
+	struct cached cached;
+
+	if (cached_get(mgr, ref, &cached, &ignored) != SGATE_OK) {
+		cached_clear(&cached);
+		return SGATE_OK; /* it may be asked next time */
+	}
+	if (cached.session == NULL ||
+	    session_expiry(cached.session, reap_before_ms(mgr)) !=
+		SGATE_REASON_OK) {
+		status = endings_add(&r->endings, ref, SGATE_REASON_OK, err);
+	} else {
+		memset(touch, 0, sizeof(*touch));
+		touch->ref = *ref;
+		touch->last_seen_ms = cached.session->last_seen_ms;
+		r->seen_count++;
+	}
+	cached_clear(&cached);
+	if (status == SGATE_OK && r->seen_count == MANAGER_TOUCH_BATCH)
+		status = reap_write_seen(r, err);
+	return status;
 }
 
 /* The rows are judged again under their locks, with touches that are pending.
@@ -107,11 +134,12 @@ reap_end(struct sgate_manager *mgr, struct reaping *r, struct sgate_error *err)
 {
 	struct change change;
 	enum sgate_status status = SGATE_OK;
+	size_t i;
 
-	if (r->seen_count > 0)
-		status = manager_write(mgr,
-		    mgr->ops->touch(mgr->durable, r->seen, r->seen_count, err),
-		    err);
+	for (i = 0; i < r->idle.count && status == SGATE_OK; i++)
+		status = reap_ask_cache(r, &r->idle.items[i].ref, err);
+	if (status == SGATE_OK)
+		status = reap_write_seen(r, err);
 	if (status != SGATE_OK || r->endings.count == 0)
 		return status;
 	change_init(&change, mgr, "reap", SGATE_REASON_OK, reap_apply, r);
@@ -159,6 +187,7 @@ reap_expired(struct sgate_manager *mgr, size_t chunk,
 	}
 out:
 	endings_clear(&r.endings);
+	endings_clear(&r.idle);
 	return found;
 }
 

@@ -171,15 +171,14 @@ manager_restored(struct sgate_manager *mgr, bool *out_is_needed,
 	mgr->round_after_ms = INT64_MAX;
 	manager_begin_probe(mgr, err);
 	status = manager_need_durable(mgr, err);
-	if (status != SGATE_OK || !*out_is_needed)
-		return status;
-	if (mgr->cache_ops != NULL)
+	if (status == SGATE_OK && *out_is_needed && mgr->cache_ops != NULL)
 		status = ask_cache(mgr, err);
-	if (status == SGATE_OK)
+	if (status == SGATE_OK && *out_is_needed)
 		status = mgr->ops->restored(mgr->durable, &epoch, err);
-	if (status == SGATE_OK && mgr->cache_ops != NULL)
+	if (status == SGATE_OK && *out_is_needed && mgr->cache_ops != NULL)
 		status = bring_cache_after(mgr, err);
 	if (status == SGATE_OK)
 		*out_epoch = epoch;
+	mgr->round_after_ms = 0;
 	return status;
 }

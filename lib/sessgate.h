@@ -234,6 +234,8 @@ struct sgate_create {
  * SGATE_CONFLICT:    the idempotency key was used with other content, or its
  *                    session was rotated or has ended; err->text is
  *                    "idempotency_reuse" or "idempotency_used REF".
+ * SGATE_NOT_FOUND:   it was created, and ended before it was acknowledged (a
+ *                    cleanup at the same moment); err->reason says how.
  * SGATE_UNAVAILABLE, SGATE_UNCERTAIN: nothing is promised; try again with the
  *                    same idempotency key.
  */

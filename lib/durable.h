@@ -30,6 +30,10 @@ struct durable_ops;
 struct durable {
 	const struct durable_ops *ops;
 	int64_t deadline_ms; /* monotonic */
+	/* Set by a server's driver with a failure after which nothing can be
+	 * asked of it: refused, gone, too late, not to be written to. Not set:
+	 * it has answered, with an error. The manager sets it back. */
+	bool is_unreachable;
 };
 
 /* The audit table, and its kinds: names are stored, never rename. */

@@ -261,6 +261,8 @@ store_connect(struct mydb *store, enum mydb_purpose purpose,
 		if (store->hosts_count > 0)
 			store->host = (store->host + 1) % store->hosts_count;
 	}
+	if (status == SGATE_UNAVAILABLE)
+		store->sql.durable.is_unreachable = true;
 	store->is_connecting = false;
 	mydb_deadline_us = end_us;
 	return no_answer(store, operation, status, err);

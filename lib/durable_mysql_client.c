@@ -205,6 +205,8 @@ mydb_fail(struct mydb *store, const char *operation, unsigned code,
 	error_set(err, status, MYDB_SOURCE, operation, (int)code,
 	    "%.80s: %.100s: %s", store->peer, text, advice);
 	store->is_broken = store->in_transaction && store->is_begun;
+	if (closes)
+		store->sql.durable.is_unreachable = true;
 	if (closes && !store->is_connecting) {
 		/* The next connection begins with the next host. */
 		if (store->hosts_count > 0)

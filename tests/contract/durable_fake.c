@@ -242,6 +242,7 @@ scripted_status(enum fake_answer answer)
 {
 	switch (answer) {
 	case FAKE_UNAVAILABLE:
+	case FAKE_REFUSED:
 		return SGATE_UNAVAILABLE;
 	case FAKE_UNCERTAIN_DONE:
 	case FAKE_UNCERTAIN_LOST:
@@ -286,6 +287,8 @@ call_scripted(struct call *call)
 		call->is_doubtful = rules[i].answer == FAKE_UNCERTAIN_DONE;
 		if (call->is_doubtful)
 			return SGATE_OK;
+		call->fake->durable.is_unreachable =
+		    rules[i].answer != FAKE_REFUSED;
 		return call_fail(
 		    call, scripted_status(rules[i].answer), "as scripted");
 	}
@@ -339,9 +342,10 @@ fake_enter_within(struct call *call, struct durable *d, const char *operation,
 static enum sgate_status
 fake_leave(const struct call *call)
 {
-	if (call->is_doubtful)
-		return call_fail(call, SGATE_UNCERTAIN, "as scripted");
-	return SGATE_OK;
+	if (!call->is_doubtful)
+		return SGATE_OK;
+	call->fake->durable.is_unreachable = true;
+	return call_fail(call, SGATE_UNCERTAIN, "as scripted");
 }
 
 /* ---- open, close, schema, transactions ---- */

@@ -14,7 +14,8 @@ extern const struct durable_ops durable_fake;
 void fake_reset(bool has_schema);
 
 enum fake_answer {
-	FAKE_UNAVAILABLE,    /* nothing was done */
+	FAKE_UNAVAILABLE,    /* nothing was done: it cannot be reached */
+	FAKE_REFUSED,        /* nothing was done: it answered with an error */
 	FAKE_UNCERTAIN_DONE, /* it was done, and is not known to be */
 	FAKE_UNCERTAIN_LOST, /* it was not, and is not known not to be */
 	FAKE_CORRUPT,

@@ -202,6 +202,8 @@ check_unavailable(struct fixture *f, operation_fn *operation, struct durable *d)
 		took_ms = clock_monotonic_ms() - started_ms;
 		f->ops->rollback(d);
 		assert_true(took_ms >= 90 && took_ms < 200);
+		assert_true(d->is_unreachable);
+		d->is_unreachable = false;
 	}
 }
 
@@ -224,6 +226,21 @@ a_stopped_server_is_unavailable_in_time_in_every_operation(struct fixture *f)
 		assert_ok(f, f->ops->ping(handles[i], &f->err));
 		f->ops->close(handles[i]);
 	}
+}
+
+/* It is there, and other questions may have good answers. */
+static void
+a_server_that_answers_with_an_error_is_not_unreachable(struct fixture *f)
+{
+	assert_ok(f, f->ops->ping(f->a, &f->err));
+	run_sql(f, "RENAME TABLE session TO elsewhere");
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f, f->a));
+	assert_false(f->a->is_unreachable);
+	/* Nor is one that was not asked, because the time was up. */
+	f->a->deadline_ms = clock_monotonic_ms() - 1;
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(f->a, &f->err));
+	assert_false(f->a->is_unreachable);
+	run_sql(f, "RENAME TABLE elsewhere TO session");
 }
 
 /* The read_timeout ends it when the deadline is far away. */
@@ -1791,6 +1808,7 @@ const struct contract_case mysql_cases[] = {
 #name, name, NEEDS_MYSQL                                       \
 	}
     CASE(a_stopped_server_is_unavailable_in_time_in_every_operation),
+    CASE(a_server_that_answers_with_an_error_is_not_unreachable),
     CASE(an_operation_ends_at_its_own_timeout_before_the_deadline),
     CASE(a_transaction_on_a_stopped_server_surely_did_not_happen),
     CASE(a_commit_on_a_stopped_server_is_uncertain_and_its_audit_row_tells),

@@ -147,6 +147,9 @@ SGATE_MUST_CHECK enum sgate_status manager_need_durable(
 /* A handle on the durable store: the caller's own. */
 SGATE_MUST_CHECK enum sgate_status manager_open(
     struct sgate_manager *mgr, struct durable **out, struct sgate_error *err);
+/* Begins a transaction on such a handle; manager_need_durable() was before. */
+SGATE_MUST_CHECK enum sgate_status manager_begin_in(
+    struct sgate_manager *mgr, struct durable *d, struct sgate_error *err);
 /* Begins a public call that needs the durable store: both of them. */
 SGATE_MUST_CHECK enum sgate_status manager_enter(
     struct sgate_manager *mgr, struct sgate_error *err);

@@ -156,7 +156,7 @@ change_try(struct change *change, bool *out_was_done, struct sgate_error *err)
 	change->is_void = false;
 	change->live = NULL;
 	change->endings = NULL;
-	status = manager_write(mgr, mgr->ops->begin(d, err), err);
+	status = manager_begin_in(mgr, d, err);
 	if (status != SGATE_OK)
 		goto out;
 	if (!change->is_repeatable) {

@@ -45,8 +45,7 @@ sgate_db_open(struct sgate_manager *mgr, int64_t budget_ms,
 		db->durable->deadline_ms =
 		    clock_monotonic_ms() +
 		    (budget_ms > 0 ? budget_ms : mgr->budget_ms);
-		status =
-		    manager_read(mgr, db->ops->begin(db->durable, err), err);
+		status = manager_begin_in(mgr, db->durable, err);
 	}
 	if (status != SGATE_OK) {
 		sgate_db_close(db);

@@ -104,21 +104,35 @@ durable_has_breaker(const struct sgate_manager *mgr)
 	return mgr->ops->snapshot != NULL;
 }
 
+/* What the driver says beside its answer. */
+static bool
+was_unreachable(struct sgate_manager *mgr)
+{
+	bool is_unreachable =
+	    mgr->durable != NULL && mgr->durable->is_unreachable;
+
+	if (mgr->durable != NULL)
+		mgr->durable->is_unreachable = false;
+	return is_unreachable;
+}
+
 /*
  * The one place where the durable store's breaker and error counter learn of
- * an answer. "Not found" and a refusal are answers too.
+ * an answer. "Not found" and a refusal are answers too; an error that says that
+ * the server is there (a full disk, a lock) opens no breaker and closes none.
  */
 static void
 durable_left(struct sgate_manager *mgr, enum sgate_status answer)
 {
 	bool is_probe = mgr->is_probing || !manager_has_keeper(mgr);
+	bool is_unreachable = was_unreachable(mgr);
 	int64_t now_ms = clock_monotonic_ms();
 
 	switch (answer) {
 	case SGATE_UNAVAILABLE:
 	case SGATE_UNCERTAIN:
 		stores_count(mgr->stores, STORES_DURABLE_ERRORS);
-		if (durable_has_breaker(mgr))
+		if (durable_has_breaker(mgr) && is_unreachable)
 			breaker_failed(
 			    &mgr->stores->durable, mgr->is_probing, now_ms);
 		break;
@@ -432,6 +446,25 @@ manager_open(
 	enum sgate_status status = mgr->ops->open(mgr->conf, out, err);
 
 	return status == SGATE_OK ? status : manager_read(mgr, status, err);
+}
+
+/*
+ * That it has begun is no answer either: a driver may tell the server with the
+ * first statement.
+ */
+enum sgate_status
+manager_begin_in(
+    struct sgate_manager *mgr, struct durable *d, struct sgate_error *err)
+{
+	enum sgate_status status = mgr->ops->begin(d, err);
+
+	if (status == SGATE_OK) {
+		mgr->served_by = mgr->ops->name;
+		return status;
+	}
+	if (d != mgr->durable)
+		mgr->durable->is_unreachable = d->is_unreachable;
+	return manager_write(mgr, status, err);
 }
 
 enum sgate_status

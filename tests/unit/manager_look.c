@@ -1109,6 +1109,43 @@ a_mysql_that_hangs_costs_three_waits(void **state)
 	pair_stop(&p);
 }
 
+/* A full disk, a lock, a table that is missing: reads may be fine. */
+static void
+errors_that_mysql_answers_open_no_breaker(void **state)
+{
+	struct sgate_update u = {.data_patch = B("{}")};
+	struct made made;
+	struct pair p;
+	int i;
+
+	(void)state;
+	pair_start(&p);
+	world_create(&p.w, "ann", &made);
+	pair_cache_down();
+	for (i = 0; i < 8; i++) {
+		fake_script("audit_insert", 1, FAKE_REFUSED);
+		fake_script("audit_insert", 2, FAKE_REFUSED);
+		assert_status(&p.w,
+		    sgate_session_update(
+			p.w.mgr, &made.ref, &u, NULL, &p.w.err),
+		    SGATE_UNAVAILABLE);
+	}
+	assert_false(breaker_is_open(&p.stores.durable));
+	assert_int_equal(pair_count(&p, STORES_DURABLE_ERRORS), 16);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	/* While it is open such an error does not close it, either. */
+	manager_set_stores(p.w.mgr, NULL);
+	p.w.mgr->round_after_ms = INT64_MAX;
+	breaker_failed(&p.w.mgr->own_stores.durable, true, 1);
+	fake_script("audit_insert", 1, FAKE_REFUSED);
+	fake_script("audit_insert", 2, FAKE_REFUSED);
+	assert_status(&p.w, sgate_user_unblock(p.w.mgr, B("ann"), &p.w.err),
+	    SGATE_UNAVAILABLE);
+	assert_true(breaker_is_open(&p.w.mgr->own_stores.durable));
+	made_clear(&made);
+	pair_stop(&p);
+}
+
 /* What the store says, whatever it is, is an answer: it is there. */
 static void
 answers_of_mysql_open_no_breaker(void **state)
@@ -1339,6 +1376,7 @@ static const struct CMUnitTest manager_look[] = {
     cmocka_unit_test(a_redis_that_refuses_writes_is_read),
     cmocka_unit_test(without_mysql_copies_serve_and_all_else_is_unavailable),
     cmocka_unit_test(a_mysql_that_hangs_costs_three_waits),
+    cmocka_unit_test(errors_that_mysql_answers_open_no_breaker),
     cmocka_unit_test(answers_of_mysql_open_no_breaker),
     cmocka_unit_test(a_blind_host_asks_mysql_first_and_the_copy_after_it),
     cmocka_unit_test(without_a_keeper_workers_find_out_when_a_store_is_back),

@@ -10,6 +10,7 @@
 
 #include <sodium.h>
 
+#include "failpoint.h"
 #include "status.h"
 
 /* ---- update ---- */
@@ -457,18 +458,122 @@ sgate_session_end(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	return status;
 }
 
+/*
+ * The token is ours, but there is no row: it was lost with the last second of
+ * a primary. A copy may still be there, and it would be believed, whatever the
+ * owner was told. So a row that has ended takes the place of the one that was
+ * lost: for looks, for keepers, and for whoever tries to bring it back.
+ */
+struct unknown {
+	struct sgate_session *row; /* as it is inserted: live */
+	enum sgate_reason reason;
+	struct endings endings;
+	bool is_taken; /* somebody else has just inserted one */
+};
+
+/* What is not known of it does not matter: it outlives every copy. */
+static enum sgate_status
+unknown_make(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    struct sgate_session **out, struct sgate_error *err)
+{
+	struct sgate_session *row = session_new();
+
+	*out = NULL;
+	if (row == NULL || !session_set(&row->data, bytes_of("{}"))) {
+		sgate_session_free(row);
+		return error_memory(err, "end");
+	}
+	row->ref = *ref;
+	row->version = 1;
+	row->state = SESSION_LIVE;
+	input_copy(row->realm, sizeof(row->realm), manager_realm(mgr));
+	row->created_ms = row->last_seen_ms = token_ref_created_ms(ref);
+	row->idle_ms = conf_largest_absolute_ms(mgr->conf);
+	row->absolute_ms = row->created_ms + row->idle_ms;
+	*out = row;
+	return SGATE_OK;
+}
+
+static enum sgate_status
+unknown_apply(struct change *change, struct sgate_error *err)
+{
+	struct unknown *u = change->arg;
+	struct sgate_manager *mgr = change->mgr;
+	struct sgate_session *row;
+	uint64_t count = 0;
+	enum sgate_status status;
+
+	endings_reset(&u->endings);
+	u->is_taken = false;
+	status = endings_add(&u->endings, &u->row->ref, u->reason, err);
+	if (status != SGATE_OK)
+		return status;
+	row = u->endings.items[0].session = sgate_session_dup(u->row);
+	if (row == NULL)
+		return error_memory(err, "end");
+	status = manager_write(
+	    mgr, mgr->ops->session_insert(mgr->durable, row, err), err);
+	if (status == SGATE_CONFLICT) {
+		u->is_taken = change->is_void = true;
+		return SGATE_OK;
+	}
+	if (status == SGATE_OK)
+		status = endings_store(change, &u->endings, true, &count, err);
+	return status;
+}
+
+/* SGATE_NOT_FOUND stands: its life is over in any case. */
+static enum sgate_status
+end_unknown(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    enum sgate_reason reason, struct sgate_error *err)
+{
+	struct unknown u = {.reason = reason};
+	struct cached cached = {0};
+	struct change change;
+	struct sgate_error ignored;
+	enum sgate_status status = SGATE_OK;
+
+	if (cached_get(mgr, ref, &cached, &ignored) == SGATE_OK &&
+	    cached.session != NULL &&
+	    strcmp(cached.session->realm, mgr->realm) == 0) {
+		u.row = cached.session;
+		u.row->seq = 0;
+		cached.session = NULL;
+	} else {
+		status = unknown_make(mgr, ref, &u.row, err);
+	}
+	cached_clear(&cached);
+	if (status == SGATE_OK && u.row->absolute_ms <= manager_now_ms(mgr)) {
+		status = SGATE_NOT_FOUND;
+	} else if (status == SGATE_OK) {
+		change_init(&change, mgr, "end", reason, unknown_apply, &u);
+		audit_about(&change.audit, u.row);
+		status = change_run(&change, err);
+	}
+	if (status == SGATE_OK && u.is_taken)
+		status = sgate_session_end(mgr, ref, reason, err);
+	endings_clear(&u.endings);
+	sgate_session_free(u.row);
+	return status;
+}
+
 /* A right tag is enough: we made the token, whatever its secret's age. */
 enum sgate_status
 sgate_session_end_token(struct sgate_manager *mgr, struct sgate_bytes token,
     enum sgate_reason reason, struct sgate_error *err)
 {
 	struct token read;
+	bool is_ours;
 	enum sgate_status status;
 
 	memset(&read, 0, sizeof(read));
 	status = manager_read_token(mgr, token, &read, err);
-	if (status == SGATE_OK)
+	is_ours = status == SGATE_OK;
+	if (is_ours)
 		status = sgate_session_end(mgr, &read.ref, reason, err);
+	if (status == SGATE_NOT_FOUND && is_ours && mgr->cache_ops != NULL &&
+	    !failpoint_is_off("placeholder"))
+		status = end_unknown(mgr, &read.ref, reason, err);
 	token_wipe(&read);
 	return status;
 }

@@ -244,6 +244,25 @@ def another_host_s_end_is_brought_to_redis_by_any_keeper(t):
 
 
 @case
+def a_logout_ends_what_mysql_has_lost(t):
+    """The last second of a primary is gone; Redis has it, and is believed."""
+    fleet = Fleet(t, hosts=2, conf=PATIENT)
+    a, b = fleet.hosts
+    session = a.create()
+    fleet.warm(session)
+    fleet.db.sql("DELETE FROM session WHERE ref = X'%s'" % session.ref)
+    t.equal(b.check(session).status, 200)
+    t.equal(a.logout(session).json()["ended"], 1)
+    for host in a, b:
+        t.equal(host.check(session).status, 401)
+    t.equal(fleet.row(session, "state, user_id"), ["2", "alice"])
+    fleet.redis.command("FLUSHALL")
+    fleet.wait_synced(session)
+    t.equal(fleet.state(session), "T")
+    t.equal(b.check(session).status, 401)
+
+
+@case
 def the_redis_of_another_database_is_left_alone(t):
     redis = Redis(t)
     one = Fleet(t, hosts=1, redis=redis, conf=PATIENT)

@@ -661,6 +661,121 @@ a_logout_with_an_old_token_ends_the_rotated_session(void **state)
 
 /* A rotation is judged on the row: a copy does not tell of the grace. */
 static void
+log_out(struct pair *p, const struct made *made, enum sgate_status expected)
+{
+	assert_status(&p->w,
+	    sgate_session_end_token(
+		p->w.mgr, B(made->token), SGATE_REASON_LOGGED_OUT, &p->w.err),
+	    expected);
+}
+
+/*
+ * A row that is lost, as with the last second of a primary; its copy is
+ * believed. Its owner's logout ends it all the same.
+ */
+static void
+a_logout_of_what_mysql_has_lost_leaves_a_row_that_has_ended(void **state)
+{
+	struct sgate_session *row;
+	struct sgate_bytes copy;
+	struct made ann, bea, eve;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	world_create(&p.w, "ann", &ann);
+	world_create(&p.w, "bea", &bea);
+	world_create(&p.w, "eve", &eve);
+	copy = pair_save(&ann.ref);
+	fake_reset(true);
+	pair_round(&p, &p.stores);
+	pair_expect(&p, p.w.mgr, ann.token, SGATE_REASON_OK, COPY);
+	log_out(&p, &ann, SGATE_OK);
+	assert_string_equal(manager_served_by(p.w.mgr), ROW);
+	assert_int_equal(pair_tombstone(&ann.ref), SGATE_REASON_LOGGED_OUT);
+	pair_expect(&p, p.w.mgr, ann.token, SGATE_REASON_LOGGED_OUT, COPY);
+	row = world_row(&p.w, &ann.ref);
+	assert_int_equal(row->state, SESSION_ENDED);
+	assert_int_equal(row->version, 2);
+	assert_int_equal(row->seq, 1);
+	assert_string_equal(row->user, "ann");
+	assert_int_equal(row->absolute_ms, p.w.now_ms + 8 * HOUR);
+	sgate_session_free(row);
+	/* Redis comes back from a dump that has the copy. */
+	pair_put_back(&ann.ref, copy);
+	pair_poll(&p, &p.stores);
+	pair_expect(&p, p.w.mgr, ann.token, SGATE_REASON_LOGGED_OUT, ROW);
+	log_out(&p, &ann, SGATE_OK);
+	assert_int_equal(world_audit(&p.w, "end", &ann.ref), 1);
+	/* Nothing tells how long it would have lived: as long as can be. */
+	pair_cache_down();
+	log_out(&p, &bea, SGATE_OK);
+	pair_cache_back(&p);
+	row = world_row(&p.w, &bea.ref);
+	assert_int_equal(row->state, SESSION_ENDED);
+	assert_string_equal(row->user, "");
+	assert_int_equal(row->absolute_ms, p.w.now_ms + 720 * HOUR);
+	sgate_session_free(row);
+	/* Whoever only knows a name gets none; nor does what is long over. */
+	assert_status(&p.w,
+	    sgate_session_end(
+		p.w.mgr, &eve.ref, SGATE_REASON_REVOKED, &p.w.err),
+	    SGATE_NOT_FOUND);
+	cache_fake_flush();
+	p.w.now_ms += 720 * HOUR;
+	log_out(&p, &eve, SGATE_NOT_FOUND);
+	assert_int_equal(p.w.err.reason, SGATE_REASON_UNKNOWN);
+	assert_int_equal(world_audit(&p.w, NULL, &eve.ref), 0);
+	free((void *)(uintptr_t)copy.data);
+	made_clear(&ann);
+	made_clear(&bea);
+	made_clear(&eve);
+	pair_stop(&p);
+}
+
+static void
+a_logout_of_what_mysql_has_lost_that_fails_ends_nothing(void **state)
+{
+	static const char *const operations[] = {"begin", "audit_insert",
+	    "session_insert", "counter_next", "session_store", "commit"};
+	struct made made;
+	struct pair p;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+		pair_start(&p);
+		world_create(&p.w, "ann", &made);
+		fake_reset(true);
+		pair_round(&p, &p.stores);
+		/* Both tries. */
+		fake_script(operations[i], 1, FAKE_UNAVAILABLE);
+		fake_script(operations[i], 2, FAKE_UNAVAILABLE);
+		log_out(&p, &made, SGATE_UNAVAILABLE);
+		assert_int_equal(pair_state(&made.ref), 'L');
+		assert_int_equal(world_audit(&p.w, NULL, NULL), 0);
+		/* Once more, with one of them. */
+		pair_durable_back(&p);
+		fake_script(operations[i], 1, FAKE_UNAVAILABLE);
+		log_out(&p, &made, SGATE_OK);
+		assert_int_equal(pair_state(&made.ref), 'T');
+		assert_int_equal(world_audit(&p.w, "end", &made.ref), 1);
+		made_clear(&made);
+		pair_stop(&p);
+	}
+	/* Another logout was faster, and is gone again. */
+	pair_start(&p);
+	world_create(&p.w, "ann", &made);
+	fake_reset(true);
+	pair_round(&p, &p.stores);
+	fake_script("session_insert", 1, FAKE_CONFLICT);
+	log_out(&p, &made, SGATE_NOT_FOUND);
+	assert_int_equal(pair_state(&made.ref), 'L');
+	made_clear(&made);
+	pair_stop(&p);
+}
+
+static void
 a_rotation_is_judged_on_the_row(void **state)
 {
 	struct sgate_session *s = NULL;
@@ -717,6 +832,9 @@ static const struct CMUnitTest manager_publish[] = {
     cmocka_unit_test(a_cleanup_of_many_is_one_script),
     cmocka_unit_test(a_tombstone_outlives_a_late_put),
     cmocka_unit_test(a_logout_with_an_old_token_ends_the_rotated_session),
+    cmocka_unit_test(
+	a_logout_of_what_mysql_has_lost_leaves_a_row_that_has_ended),
+    cmocka_unit_test(a_logout_of_what_mysql_has_lost_that_fails_ends_nothing),
     cmocka_unit_test(a_rotation_is_judged_on_the_row),
 };
 

@@ -54,8 +54,9 @@
  * END: tombstones, whatever stands there.
  * KEYS record...  ARGV (tombstone px)...
  */
-#define END                                                                    \
-	"#!lua flags=allow-oom\n"                                              \
+#define ALLOW_OOM "#!lua flags=allow-oom\n"
+#define END(flags)                                                             \
+	flags                                                                  \
 	"for i=1,#KEYS do\n"                                                   \
 	" redis.call('SET',KEYS[i],ARGV[2*i-1],'PX',ARGV[2*i])\n"              \
 	"end\n"                                                                \
@@ -80,7 +81,7 @@
  * KEYS sync record...  ARGV from to (record px)...
  */
 #define APPLY(if_from)                                                         \
-	"#!lua flags=allow-oom\n"                                              \
+	ALLOW_OOM                                                              \
 	"local y=redis.call('GET',KEYS[1])\n"                                  \
 	if_from                                                                \
 	"for i=2,#KEYS do\n"                                                   \
@@ -102,7 +103,7 @@
 static const struct redb_script put = {
     PUT(PUT_IF_SAME, PUT_IF_NEWER), "be806532b98b0f9e5cbd77ca1fe2d8455c8f1ced"};
 static const struct redb_script end = {
-    END, "d377415b4f4ac8419c3a954c0296a4bd7c8fbe17"};
+    END(ALLOW_OOM), "d377415b4f4ac8419c3a954c0296a4bd7c8fbe17"};
 static const struct redb_script touch = {
     TOUCH, "9b39e96b6bfc6fa73281ffa7ee8ba1e36604afe5"};
 static const struct redb_script apply = {
@@ -116,6 +117,7 @@ static const struct redb_script put_blind = {
 static const struct redb_script put_any_version = {PUT(PUT_IF_SAME, ""), NULL};
 static const struct redb_script put_force_any = {
     PUT(" f=ARGV[4]~=nil\n", PUT_IF_NEWER), NULL};
+static const struct redb_script end_not_oom = {END(""), NULL};
 static const struct redb_script end_delete = {
     "for i=1,#KEYS do redis.call('DEL',KEYS[i]) end\n"
     "return 'OK'\n",
@@ -135,7 +137,9 @@ redb_script_put(void)
 const struct redb_script *
 redb_script_end(void)
 {
-	return failpoint_is_off("tombstone") ? &end_delete : &end;
+	if (failpoint_is_off("tombstone"))
+		return &end_delete;
+	return failpoint_is_off("allow-oom") ? &end_not_oom : &end;
 }
 
 const struct redb_script *

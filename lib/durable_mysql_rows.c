@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "failpoint.h"
 #include "status.h"
 
 /* The row of meta that has the number of the settings. */
@@ -130,6 +131,8 @@ mydb_user_lock(struct durable *d, struct sgate_bytes realm,
 	enum sgate_status status;
 
 	memset(out, 0, sizeof(*out));
+	if (failpoint_is_off("user-lock"))
+		exclusive = false;
 	status = sql_user_row(
 	    d, exclusive ? SQL_USER_LOCK : SQL_USER_GET, realm, user, out, err);
 	if (status != SGATE_NOT_FOUND)

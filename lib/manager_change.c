@@ -223,6 +223,8 @@ change_run(struct change *change, struct sgate_error *err)
 	if (status != SGATE_OK)
 		return status;
 	for (tries = 1;; tries++) {
+		if (tries > 1 && failpoint_is_off("event-id"))
+			write_event_id(change->mgr, change->audit.event_id);
 		status = change_try(change, &was_done, err);
 		if (was_done && tries > 1 && change->was_applied) {
 			status = SGATE_OK;

@@ -263,7 +263,7 @@ read_key(struct creation *c, struct sgate_error *err)
 		    "idempotency_key", 0,
 		    "idempotency_key: %zu bytes, at most %d are allowed",
 		    key.len, IDEMPOTENCY_KEY_MAX);
-	c->has_key = true;
+	c->has_key = !failpoint_is_off("idempotency");
 	token_idempotency_id(c->mgr->keys, manager_realm(c->mgr),
 	    repeater(c->mgr), key, c->key.id);
 	hash_create(c->create, c->key.body_hash);

@@ -259,7 +259,7 @@ is_alarmed(struct round *r)
 		known = atomic_load(&fence->known[group]);
 		if (known > highest)
 			highest = known;
-		if (polled_mark(r, group) < known)
+		if (polled_mark(r, group) < known && !failpoint_is_off("alarm"))
 			is_alarmed = true;
 	}
 	if (r->poll.store.epoch > highest >> FENCE_NUMBER_BITS)
@@ -484,7 +484,8 @@ is_ours(const struct round *r, const struct fence_sync *sync)
 {
 	const struct record_store *store = &r->poll.store;
 
-	return memcmp(sync->store.id, store->id, sizeof(store->id)) == 0;
+	return memcmp(sync->store.id, store->id, sizeof(store->id)) == 0 ||
+	       failpoint_is_off("store-id");
 }
 
 /* A sync that another database has written, or nobody we know. */
@@ -609,7 +610,8 @@ apply_page(struct round *r, unsigned group, const struct page *page)
 		if (strcmp(now, to) == 0)
 			break;
 		stores_count(r->mgr->stores, STORES_APPLY_REFUSED);
-		if (tries == 1 || !is_between(r, group, now)) {
+		if (tries == 1 || failpoint_is_off("apply-again") ||
+		    !is_between(r, group, now)) {
 			work->part[0] = '\0';
 			return STEP_DONE;
 		}

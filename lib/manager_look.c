@@ -192,7 +192,8 @@ look_judge_row(struct sgate_manager *mgr, struct look *look, int64_t seen_ms,
 {
 	enum sgate_status status;
 
-	session_seen(look->session, seen_ms, manager_now_ms(mgr));
+	if (!failpoint_is_off("seen-later"))
+		session_seen(look->session, seen_ms, manager_now_ms(mgr));
 	status = manager_judge_known(mgr, look->session, err);
 	if (status == SGATE_OK &&
 	    look_judge_secret(mgr, look) == SESSION_SECRET_LATE)

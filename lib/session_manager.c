@@ -382,7 +382,7 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 	mgr->is_let = false;
 	mgr->is_durable_let = false;
 	mgr->deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
-	if (mgr->pid != pid)
+	if (mgr->pid != pid && !failpoint_is_off("fork"))
 		manager_settle_in(mgr, pid);
 }
 

@@ -133,7 +133,8 @@ class Pair:
 
     async def relay_requests(self):
         try:
-            async for request in self.proxy.requests(self.client_reader):
+            while not self.is_closed:
+                request = await self.proxy.request(self.client_reader)
                 await self.proxy.gate.wait()
                 rule = self.proxy.rule_for(request)
                 action = rule.action if rule else PASS
@@ -162,7 +163,8 @@ class Pair:
 
     async def relay_replies(self, reader):
         try:
-            async for reply in self.proxy.replies(reader):
+            while not self.is_closed:
+                reply = await self.proxy.reply(reader)
                 action, rule, request = PASS, None, None
                 if self.waiting:
                     action, rule, request = self.waiting[0]
@@ -264,6 +266,7 @@ class Proxy:
     async def _drop(self):
         for pair in list(self.pairs):
             pair.close()
+        await asyncio.sleep(0.02)  # So that the ends see it.
 
     def drop_connections(self):
         """Those there are; new ones are taken."""
@@ -308,19 +311,16 @@ class Proxy:
 class MysqlProxy(Proxy):
     """A request is a packet, an answer whatever comes before the next."""
 
-    async def requests(self, reader):
-        while True:
-            head = await reader.readexactly(4)
-            body = await reader.readexactly(int.from_bytes(head[:3],
-                                                           "little"))
-            yield Request(head + body, body)
+    async def request(self, reader):
+        head = await reader.readexactly(4)
+        body = await reader.readexactly(int.from_bytes(head[:3], "little"))
+        return Request(head + body, body)
 
-    async def replies(self, reader):
-        while True:
-            data = await reader.read(65536)
-            if not data:
-                return
-            yield data
+    async def reply(self, reader):
+        data = await reader.read(65536)
+        if not data:
+            raise ConnectionResetError("the server has closed")
+        return data
 
 
 class RedisProxy(Proxy):
@@ -328,20 +328,15 @@ class RedisProxy(Proxy):
 
     counts_replies = True
 
-    async def requests(self, reader):
-        while True:
+    async def request(self, reader):
+        line = await reader.readuntil(b"\r\n")
+        raw, args = [line], []
+        for _ in range(int(line[1:])):
             line = await reader.readuntil(b"\r\n")
-            raw, args = [line], []
-            for _ in range(int(line[1:])):
-                line = await reader.readuntil(b"\r\n")
-                word = await reader.readexactly(int(line[1:]) + 2)
-                raw += [line, word]
-                args.append(word[:-2])
-            yield Request(b"".join(raw), b" ".join(args), args)
-
-    async def replies(self, reader):
-        while True:
-            yield await self.reply(reader)
+            word = await reader.readexactly(int(line[1:]) + 2)
+            raw += [line, word]
+            args.append(word[:-2])
+        return Request(b"".join(raw), b" ".join(args), args)
 
     async def reply(self, reader):
         line = await reader.readuntil(b"\r\n")

@@ -17,7 +17,6 @@ Everything is private: a directory under TMPDIR, unix sockets, processes that
 are ended by their pid.
 """
 
-import json
 import os
 import pwd
 import shutil
@@ -404,20 +403,6 @@ SERVED = {"served_cache": "redis", "served_blind": "redis, blind",
           "refused_tombstone": "tombstone"}
 
 
-def find_counters(node, out):
-    """Every number of a JSON tree by its name."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if isinstance(value, (dict, list)):
-                find_counters(value, out)
-            elif isinstance(value, int) and not isinstance(value, bool):
-                out[key] = value
-    elif isinstance(node, list):
-        for value in node:
-            find_counters(value, out)
-    return out
-
-
 class Host:
     """A gateway behind two proxies of its own."""
 
@@ -428,26 +413,48 @@ class Host:
         self.gw.build = fleet.build
         del self.gw.conf["sqlite"]
         self.redis = self.mysql = None
-        files = directory(t, "sgpx.")
-        self.mysql = MysqlProxy(files, "mysql", fleet.db.server.socket)
-        t.at_end(self.mysql.close)
         self.gw.configure({
             "gateway": {"expose_reason": True, "workers": 4},
             "keys": {"file": fleet.keys},
-            "mysql": fleet.db.options(self.mysql.path)})
+            "mysql": fleet.db.options()})
         if fleet.redis is not None:
-            self.redis = RedisProxy(files, "redis", fleet.redis.socket)
-            t.at_end(self.redis.close)
             self.gw.configure({
-                "redis": {"address": "unix:" + self.redis.path}})
+                "redis": {"address": "unix:" + fleet.redis.socket}})
+        if not fleet.is_direct:
+            self.put_proxies(directory(t, "sgpx."))
         self.gw.configure(fleet.conf)
         self.environment = dict(fleet.environment)
+
+    def put_proxies(self, files):
+        self.mysql = MysqlProxy(files, "mysql", self.fleet.db.server.socket)
+        self.t.at_end(self.mysql.close)
+        # A proxy in Python on a busy machine needs more time than a store.
+        self.gw.configure({
+            "gateway": {"request_timeout": "2 s"},
+            "mysql": {"socket": self.mysql.path, "read_timeout": "600 ms",
+                      "write_timeout": "600 ms"}})
+        if self.fleet.redis is None:
+            return
+        self.redis = RedisProxy(files, "redis", self.fleet.redis.socket)
+        self.t.at_end(self.redis.close)
+        self.gw.configure({"redis": {"address": "unix:" + self.redis.path,
+                                     "timeout": "300 ms"}})
 
     def start(self, **more):
         """more: for the environment."""
         environment = dict(os.environ, **self.environment)
         environment.update(more)
         self.gw.start(env=environment)
+
+    def wait_stores(self):
+        """Until its keeper has found the stores, and them in order."""
+        def is_ready():
+            status = self.status()
+            return status["durable"]["up"] and (
+                self.fleet.redis is None or
+                (status["cache"]["up"] and
+                 status["fence"]["groups_behind"] == 0))
+        wait_until(is_ready, "the stores are up for host %d" % self.number)
 
     def restart(self, is_killed=False):
         """The same host again; is_killed: by SIGKILL."""
@@ -459,12 +466,16 @@ class Host:
 
     # -- what stores have to do with it --
 
+    def status(self):
+        return self.gw.api("GET", "v1/status",
+                           address=self.gw.keeper_socket).json()
+
     def counters(self):
-        status = self.gw.api("GET", "v1/status", address=self.gw.keeper_socket)
-        return find_counters(status.json(), {})
+        """Those of lib/stores.h."""
+        return self.status()["stores"]
 
     def count(self, name):
-        return self.counters().get(name, 0)
+        return self.counters()[name]
 
     def served(self, function):
         """(what it returned, the stores that served, in words)."""
@@ -472,7 +483,7 @@ class Host:
         result = function()
         after = self.counters()
         return result, [word for name, word in SERVED.items()
-                        if after.get(name, 0) > before.get(name, 0)]
+                        if after[name] > before[name]]
 
     def wait_poll(self, count=1, timeout=10):
         """Until that many complete rounds of the keeper have begun."""
@@ -549,13 +560,15 @@ class Host:
 class Fleet:
     """Gateways on one database, one Redis and one key file.
 
-    conf: options for all. The failpoints of a case (switches.py) go into
+    conf: options for all. is_direct: no proxies, where speed is measured. The
+    failpoints of a case (switches.py) go into
     their environment, and they come from the build that has them.
     """
 
     def __init__(self, t, hosts=2, conf=None, redis=None, server=None,
-                 has_redis=True, start=True):
+                 has_redis=True, is_direct=False, start=True):
         self.t = t
+        self.is_direct = is_direct
         failpoints = getattr(t, "failpoints", "")
         self.build = failpoint_build() if failpoints else harness.BUILD
         self.environment = {}
@@ -578,8 +591,8 @@ class Fleet:
         self.set_up()
         if getattr(t, "is_mutant", False):
             self.expect_log("")  # Whatever it says without a mechanism.
-        for host in self.hosts if start else ():
-            host.start()
+        if start:
+            self.start()
 
     def set_up(self):
         code, out = self.ctl("db", "init")
@@ -603,6 +616,12 @@ class Fleet:
     def expect_log(self, *patterns):
         for host in self.hosts:
             host.gw.expect_log(*patterns)
+
+    def start(self):
+        for host in self.hosts:
+            host.start()
+        for host in self.hosts:
+            host.wait_stores()
 
     def stop(self):
         for host in self.hosts:

@@ -37,8 +37,8 @@ look(struct sgate_manager *mgr, const struct who *who, char user[USER_MAX + 1],
 	int is_found;
 
 	user[0] = '\0';
-	is_found = sgate_session_get(mgr, token, SGATE_NO_TOUCH, &session,
-		       err) == SGATE_OK;
+	is_found = sgate_session_get(
+		       mgr, token, SGATE_NO_TOUCH, &session, err) == SGATE_OK;
 	if (is_found) {
 		id = sgate_session_get_user_id(session);
 		snprintf(user, USER_MAX + 1, "%.*s", (int)id.len, id.data);
@@ -75,8 +75,8 @@ look_often(struct sgate_manager *mgr, const struct who *who, long count)
 	}
 	failures = count_failures(mgr) - failures;
 	if (failures != 0)
-		printf("%s: %ld answers of stores were not usable\n",
-		    who->user, failures);
+		printf("%s: %ld answers of stores were not usable\n", who->user,
+		    failures);
 	fflush(stdout);
 	return wrong + failures;
 }

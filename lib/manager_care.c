@@ -328,6 +328,7 @@ probe_durable(struct sgate_manager *mgr, struct sgate_health *out)
 static void
 probe_cache(struct sgate_manager *mgr, struct sgate_health *out)
 {
+	char syncs[TOKEN_GROUPS][CACHE_SYNC_MAX + 1];
 	struct sgate_error why;
 	int64_t started_us = clock_monotonic_us();
 	enum sgate_status status;
@@ -342,6 +343,12 @@ probe_cache(struct sgate_manager *mgr, struct sgate_health *out)
 		status = manager_cache_left(
 		    mgr, mgr->cache_ops->ping(mgr->cache, &why), &why);
 	out->cache_latency_us = clock_monotonic_us() - started_us;
+	/* One that is there may still refuse what a look asks. */
+	if (status == SGATE_OK)
+		status = manager_cache_enter(mgr, false, &why);
+	if (status == SGATE_OK)
+		status = manager_cache_left(mgr,
+		    mgr->cache_ops->sync_get(mgr->cache, syncs, &why), &why);
 	out->cache_up = status == SGATE_OK;
 	if (status != SGATE_OK)
 		input_copy(out->cache_text, sizeof(out->cache_text),

@@ -148,6 +148,17 @@ tell(void *arg, bool is_error, const char *text)
 		log_warning("fence: %s", text);
 }
 
+/* A store that replies with errors is down with its breaker closed. */
+static bool
+is_outage_told(const struct keeper *keeper)
+{
+	const struct shared_state *state = state_of(keeper);
+
+	return outage_store(&state->durable) == STORE_DOWN ||
+	       (conf_has_redis(keeper->args->conf) &&
+		   outage_store(&state->cache) == STORE_DOWN);
+}
+
 /*
  * During a reload there are two keepers for a moment: the younger one does it.
  * That a store is down is told by probe().
@@ -172,8 +183,10 @@ fence_round(struct keeper *keeper)
 	}
 	is_due(&keeper->fence_at_ms, conf->fence.poll_interval_ms);
 	if (manager_fence_round(keeper->mgr, &round, &err) != SGATE_OK &&
-	    open_breakers(keeper) == 0)
+	    open_breakers(keeper) == 0 && !is_outage_told(keeper)) {
 		complain("round of the fence", &err);
+		keeper->probe_at_ms = 0;
+	}
 	if (open_breakers(keeper) != keeper->breakers)
 		keeper->probe_at_ms = 0;
 	keeper->breakers = open_breakers(keeper);

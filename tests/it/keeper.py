@@ -72,6 +72,25 @@ def redis_that_goes_and_comes_is_told_once_each(t):
 
 
 @case
+def redis_that_refuses_every_question_is_told_once(t):
+    fleet = Fleet(t, hosts=1, conf=PATIENT)
+    host, = fleet.hosts
+    host.gw.expect_log(r"redis is down: ", r"round of the fence: redis: ")
+    session = host.create()
+    fleet.warm(session)
+    fleet.redis.command("ACL", "SETUSER", "default", "-mget")
+    wait_store(host, "cache", False)
+    told = len(lines(host, "round of the fence"))
+    time.sleep(2)
+    t.equal(len(lines(host, "round of the fence")), told)
+    t.true(told <= 2, told)
+    found = lines(host, "redis is down: ")
+    t.equal(len(found), 1, found)
+    t.match(found[0], "NOPERM .*; sessions are looked up in mysql$")
+    t.equal(host.check(session).status, 200)
+
+
+@case
 def mysql_that_goes_and_comes_is_told_with_what_it_means(t):
     fleet = Fleet(t, hosts=1, conf=PATIENT)
     host, = fleet.hosts

@@ -39,6 +39,7 @@
 #define ANNOUNCE_TTL_MS 90000
 #define COUNT_MIN_MS 2000
 #define COUNT_MAX_MS 300000
+#define COUNT_SLICE_MS 50
 #define REAP_CHUNKS_MAX 100 /* a round */
 #define REAP_PAUSE_MS 20
 #define BUDGET_MS 1000
@@ -58,6 +59,8 @@ struct keeper {
 	bool has_fence;
 	enum outage outage; /* as the probe before has found it */
 	unsigned durable_failed, cache_failed; /* probes, in a row */
+	struct durable_count count;            /* under way, or zeros */
+	int64_t count_took_ms;
 	unsigned breakers; /* as they were: bits of DURABLE_OPEN, CACHE_OPEN */
 	int64_t fence_at_ms, touch_at_ms, probe_at_ms, stats_at_ms,
 	    announce_at_ms, reap_at_ms;
@@ -369,22 +372,49 @@ count_every_ms(int64_t took_ms)
 }
 
 static void
-count_sessions(struct keeper *keeper)
+publish_count(struct keeper *keeper)
 {
 	struct shared_state *state = state_of(keeper);
-	struct sgate_stats stats;
+	const struct sgate_stats *stats = &keeper->count.stats;
+
+	atomic_store(&state->live, stats->live);
+	atomic_store(&state->anonymous, stats->anonymous);
+	atomic_store(&state->users, stats->users);
+	atomic_store(&state->ended, stats->ended);
+	atomic_store(&state->stats_at_ms, clock_utc_ms());
+}
+
+/*
+ * However many there are, nothing waits for it: a slice of the count at a time,
+ * and the next one when the other chores have had their turn.
+ */
+static void
+count_sessions(struct keeper *keeper)
+{
+	int64_t began_ms = clock_monotonic_ms();
+	enum sgate_status status = SGATE_OK;
 	struct sgate_error err;
+	bool is_done = false;
+	int64_t took_ms = 0;
 
 	set_budget(keeper, BUDGET_MS);
-	if (sgate_stats(keeper->mgr, &stats, &err) != SGATE_OK) {
-		complain("count sessions", &err);
-		return;
+	while (status == SGATE_OK && !is_done && took_ms < COUNT_SLICE_MS) {
+		status =
+		    manager_count(keeper->mgr, &keeper->count, &is_done, &err);
+		took_ms = clock_monotonic_ms() - began_ms;
 	}
-	atomic_store(&state->live, stats.live);
-	atomic_store(&state->anonymous, stats.anonymous);
-	atomic_store(&state->users, stats.users);
-	atomic_store(&state->ended, stats.ended);
-	atomic_store(&state->stats_at_ms, clock_utc_ms());
+	keeper->count_took_ms += took_ms;
+	keeper->stats_at_ms = 0;
+	if (status == SGATE_OK && !is_done)
+		return;
+	if (status == SGATE_OK)
+		publish_count(keeper);
+	else
+		complain("count sessions", &err);
+	keeper->stats_at_ms =
+	    clock_monotonic_ms() + count_every_ms(keeper->count_took_ms);
+	keeper->count_took_ms = 0;
+	memset(&keeper->count, 0, sizeof(keeper->count));
 }
 
 static void
@@ -446,7 +476,6 @@ static void
 do_what_is_due(struct keeper *keeper)
 {
 	const struct sgate_conf *conf = keeper->args->conf;
-	int64_t began_ms, now_ms;
 
 	breathe(keeper);
 	if (is_due(&keeper->probe_at_ms, PROBE_EVERY_MS))
@@ -463,13 +492,8 @@ do_what_is_due(struct keeper *keeper)
 	if (is_due(&keeper->reap_at_ms, conf->reap.interval_ms))
 		reap(keeper);
 	breathe(keeper);
-	if (is_due(&keeper->stats_at_ms, COUNT_MAX_MS)) {
-		began_ms = clock_monotonic_ms();
+	if (is_due(&keeper->stats_at_ms, COUNT_MAX_MS))
 		count_sessions(keeper);
-		now_ms = clock_monotonic_ms();
-		keeper->stats_at_ms =
-		    now_ms + count_every_ms(now_ms - began_ms);
-	}
 	beat(keeper);
 }
 

@@ -116,6 +116,20 @@ struct durable_poll {
 	char ident[33];    /* of the server and its start */
 };
 
+/*
+ * A count of all sessions, piece by piece, while they change; zeros begin one.
+ * Behind the figures stands the last row that was seen, for the store.
+ */
+struct durable_count {
+	struct sgate_stats stats; /* so far */
+	uint64_t rows;            /* seen */
+	char realm[SESSION_REALM_MAX + 1];
+	char user[SESSION_USER_MAX + 1];
+	int64_t state, created_ms, absolute_ms;
+	struct sgate_ref ref;
+	bool is_user_counted;
+};
+
 /* flags of session_get */
 #define DURABLE_FOR_UPDATE 1u /* inside a transaction */
 #define DURABLE_NO_DATA 2u    /* leave data "" */
@@ -272,8 +286,14 @@ struct durable_ops {
 	    int64_t sessions_before_ms, int64_t audit_before_ms, int64_t now_ms,
 	    size_t limit, uint64_t *out_sessions, uint64_t *out_others,
 	    struct sgate_error *err);
+	/*
+	 * Count the next rows, about `limit` of them (or all at once, where
+	 * that costs little). *out_done: there are no more. After a failure the
+	 * count stands where it stood.
+	 */
 	enum sgate_status (*stats)(struct durable *d, int64_t now_ms,
-	    struct sgate_stats *out, struct sgate_error *err);
+	    size_t limit, struct durable_count *count, bool *out_done,
+	    struct sgate_error *err);
 
 	/* Take or renew a lease; SGATE_DENIED: another holds it till later. */
 	enum sgate_status (*lease_take)(struct durable *d, const char *name,

@@ -163,6 +163,8 @@ enum sgate_status mydb_changes(struct durable *d, unsigned group,
     void *arg, struct sgate_error *err);
 enum sgate_status mydb_touch(struct durable *d,
     const struct durable_touch *touches, size_t count, struct sgate_error *err);
+enum sgate_status mydb_stats(struct durable *d, int64_t now_ms, size_t limit,
+    struct durable_count *count, bool *out_done, struct sgate_error *err);
 
 /* ---- durable_mysql_exec.c ---- */
 

@@ -73,5 +73,7 @@ enum sgate_status sqlite_counter_next(struct durable *d, unsigned group,
     uint64_t *out_seq, struct sgate_error *err);
 enum sgate_status sqlite_touch(struct durable *d,
     const struct durable_touch *touches, size_t count, struct sgate_error *err);
+enum sgate_status sqlite_stats(struct durable *d, int64_t now_ms, size_t limit,
+    struct durable_count *count, bool *out_done, struct sgate_error *err);
 
 #endif

@@ -172,3 +172,37 @@ sqlite_touch(struct durable *d, const struct durable_touch *touches,
 		return status;
 	return sqlite_transaction(d, touch_all, &all, err);
 }
+
+/* All at once: one pass over an index in this very process. */
+enum sgate_status
+sqlite_stats(struct durable *d, int64_t now_ms, size_t limit,
+    struct durable_count *count, bool *out_done, struct sgate_error *err)
+{
+	struct sgate_stats stats = {0};
+	struct sql_run r;
+	enum sgate_status status;
+
+	(void)limit;
+	*out_done = false;
+	status = sql_open(&r, d, SQL_STATS, "stats", err);
+	if (status != SGATE_OK)
+		return status;
+	sql_bind_int(&r, now_ms);
+	status = sql_step(&r);
+	if (status == SGATE_NOT_FOUND)
+		status = sql_missing(&r, "the count of sessions");
+	if (status == SGATE_OK) {
+		stats.live = (uint64_t)sql_get_int(&r, 0, INT64_MAX);
+		stats.anonymous = (uint64_t)sql_get_int(&r, 0, INT64_MAX);
+		stats.users = (uint64_t)sql_get_int(&r, 0, INT64_MAX);
+		stats.ended = (uint64_t)sql_get_int(&r, 0, INT64_MAX);
+		status = sql_row_status(&r, "statistics");
+	}
+	sql_close(&r);
+	if (status != SGATE_OK)
+		return status;
+	count->stats = stats;
+	count->rows = stats.live + stats.anonymous + stats.ended;
+	*out_done = true;
+	return SGATE_OK;
+}

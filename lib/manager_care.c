@@ -6,6 +6,7 @@
 
 #include "manager.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,22 +285,48 @@ manager_touch_write(struct sgate_manager *mgr, struct durable_touch *touches,
 
 /* ---- counts and health ---- */
 
+/* Some milliseconds of the store's time. */
+#define COUNT_ROWS 5000
+
+enum sgate_status
+manager_count(struct sgate_manager *mgr, struct durable_count *count,
+    bool *out_done, struct sgate_error *err)
+{
+	enum sgate_status status = manager_enter(mgr, err);
+
+	*out_done = false;
+	if (status != SGATE_OK)
+		return status;
+	return manager_read(mgr,
+	    mgr->ops->stats(mgr->durable, manager_now_ms(mgr), COUNT_ROWS,
+		count, out_done, err),
+	    err);
+}
+
 enum sgate_status
 sgate_stats(struct sgate_manager *mgr, struct sgate_stats *out_stats,
     struct sgate_error *err)
 {
-	struct sgate_stats stats = {0};
+	struct durable_count count = {.rows = 0};
 	enum sgate_status status;
+	bool is_done = false;
 
 	memset(out_stats, 0, sizeof(*out_stats));
 	status = manager_enter(mgr, err);
-	if (status == SGATE_OK)
+	while (status == SGATE_OK && !is_done) {
+		if (!manager_has_time(mgr))
+			return error_set(err, SGATE_UNAVAILABLE, "session",
+			    "stats", 0,
+			    "there was time to count %" PRIu64
+			    " sessions, and there are more",
+			    count.rows);
 		status = manager_read(mgr,
-		    mgr->ops->stats(
-			mgr->durable, manager_now_ms(mgr), &stats, err),
+		    mgr->ops->stats(mgr->durable, manager_now_ms(mgr),
+			COUNT_ROWS, &count, &is_done, err),
 		    err);
+	}
 	if (status == SGATE_OK)
-		*out_stats = stats;
+		*out_stats = count.stats;
 	return status;
 }
 

@@ -108,6 +108,10 @@ SGATE_MUST_CHECK enum sgate_status manager_touch_write(
     struct sgate_manager *mgr, struct durable_touch *touches, size_t count,
     struct sgate_error *err);
 
+/* The next piece of a count, some milliseconds long: struct durable_count. */
+SGATE_MUST_CHECK enum sgate_status manager_count(struct sgate_manager *mgr,
+    struct durable_count *count, bool *out_done, struct sgate_error *err);
+
 /*
  * Service keys: "sgsk_" and 43 characters of base64url (32 random bytes); the
  * store holds SHA-256 of the text. check: SGATE_NOT_FOUND for unknown or

@@ -279,8 +279,6 @@ enum sgate_status sql_live(struct durable *d, int64_t now_ms, size_t limit,
 enum sgate_status sql_purge(struct durable *d, int64_t sessions_before_ms,
     int64_t audit_before_ms, int64_t now_ms, size_t limit,
     uint64_t *out_sessions, uint64_t *out_others, struct sgate_error *err);
-enum sgate_status sql_stats(struct durable *d, int64_t now_ms,
-    struct sgate_stats *out, struct sgate_error *err);
 
 /* ---- sql_audit.c: as durable.h says ---- */
 

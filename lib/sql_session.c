@@ -613,32 +613,3 @@ sql_purge(struct durable *d, int64_t sessions_before_ms,
 	}
 	return status;
 }
-
-enum sgate_status
-sql_stats(struct durable *d, int64_t now_ms, struct sgate_stats *out,
-    struct sgate_error *err)
-{
-	struct sgate_stats stats = {0};
-	struct sql_run r;
-	enum sgate_status status;
-
-	memset(out, 0, sizeof(*out));
-	status = sql_open(&r, d, SQL_STATS, "stats", err);
-	if (status != SGATE_OK)
-		return status;
-	sql_bind_int(&r, now_ms);
-	status = sql_step(&r);
-	if (status == SGATE_NOT_FOUND)
-		status = sql_missing(&r, "the count of sessions");
-	if (status == SGATE_OK) {
-		stats.live = (uint64_t)sql_get_int(&r, 0, INT64_MAX);
-		stats.anonymous = (uint64_t)sql_get_int(&r, 0, INT64_MAX);
-		stats.users = (uint64_t)sql_get_int(&r, 0, INT64_MAX);
-		stats.ended = (uint64_t)sql_get_int(&r, 0, INT64_MAX);
-		status = sql_row_status(&r, "statistics");
-	}
-	sql_close(&r);
-	if (status == SGATE_OK)
-		*out = stats;
-	return status;
-}

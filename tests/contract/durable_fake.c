@@ -1239,29 +1239,35 @@ is_first_of_user(const struct database *db, size_t index, int64_t now_ms)
 }
 
 static enum sgate_status
-fake_stats(struct durable *d, int64_t now_ms, struct sgate_stats *out,
-    struct sgate_error *err)
+fake_stats(struct durable *d, int64_t now_ms, size_t limit,
+    struct durable_count *count, bool *out_done, struct sgate_error *err)
 {
 	struct call call;
+	struct sgate_stats *stats = &count->stats;
 	const struct sgate_session *s;
+	size_t seen = 0;
 	size_t i;
 	enum sgate_status status = fake_enter_made(&call, d, "stats", err);
 
-	memset(out, 0, sizeof(*out));
+	*out_done = false;
 	if (status != SGATE_OK)
 		return status;
-	for (i = 0; i < call.db->sessions.count; i++) {
+	/* In the order of the list: `rows` tells where it stands. */
+	for (i = count->rows; i < call.db->sessions.count && seen < limit;
+	     i++, seen++) {
 		s = *session_at(call.db, i);
 		if (s->state == SESSION_ENDED) {
-			out->ended++;
+			stats->ended++;
 		} else if (is_live(s, now_ms) && s->user[0] == '\0') {
-			out->anonymous++;
+			stats->anonymous++;
 		} else if (is_live(s, now_ms)) {
-			out->live++;
+			stats->live++;
 			if (is_first_of_user(call.db, i, now_ms))
-				out->users++;
+				stats->users++;
 		}
 	}
+	count->rows = i;
+	*out_done = seen < limit;
 	return SGATE_OK;
 }
 

@@ -391,23 +391,91 @@ purge_deletes_at_most_the_limit_of_each_kind(struct fixture *f)
 	assert_ok(f, f->ops->idempotency_get(f->a, row.id, &found, &f->err));
 }
 
+/* In pieces of so many rows. */
+static struct sgate_stats
+count_all(struct fixture *f, int64_t now_ms, size_t limit)
+{
+	struct durable_count count = {.rows = 0};
+	bool is_done = false;
+	unsigned calls = 0;
+
+	while (!is_done) {
+		assert_true(++calls <= 12);
+		assert_ok(f, f->ops->stats(f->b, now_ms, limit, &count,
+				 &is_done, &f->err));
+	}
+	return count.stats;
+}
+
 static void
 stats_count_sessions_and_distinct_users(struct fixture *f)
 {
-	struct sgate_stats stats = {.live = 99};
+	struct sgate_stats stats = count_all(f, T0, 100);
+	size_t limit;
 
-	assert_ok(f, f->ops->stats(f->a, T0, &stats, &f->err));
 	assert_int_equal(stats.live + stats.anonymous + stats.users, 0);
 	add_users(f);
-	assert_ok(f, f->ops->stats(f->b, T0, &stats, &f->err));
-	assert_int_equal(stats.live, 5);
-	assert_int_equal(stats.anonymous, 1);
-	assert_int_equal(stats.users, 3);
-	assert_int_equal(stats.ended, 1);
-	assert_ok(
-	    f, f->ops->stats(f->b, T0 + ms(9) * 3600 * 1000, &stats, &f->err));
-	assert_int_equal(stats.live + stats.anonymous + stats.users, 0);
-	assert_int_equal(stats.ended, 1);
+	for (limit = 1; limit <= 10; limit++) {
+		stats = count_all(f, T0, limit);
+		assert_int_equal(stats.live, 5);
+		assert_int_equal(stats.anonymous, 1);
+		assert_int_equal(stats.users, 3);
+		assert_int_equal(stats.ended, 1);
+		stats = count_all(f, T0 + ms(9) * 3600 * 1000, limit);
+		assert_int_equal(stats.live + stats.anonymous + stats.users, 0);
+		assert_int_equal(stats.ended, 1);
+	}
+}
+
+/* Nothing is told apart but by its ref. */
+static void
+stats_count_sessions_that_differ_in_nothing_but_their_ref(struct fixture *f)
+{
+	struct sgate_session *s;
+	struct sgate_stats stats;
+	unsigned i;
+
+	for (i = 0; i < 10; i++) {
+		s = make_session(i, i);
+		s->created_ms = T0;
+		s->absolute_ms = T0 + 1000;
+		if (i >= 5)
+			set_text(s->user, sizeof(s->user), "");
+		add_session(f, s);
+	}
+	for (i = 1; i <= 11; i++) {
+		stats = count_all(f, T0, i);
+		assert_int_equal(stats.live, 5);
+		assert_int_equal(stats.anonymous, 5);
+		assert_int_equal(stats.users, 1);
+		assert_int_equal(stats.ended, 0);
+	}
+}
+
+/* The expired rows of a user stand between those of others. */
+static void
+stats_count_a_user_once_however_the_pieces_fall(struct fixture *f)
+{
+	struct sgate_session *s;
+	struct sgate_stats stats;
+	unsigned i;
+
+	for (i = 0; i < 9; i++) {
+		s = make_session(1, i);
+		set_text(
+		    s->user, sizeof(s->user), i % 3 == 0 ? "anna" : "bert");
+		if (i % 2 == 0)
+			s->absolute_ms = T0;
+		if (i == 7)
+			s->state = SESSION_ENDED;
+		add_session(f, s);
+	}
+	for (i = 1; i <= 10; i++) {
+		stats = count_all(f, T0, i);
+		assert_int_equal(stats.live, 3);
+		assert_int_equal(stats.users, 2);
+		assert_int_equal(stats.ended, 1);
+	}
 }
 
 /* ---- leases and service keys ---- */
@@ -469,6 +537,8 @@ const struct contract_case list_cases[] = {
     CASE(expired_gives_live_rows_that_are_over_with_their_leeway),
     CASE(purge_deletes_at_most_the_limit_of_each_kind),
     CASE(stats_count_sessions_and_distinct_users),
+    CASE(stats_count_sessions_that_differ_in_nothing_but_their_ref),
+    CASE(stats_count_a_user_once_however_the_pieces_fall),
     CASE(leases_and_service_keys_are_listed_by_name),
 #undef CASE
     {NULL, NULL, 0},

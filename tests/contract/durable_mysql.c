@@ -161,9 +161,10 @@ do_purge(struct fixture *f, struct durable *d)
 static enum sgate_status
 do_stats(struct fixture *f, struct durable *d)
 {
-	struct sgate_stats stats;
+	struct durable_count count = {.rows = 0};
+	bool is_done;
 
-	return f->ops->stats(d, T0, &stats, &f->err);
+	return f->ops->stats(d, T0, 10, &count, &is_done, &f->err);
 }
 
 static enum sgate_status
@@ -898,6 +899,43 @@ a_deadlock_is_tried_again(struct fixture *f)
 	assert_int_equal(number(f, "SELECT COUNT(*) FROM session WHERE "
 				   "last_seen_ms = 1800000000500"),
 	    2);
+}
+
+/* By a step in an index, by all statements. */
+static int64_t
+rows_read(struct fixture *f)
+{
+	return number(f, "SELECT VARIABLE_VALUE FROM information_schema."
+			 "GLOBAL_STATUS WHERE VARIABLE_NAME = "
+			 "'Handler_read_next'");
+}
+
+/* A piece reads its own part of the index, not all that stands before it. */
+static void
+a_count_reads_each_row_once(struct fixture *f)
+{
+	struct durable_count count = {.rows = 0};
+	bool is_done = false;
+	int64_t before;
+
+	add_numbered(f, 1);
+	run_sql(f, "INSERT INTO session SELECT CONCAT(X'02', "
+		   "UNHEX(LPAD(HEX(n.seq), 22, '0'))), s.grp, s.seq, version, "
+		   "realm, CONCAT('u', n.seq DIV 7), secret_hash, prev_hash, "
+		   "prev_until_ms, successor_used_ms, context_id, contexts, "
+		   "roles, state, end_reason, ended_ms, created_ms, auth_ms, "
+		   "last_seen_ms, idle_ms, absolute_ms, client_ip, user_agent, "
+		   "format, exports, data FROM session s "
+		   "JOIN seq_1_to_9999 n");
+	before = rows_read(f);
+	while (!is_done)
+		assert_ok(
+		    f, f->ops->stats(f->a, T0, 100, &count, &is_done, &f->err));
+	assert_int_equal(count.rows, 10000);
+	assert_int_equal(count.stats.live, 10000);
+	assert_int_equal(count.stats.users, 1430);
+	before = rows_read(f) - before;
+	assert_true(before > 9000 && before < 12000);
 }
 
 /* They are read, never locked: a lock of them before others' is a deadlock. */
@@ -1826,6 +1864,7 @@ const struct contract_case mysql_cases[] = {
     CASE(writes_answer_in_time_while_a_row_is_locked_and_reads_go_on),
     CASE(a_lock_that_is_held_for_more_than_a_second_is_tried_again),
     CASE(a_deadlock_is_tried_again),
+    CASE(a_count_reads_each_row_once),
     CASE(what_is_around_a_row_is_read_whoever_locks_it),
     CASE(after_an_error_a_transaction_takes_nothing_more),
     CASE(logins_of_one_new_user_at_once_do_not_deadlock),

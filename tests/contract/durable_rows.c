@@ -190,7 +190,8 @@ past_its_deadline_nothing_is_begun(struct fixture *f)
 	const struct sgate_ref ref = make_ref(1, 1);
 	const struct durable_touch touch = {.ref = ref, .last_seen_ms = T0};
 	struct sgate_session *session;
-	struct sgate_stats stats;
+	struct durable_count count = {.rows = 0};
+	bool is_done = true;
 	struct durable_snapshot at = {.counter = 7};
 
 	add_session(f, make_session(1, 1));
@@ -203,8 +204,10 @@ past_its_deadline_nothing_is_begun(struct fixture *f)
 	assert_true(at.counter == 0);
 	assert_status(
 	    f, SGATE_UNAVAILABLE, f->ops->touch(f->a, &touch, 1, &f->err));
-	assert_status(
-	    f, SGATE_UNAVAILABLE, f->ops->stats(f->a, T0, &stats, &f->err));
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->stats(f->a, T0, 10, &count, &is_done, &f->err));
+	assert_false(is_done);
+	assert_true(count.rows == 0);
 }
 
 static void

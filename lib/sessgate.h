@@ -16,8 +16,10 @@
  * - A getter's value is borrowed: it lives as long as its object.
  * - Every _free takes NULL. The library never exits, never prints, and logs
  *   nothing; it expects the program to ignore SIGPIPE.
- * - One manager a thread. Open it after fork(), never before: a process that
- *   was forked while a store was open gets SGATE_INTERNAL from every use.
+ * - One manager a thread, made after fork(). A child that goes on with its
+ *   parent's makes connections of its own to MySQL and Redis; with SQLite,
+ *   which cannot do that, a process that was forked while a store was open
+ *   gets SGATE_INTERNAL from every use.
  */
 #ifndef SESSGATE_H
 #define SESSGATE_H

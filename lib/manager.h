@@ -162,6 +162,8 @@ SGATE_MUST_CHECK enum sgate_status manager_read(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status manager_write(struct sgate_manager *mgr,
     enum sgate_status answer, struct sgate_error *err);
 bool manager_has_time(const struct sgate_manager *mgr);
+/* Whether manager_now_ms() is the database's clock, not this host's own. */
+bool manager_knows_time(const struct sgate_manager *mgr);
 /* Whether it does rounds by itself: no keeper ever does them for it. */
 bool manager_is_alone(const struct sgate_manager *mgr);
 /*
@@ -205,7 +207,8 @@ SGATE_MUST_CHECK enum sgate_status manager_read_token(struct sgate_manager *mgr,
  */
 SGATE_MUST_CHECK enum sgate_status manager_cache_enter(
     struct sgate_manager *mgr, bool is_in_budget, struct sgate_error *err);
-/* After each: tells breaker and counters of the answer, and returns it. */
+/* After each: tells breaker and counters of the answer, and returns it. err is
+ * that of the answer, not NULL. */
 SGATE_MUST_CHECK enum sgate_status manager_cache_left(struct sgate_manager *mgr,
     enum sgate_status answer, const struct sgate_error *err);
 

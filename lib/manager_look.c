@@ -6,7 +6,8 @@
  *
  * | a tombstone                    | refused, with its reason                |
  * | a copy that is well sealed:    |                                         |
- * |   past its absolute expiry     | refused: that moment never changes      |
+ * |   past its absolute expiry     | refused: that moment never changes (if  |
+ * |                                | the database's clock is known)          |
  * |   of the fence's store and     | the session: if it is live by its       |
  * |   epoch, `sync` at the fence   | last_seen and the secret is the current |
  * |   or beyond                    | one or the one before, in grace         |
@@ -130,8 +131,7 @@ judge_copy(struct sgate_manager *mgr, struct look *look)
 	enum sgate_reason expiry =
 	    manager_expiry(mgr, copy, manager_now_ms(mgr));
 
-	if (expiry == SGATE_REASON_EXPIRED_ABSOLUTE ||
-	    (expiry != SGATE_REASON_OK && failpoint_is_off("idle-row")))
+	if (expiry != SGATE_REASON_OK && failpoint_is_off("idle-row"))
 		return VERDICT_EXPIRED;
 	if (expiry != SGATE_REASON_OK || strcmp(copy->realm, mgr->realm) != 0)
 		return VERDICT_DOUBT;
@@ -154,7 +154,8 @@ look_take_copy(struct sgate_manager *mgr, struct look *look, unsigned flags,
 	cached->session = NULL;
 	look->is_copy = true;
 	if (session_expiry(look->session, manager_now_ms(mgr)) ==
-	    SGATE_REASON_EXPIRED_ABSOLUTE)
+		SGATE_REASON_EXPIRED_ABSOLUTE &&
+	    manager_knows_time(mgr))
 		return VERDICT_EXPIRED;
 	if (cached->trust == FENCE_NO || (flags & LOOK_AT_ROW) != 0)
 		return VERDICT_DOUBT;

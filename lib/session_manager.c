@@ -341,10 +341,26 @@ manager_keys(const struct sgate_manager *mgr)
 	return mgr->keys;
 }
 
-/*
- * By this host's clock only until the first poll has told how the database's
- * stands. A shared memory of zeros knows nothing yet, as INT64_MIN says too.
- */
+/* A shared memory of zeros knows nothing yet, as INT64_MIN says too. */
+static bool
+get_clock_offset(const struct sgate_manager *mgr, int64_t *out_ms)
+{
+	*out_ms = atomic_load(&mgr->stores->fence.clock_offset_ms);
+	return *out_ms != 0 && *out_ms != INT64_MIN &&
+	       !failpoint_is_off("clock");
+}
+
+bool
+manager_knows_time(const struct sgate_manager *mgr)
+{
+	int64_t offset_ms;
+
+	return mgr->clock != NULL || get_clock_offset(mgr, &offset_ms) ||
+	       failpoint_is_off("clock");
+}
+
+/* By this host's clock only until the first poll has told how the database's
+ * stands. */
 int64_t
 manager_now_ms(const struct sgate_manager *mgr)
 {
@@ -352,11 +368,8 @@ manager_now_ms(const struct sgate_manager *mgr)
 
 	if (mgr->clock != NULL)
 		return mgr->clock(mgr->clock_arg);
-	offset_ms = atomic_load(&mgr->stores->fence.clock_offset_ms);
-	if (offset_ms == 0 || offset_ms == INT64_MIN ||
-	    failpoint_is_off("clock"))
-		return clock_utc_ms();
-	return clock_boot_ms() + offset_ms;
+	return get_clock_offset(mgr, &offset_ms) ? clock_boot_ms() + offset_ms
+						 : clock_utc_ms();
 }
 
 const char *

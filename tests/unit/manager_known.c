@@ -140,6 +140,36 @@ the_databases_clock_is_what_counts(void **state)
 	pair_stop(&p);
 }
 
+/* A clock that nobody has confirmed logs nobody out. */
+static void
+a_clock_that_may_be_wrong_expires_no_copy(void **state)
+{
+	struct sgate_manager *mgr = NULL;
+	struct made made;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	p.w.now_ms = clock_utc_ms() - 10 * HOUR;
+	world_create(&p.w, "ann", &made);
+	assert_status(&p.w,
+	    manager_new_with(
+		p.w.conf, NULL, &durable_fake, &cache_fake, &mgr, &p.w.err),
+	    SGATE_OK);
+	manager_set_stores(mgr, &p.stores);
+	pair_durable_down(&p);
+	pair_expect(&p, mgr, made.token, SGATE_REASON_STORE, "");
+	atomic_store(
+	    &p.stores.fence.clock_offset_ms, clock_utc_ms() - clock_boot_ms());
+	pair_expect(&p, mgr, made.token, SGATE_REASON_EXPIRED_ABSOLUTE, COPY);
+	atomic_store(&p.stores.fence.clock_offset_ms,
+	    clock_utc_ms() - clock_boot_ms() - 10 * HOUR);
+	pair_expect(&p, mgr, made.token, SGATE_REASON_OK, COPY);
+	sgate_manager_free(mgr);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
 /* Already the first session of a library program. */
 static void
 a_first_create_is_dated_by_the_databases_clock(void **state)
@@ -550,6 +580,7 @@ static const struct CMUnitTest manager_known[] = {
     cmocka_unit_test(a_child_opens_its_own_stores),
     cmocka_unit_test(a_cache_that_cannot_be_opened_is_one_that_does_not_answer),
     cmocka_unit_test(the_databases_clock_is_what_counts),
+    cmocka_unit_test(a_clock_that_may_be_wrong_expires_no_copy),
     cmocka_unit_test(a_first_create_is_dated_by_the_databases_clock),
     cmocka_unit_test(a_manager_without_a_keeper_polls_by_itself),
     cmocka_unit_test(a_manager_without_a_keeper_finds_out_when_mysql_is_back),

@@ -70,9 +70,8 @@ void
 api_stores_json(struct json *j, const struct gateway *gw)
 {
 	const struct shared *shared = gw->shared;
-	const char *name = conf_has_mysql(gw->conf) ? "mysql" : "sqlite";
 
-	add_store(j, "durable", name,
+	add_store(j, "durable", outage_durable_name(gw),
 	    shared == NULL ? NULL : &shared->state.durable,
 	    shared == NULL ? NULL : &shared->stores.durable);
 	if (!conf_has_redis(gw->conf)) {

@@ -66,8 +66,8 @@ outage_now(const struct gateway *gw, int64_t *out_left_ms)
 	return OUTAGE_BLIND;
 }
 
-static const char *
-durable_name(const struct gateway *gw)
+const char *
+outage_durable_name(const struct gateway *gw)
 {
 	return conf_has_mysql(gw->conf) ? "mysql" : "sqlite";
 }
@@ -79,8 +79,8 @@ outage_add_meaning(struct buf *out, const struct gateway *gw)
 
 	switch (outage_now(gw, &left_ms)) {
 	case OUTAGE_NONE:
-		buf_printf(
-		    out, "sessions are looked up in %s", durable_name(gw));
+		buf_printf(out, "sessions are looked up in %s",
+		    outage_durable_name(gw));
 		return;
 	case OUTAGE_BLIND:
 		buf_add_text(out, "validation goes on from redis");
@@ -161,7 +161,7 @@ outage_add_problems(struct json *j, const struct gateway *gw)
 	const struct shared_state *state = &gw->shared->state;
 
 	json_array(j, "problems");
-	add_store(j, gw, &state->durable, durable_name(gw));
+	add_store(j, gw, &state->durable, outage_durable_name(gw));
 	if (conf_has_redis(gw->conf)) {
 		add_store(j, gw, &state->cache, "redis");
 		if (outage_store(&state->durable) == STORE_UP &&

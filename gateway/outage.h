@@ -29,6 +29,9 @@ enum outage {
 /* out_left_ms: of OUTAGE_BLIND, how much longer; -1 = without limit. */
 enum outage outage_now(const struct gateway *gw, int64_t *out_left_ms);
 
+/* The durable store's, as logs and answers name it. */
+const char *outage_durable_name(const struct gateway *gw);
+
 /* What requests get while a store is down: "requests are answered 503". */
 void outage_add_meaning(struct buf *out, const struct gateway *gw);
 

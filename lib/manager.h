@@ -11,6 +11,7 @@
  *   manager_input.c     checks of what callers give
  *   manager_fence.c     the round: poll, bring to the cache, raise the fence
  *   manager_user.c      a user's sessions: list, cleanup, block
+ *   manager_spool.c     what the spool has, to both stores
  *   manager_care.c      reap, touches, stats, health, leases, schema, audit
  *   manager_restored.c  after a dump was loaded: the cache follows
  *   manager_service.c   service keys
@@ -368,6 +369,10 @@ struct ending {
 	struct sgate_ref ref;
 	enum sgate_reason reason;
 	bool is_if_expired;
+	int64_t ended_ms; /* 0: now */
+	/* What is made where there is no row, as ended as it will be; NULL:
+	 * nothing is. */
+	struct sgate_session *absent;
 	struct sgate_session *session; /* locked and to be ended, else NULL */
 };
 struct endings {
@@ -389,6 +394,10 @@ SGATE_MUST_CHECK enum sgate_status endings_lock_all(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status endings_store(struct change *change,
     struct endings *endings, bool has_audit, uint64_t *out_count,
     struct sgate_error *err);
+/* The same without audit rows, and without a change that would tell the cache.
+ */
+SGATE_MUST_CHECK enum sgate_status endings_write(struct sgate_manager *mgr,
+    struct endings *endings, uint64_t *out_count, struct sgate_error *err);
 /* Forgets the items; endings_clear() frees as well. */
 void endings_reset(struct endings *endings);
 void endings_clear(struct endings *endings);

@@ -341,6 +341,26 @@ endings_sort(struct endings *endings)
  * Data is not read: a session's data goes with its end (endings_store), so
  * that a thousand rows fit in memory and nobody's data outlives the session.
  */
+static enum sgate_status
+insert_absent(
+    struct sgate_manager *mgr, struct ending *item, struct sgate_error *err)
+{
+	enum sgate_status status;
+
+	if (item->absent == NULL)
+		return SGATE_OK;
+	status = manager_write(mgr,
+	    mgr->ops->session_insert(mgr->durable, item->absent, err), err);
+	if (status == SGATE_CONFLICT)
+		return error_set(err, SGATE_UNAVAILABLE, "session", "insert", 0,
+		    "the row has been made just now; try again");
+	if (status != SGATE_OK)
+		return status;
+	item->session = item->absent;
+	item->absent = NULL;
+	return SGATE_OK;
+}
+
 enum sgate_status
 endings_lock(struct sgate_manager *mgr, struct endings *endings, size_t index,
     struct sgate_error *err)
@@ -356,7 +376,7 @@ endings_lock(struct sgate_manager *mgr, struct endings *endings, size_t index,
 		DURABLE_FOR_UPDATE | DURABLE_NO_DATA, &session, NULL, err),
 	    err);
 	if (status == SGATE_NOT_FOUND)
-		return SGATE_OK;
+		return insert_absent(mgr, item, err);
 	if (status != SGATE_OK)
 		return status;
 	if (item->is_if_expired)
@@ -450,7 +470,8 @@ store_ended(
 	session->version++;
 	session->state = SESSION_ENDED;
 	session->end_reason = item->reason;
-	session->ended_ms = manager_now_ms(mgr);
+	session->ended_ms =
+	    item->ended_ms != 0 ? item->ended_ms : manager_now_ms(mgr);
 	if (!session_set(&session->data, bytes_of("{}")) ||
 	    !session_set(&session->exports, bytes_of("")))
 		return error_memory(err, "end");
@@ -459,19 +480,13 @@ store_ended(
 }
 
 enum sgate_status
-endings_store(struct change *change, struct endings *endings, bool has_audit,
+endings_write(struct sgate_manager *mgr, struct endings *endings,
     uint64_t *out_count, struct sgate_error *err)
 {
-	struct sgate_manager *mgr = change->mgr;
-	enum sgate_status status = SGATE_OK;
+	enum sgate_status status = endings_number(mgr, endings, err);
 	size_t i;
 
 	*out_count = 0;
-	change->endings = endings;
-	if (!has_audit)
-		status = endings_audit(mgr, endings, err);
-	if (status == SGATE_OK)
-		status = endings_number(mgr, endings, err);
 	for (i = 0; i < endings->count && status == SGATE_OK; i++) {
 		if (endings->items[i].session == NULL)
 			continue;
@@ -481,13 +496,30 @@ endings_store(struct change *change, struct endings *endings, bool has_audit,
 	return status;
 }
 
+enum sgate_status
+endings_store(struct change *change, struct endings *endings, bool has_audit,
+    uint64_t *out_count, struct sgate_error *err)
+{
+	enum sgate_status status = SGATE_OK;
+
+	*out_count = 0;
+	change->endings = endings;
+	if (!has_audit)
+		status = endings_audit(change->mgr, endings, err);
+	if (status != SGATE_OK)
+		return status;
+	return endings_write(change->mgr, endings, out_count, err);
+}
+
 void
 endings_reset(struct endings *endings)
 {
 	size_t i;
 
-	for (i = 0; i < endings->count; i++)
+	for (i = 0; i < endings->count; i++) {
 		sgate_session_free(endings->items[i].session);
+		sgate_session_free(endings->items[i].absent);
+	}
 	endings->count = 0;
 }
 

@@ -64,6 +64,27 @@ SGATE_MUST_CHECK enum sgate_status manager_fence_round(
     struct sgate_manager *mgr, const struct manager_round *round,
     struct sgate_error *err);
 
+/*
+ * What the spool has (spool.h), for the keeper: up to MANAGER_SPOOL_BATCH
+ * frames in any order. apply: into the durable store, each one's audit row, and
+ * its effect where there still is something to end; publish: its tombstone into
+ * the cache. Either may be first, and both may be repeated.
+ *
+ * out_done[i]: that store has frames[i]. SGATE_OK although some are not: the
+ * store does not take these now, because they are of another durable store or
+ * meet a damaged row; it is told of in err->text, and they are to be tried
+ * again later. SGATE_UNAVAILABLE and the like: the store does not answer, and
+ * the rest need not be tried now.
+ */
+#define MANAGER_SPOOL_BATCH 50
+struct spool_frame;
+SGATE_MUST_CHECK enum sgate_status manager_spool_apply(
+    struct sgate_manager *mgr, const struct spool_frame *frames, size_t count,
+    bool *out_done, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status manager_spool_publish(
+    struct sgate_manager *mgr, const struct spool_frame *frames, size_t count,
+    bool *out_done, struct sgate_error *err);
+
 const struct keys *manager_keys(const struct sgate_manager *mgr);
 /* The durable store's clock, UTC ms: what expiry is judged by. */
 int64_t manager_now_ms(const struct sgate_manager *mgr);

@@ -257,8 +257,8 @@ is_worn(const struct spool *spool, size_t len, int64_t limit)
 }
 
 /*
- * spool.max, by what the directory held a moment ago: writers that do not know
- * of each other may be past it by what they write in that time.
+ * limits.max_bytes, by what the directory held a moment ago: writers that do
+ * not know of each other may be past it by what they write in that time.
  */
 static bool
 has_room(struct spool *spool, size_t len, bool may_use_reserve)
@@ -338,7 +338,7 @@ spool_append(struct spool *spool, const struct spool_frame *frame,
 		    "this event cannot be written as a frame");
 	if (!has_room(spool, len, may_use_reserve))
 		return error_set(err, SGATE_UNAVAILABLE, "spool", "append",
-		    ENOSPC, "%s: full: spool.max", spool->space.dir);
+		    ENOSPC, "%s: full: its limit is reached", spool->space.dir);
 	return append(spool, frame->audit.host, bytes, len, is_synced,
 	    may_use_reserve, err);
 }
@@ -346,7 +346,7 @@ spool_append(struct spool *spool, const struct spool_frame *frame,
 /* ---- make and free ---- */
 
 enum sgate_status
-spool_open(const struct sgate_conf *conf, struct spool **out_spool,
+spool_open(const struct spool_limits *limits, struct spool **out_spool,
     struct sgate_error *err)
 {
 	struct spool *spool = calloc(1, sizeof(*spool));
@@ -358,7 +358,7 @@ spool_open(const struct sgate_conf *conf, struct spool **out_spool,
 	spool->io = &spool_io_system;
 	spool->fd = -1;
 	spool->dir = -1;
-	if (spool_space_init(&spool->space, conf))
+	if (spool_space_init(&spool->space, limits))
 		status = spool_space_prepare(&spool->space, err);
 	else
 		status = error_memory(err, "open");

@@ -8,15 +8,22 @@
  * stores take a repeat for what it is. So whatever is forgotten here is only
  * told again, and whatever cannot be read is passed over alone.
  *
- * The directory (spool.dir, 0700) and the bytes in it: spool_file.h.
+ * The directory (limits.dir, 0700) and the bytes in it: spool_file.h.
  */
 #ifndef SESSGATE_SPOOL_H
 #define SESSGATE_SPOOL_H
 
 #include <stdbool.h>
 
-#include "conf.h"
 #include "durable.h"
+
+/* Where it is and how large it may get. */
+struct spool_limits {
+	const char *dir;     /* 0700, this host's alone */
+	int64_t max_bytes;   /* all of it */
+	int reserve_percent; /* of max_bytes, for what no store has yet */
+	int64_t keep_ms;     /* how long it is kept to be told again */
+};
 
 /* The kinds are stored: never renumber. */
 enum spool_kind { SPOOL_END = 1 /* of one session */ };
@@ -49,7 +56,7 @@ struct spool;
  * append. SGATE_INVALID: others may look into the directory, or it is none;
  * SGATE_UNAVAILABLE, SGATE_NO_MEMORY.
  */
-SGATE_MUST_CHECK enum sgate_status spool_open(const struct sgate_conf *conf,
+SGATE_MUST_CHECK enum sgate_status spool_open(const struct spool_limits *limits,
     struct spool **out_spool, struct sgate_error *err);
 /* The file stays, for the keeper. NULL is fine. */
 void spool_close(struct spool *spool);
@@ -75,7 +82,7 @@ struct spool_reader;
  * everything twice, which does no harm.
  */
 SGATE_MUST_CHECK enum sgate_status spool_reader_open(
-    const struct sgate_conf *conf, unsigned stores,
+    const struct spool_limits *limits, unsigned stores,
     struct spool_reader **out_reader, struct sgate_error *err);
 /* Writes down what is done. NULL is fine. */
 void spool_reader_close(struct spool_reader *reader);

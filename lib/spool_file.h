@@ -45,7 +45,7 @@
 #define SPOOL_FRAME_MAX 1024
 /* No two frames begin in the same so many bytes. */
 #define SPOOL_GRANULE 64
-/* A writer begins another file at this size, or at spool.max / 16. */
+/* A writer begins another file at this size, or at limits.max_bytes / 16. */
 #define SPOOL_ROTATE_BYTES (INT64_C(64) * 1024 * 1024)
 #define SPOOL_ROTATE_PARTS 16
 /* What is larger is none of ours. */
@@ -109,14 +109,15 @@ int spool_write_all(const struct spool_io *io, int fd, const void *data,
 
 /* ---- spool_space.c ---- */
 
-/* What the configuration says of the directory. */
+/* What spool_open() was told of the directory. */
 struct spool_space {
 	char *dir;
 	int64_t max_bytes, reserve_bytes;
 	int64_t keep_ms;
 };
 /* False: no memory. _clear takes a half-made one. */
-bool spool_space_init(struct spool_space *space, const struct sgate_conf *conf);
+bool spool_space_init(
+    struct spool_space *space, const struct spool_limits *limits);
 void spool_space_clear(struct spool_space *space);
 /* Makes it if it is missing, and looks at it: spool_open(). */
 SGATE_MUST_CHECK enum sgate_status spool_space_prepare(

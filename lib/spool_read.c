@@ -705,7 +705,7 @@ spool_state(const struct spool_reader *reader, struct spool_state *out)
 /* ---- make and free ---- */
 
 enum sgate_status
-spool_reader_open(const struct sgate_conf *conf, unsigned stores,
+spool_reader_open(const struct spool_limits *limits, unsigned stores,
     struct spool_reader **out_reader, struct sgate_error *err)
 {
 	struct spool_reader *reader = calloc(1, sizeof(*reader));
@@ -717,7 +717,7 @@ spool_reader_open(const struct sgate_conf *conf, unsigned stores,
 	reader->io = &spool_io_system;
 	reader->stores = stores;
 	reader->dir = -1;
-	if (spool_space_init(&reader->space, conf))
+	if (spool_space_init(&reader->space, limits))
 		status = spool_space_prepare(&reader->space, err);
 	else
 		status = error_memory(err, "open");

@@ -1,8 +1,8 @@
 /*
  * The spool's directory, and room in it.
  *
- * Two things can run out. spool.max is ours to count: the last part of it
- * (spool.reserve) is for ends that nobody else has. The disk is everybody's: so
+ * Two things can run out. max_bytes is ours to count: the last part of it
+ * (the reserve) is for ends that nobody else has. The disk is everybody's: so
  * a file of that size, `reserve`, holds room there, and is made smaller when a
  * write finds the disk full. The keeper makes it whole again when the disk has
  * plenty. Where the file system cannot hold room (no fallocate), there is only
@@ -37,15 +37,14 @@ spool_space_enter(const struct spool_space *space)
 }
 
 bool
-spool_space_init(struct spool_space *space, const struct sgate_conf *conf)
+spool_space_init(struct spool_space *space, const struct spool_limits *limits)
 {
-	int64_t max_bytes = (int64_t)conf->spool.max_bytes;
-
 	memset(space, 0, sizeof(*space));
-	space->dir = strdup(conf->spool.dir);
-	space->max_bytes = max_bytes;
-	space->reserve_bytes = max_bytes / 100 * conf->spool.reserve_percent;
-	space->keep_ms = conf->spool.keep_ms;
+	space->dir = strdup(limits->dir);
+	space->max_bytes = limits->max_bytes;
+	space->reserve_bytes =
+	    limits->max_bytes / 100 * limits->reserve_percent;
+	space->keep_ms = limits->keep_ms;
 	return space->dir != NULL;
 }
 

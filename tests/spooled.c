@@ -18,9 +18,6 @@ void
 spooled_open(struct spooled *s)
 {
 	const char *temporary = getenv("TMPDIR");
-	char dir[96];
-	const char *overrides[] = {
-	    dir, "spool.max=64 MiB", "spool.reserve=0", NULL};
 
 	memset(s, 0, sizeof(*s));
 	if (temporary == NULL || strlen(temporary) > 30)
@@ -28,9 +25,10 @@ spooled_open(struct spooled *s)
 	snprintf(s->dir, sizeof(s->dir), "%s/spooled-XXXXXX", temporary);
 	assert_true(sodium_init() >= 0);
 	assert_non_null(mkdtemp(s->dir));
-	snprintf(dir, sizeof(dir), "spool.dir=%s/spool", s->dir);
-	assert_int_equal(
-	    sgate_conf_load(NULL, overrides, &s->conf, &s->err), SGATE_OK);
+	snprintf(s->spool_dir, sizeof(s->spool_dir), "%s/spool", s->dir);
+	s->limits.dir = s->spool_dir;
+	s->limits.max_bytes = 64 * 1024 * 1024;
+	s->limits.keep_ms = INT64_C(15) * 60 * 1000;
 }
 
 void
@@ -92,14 +90,13 @@ spooled_close(struct spooled *s)
 		assert_int_equal(rmdir(path), 0);
 	}
 	assert_int_equal(rmdir(s->dir), 0);
-	sgate_conf_free(s->conf);
 }
 
 struct spool *
 spooled_writer(struct spooled *s)
 {
 	struct spool *spool = NULL;
-	enum sgate_status status = spool_open(s->conf, &spool, &s->err);
+	enum sgate_status status = spool_open(&s->limits, &spool, &s->err);
 
 	if (status != SGATE_OK)
 		print_error("%s\n", s->err.text);
@@ -112,7 +109,7 @@ spooled_reader(struct spooled *s)
 {
 	struct spool_reader *reader = NULL;
 	enum sgate_status status = spool_reader_open(
-	    s->conf, SPOOL_TO_DURABLE | SPOOL_TO_CACHE, &reader, &s->err);
+	    &s->limits, SPOOL_TO_DURABLE | SPOOL_TO_CACHE, &reader, &s->err);
 
 	if (status != SGATE_OK)
 		print_error("%s\n", s->err.text);

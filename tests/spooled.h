@@ -11,8 +11,9 @@
 #define SPOOLED_MS INT64_C(1800000000000)
 
 struct spooled {
-	char dir[64];            /* of the test; the spool is "spool" in it */
-	struct sgate_conf *conf; /* max 64 MiB, no reserve, keep 15 min */
+	char dir[64]; /* of the test; the spool is "spool" in it */
+	char spool_dir[80];
+	struct spool_limits limits; /* 64 MiB, no reserve, 15 min */
 	struct sgate_error err;
 };
 void spooled_open(struct spooled *s);

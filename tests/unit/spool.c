@@ -359,13 +359,13 @@ expect_refused(struct spooled *s, enum sgate_status expected)
 	struct spool *spool = NULL;
 	struct spool_reader *reader = NULL;
 
-	assert_int_equal(spool_open(s->conf, &spool, &s->err), expected);
+	assert_int_equal(spool_open(&s->limits, &spool, &s->err), expected);
 	assert_null(spool);
 	assert_int_equal(
-	    spool_reader_open(s->conf, SPOOL_TO_DURABLE, &reader, &s->err),
+	    spool_reader_open(&s->limits, SPOOL_TO_DURABLE, &reader, &s->err),
 	    expected);
 	assert_null(reader);
-	assert_non_null(strstr(s->err.text, s->conf->spool.dir));
+	assert_non_null(strstr(s->err.text, s->limits.dir));
 }
 
 static void
@@ -395,8 +395,7 @@ a_directory_that_others_may_enter_is_refused(void **state)
 	spooled_store(path, (const unsigned char *)"x", 1);
 	expect_refused(&s, SGATE_INVALID);
 	assert_int_equal(unlink(path), 0);
-	free(s.conf->spool.dir);
-	s.conf->spool.dir = strdup("/nonexistent/sessgate/spool");
+	s.limits.dir = "/nonexistent/sessgate/spool";
 	expect_refused(&s, SGATE_INVALID);
 	spooled_close(&s);
 }
@@ -480,7 +479,7 @@ another_file_is_begun_when_one_is_large_or_old_or_gone(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.max_bytes = 1024 * 1024; /* a file: a sixteenth */
+	s.limits.max_bytes = 1024 * 1024; /* a file: a sixteenth */
 	spool = spooled_writer(&s);
 	for (n = 0; n < 600; n++)
 		assert_int_equal(spooled_append(&s, spool, n, false), SGATE_OK);
@@ -495,7 +494,7 @@ another_file_is_begun_when_one_is_large_or_old_or_gone(void **state)
 	spool_close(spool);
 	spooled_empty(&s);
 
-	s.conf->spool.keep_ms = 0;
+	s.limits.keep_ms = 0;
 	spool = spooled_writer(&s);
 	for (n = 0; n < 4; n++)
 		assert_int_equal(spooled_append(&s, spool, n, false), SGATE_OK);
@@ -901,8 +900,8 @@ the_last_part_of_max_is_for_ends_that_nobody_else_has(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.max_bytes = 1000000;
-	s.conf->spool.reserve_percent = 20;
+	s.limits.max_bytes = 1000000;
+	s.limits.reserve_percent = 20;
 	spool = spooled_writer(&s);
 	for (n = 0;; n++) {
 		status = spooled_append(&s, spool, n, false);
@@ -911,7 +910,7 @@ the_last_part_of_max_is_for_ends_that_nobody_else_has(void **state)
 	}
 	plain = n;
 	assert_int_equal(status, SGATE_UNAVAILABLE);
-	assert_non_null(strstr(s.err.text, "spool.max"));
+	assert_non_null(strstr(s.err.text, "limit"));
 	for (;; n++) {
 		status = spooled_append(&s, spool, n, true);
 		if (status != SGATE_OK)
@@ -960,7 +959,7 @@ a_file_size_limit_begins_other_files(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.max_bytes = 1024 * 1024;
+	s.limits.max_bytes = 1024 * 1024;
 	assert_int_equal(pipe(pipes), 0);
 	pid = fork();
 	if (pid == 0)
@@ -1026,8 +1025,8 @@ a_full_disk_has_its_reserve_for_ends(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.max_bytes = 10 * 1024 * 1024;
-	s.conf->spool.reserve_percent = 10;
+	s.limits.max_bytes = 10 * 1024 * 1024;
+	s.limits.reserve_percent = 10;
 	if (!mount_disk(&s)) {
 		spooled_close(&s);
 		skip(); /* not root, or no mount here */
@@ -1087,8 +1086,8 @@ the_reserve_is_what_the_configuration_says(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.max_bytes = 2000000;
-	s.conf->spool.reserve_percent = 50;
+	s.limits.max_bytes = 2000000;
+	s.limits.reserve_percent = 50;
 	reader = spooled_reader(&s);
 	assert_int_equal(spool_look(reader, &s.err), SGATE_OK);
 	if (reserve_bytes(&s) == 0) {
@@ -1098,14 +1097,14 @@ the_reserve_is_what_the_configuration_says(void **state)
 	}
 	assert_in_range(reserve_bytes(&s), 1000000, 1004096);
 	spool_reader_close(reader);
-	s.conf->spool.reserve_percent = 10;
+	s.limits.reserve_percent = 10;
 	reader = spooled_reader(&s);
 	assert_int_equal(spool_look(reader, &s.err), SGATE_OK);
 	assert_in_range(reserve_bytes(&s), 200000, 204096);
 	spool_reader_close(reader);
 	/* What frames take of it is not held twice. */
-	s.conf->spool.max_bytes = 1048576;
-	s.conf->spool.reserve_percent = 90;
+	s.limits.max_bytes = 1048576;
+	s.limits.reserve_percent = 90;
 	spooled_fill(&s, 0, 340);
 	reader = spooled_reader(&s);
 	spooled_look(&s, reader);

@@ -142,7 +142,7 @@ a_store_that_is_not_there_is_not_waited_for(void **state)
 	spooled_open(&s);
 	spooled_fill(&s, 0, 3);
 	assert_int_equal(
-	    spool_reader_open(s.conf, SPOOL_TO_DURABLE, &reader, &s.err),
+	    spool_reader_open(&s.limits, SPOOL_TO_DURABLE, &reader, &s.err),
 	    SGATE_OK);
 	spooled_look(&s, reader);
 	expect_state(reader, 3, 0, 0, -1);
@@ -325,7 +325,7 @@ a_file_goes_when_it_is_done_old_and_let_go(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.keep_ms = 100000;
+	s.limits.keep_ms = 100000;
 	spool = spooled_writer(&s);
 	assert_int_equal(spooled_append(&s, spool, 1, false), SGATE_OK);
 	assert_int_equal(spooled_count(&s, ".spool", frames), 1);
@@ -372,7 +372,7 @@ a_file_that_a_store_has_not_got_stays_however_old(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.keep_ms = 1000;
+	s.limits.keep_ms = 1000;
 	spooled_fill(&s, 0, 3);
 	for (i = 0; i < 2; i++) {
 		assert_int_equal(spooled_count(&s, ".spool", path), 1);
@@ -402,7 +402,7 @@ a_file_is_kept_from_its_last_frame_on(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.keep_ms = 100000;
+	s.limits.keep_ms = 100000;
 	spool = spooled_writer(&s);
 	spooled_frame(1, &frame);
 	frame.done = BOTH;
@@ -698,7 +698,7 @@ writers_and_a_reader_go_on_at_the_same_time(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.max_bytes = 16 * 1024 * 1024;
+	s.limits.max_bytes = 16 * 1024 * 1024;
 	memset(seen, 0, sizeof(seen));
 	for (i = 0; i < 3; i++) {
 		pids[i] = fork();
@@ -747,7 +747,7 @@ a_hundred_thousand_frames(void **state)
 
 	(void)state;
 	spooled_open(&s);
-	s.conf->spool.max_bytes = 1024 * 1024 * 1024;
+	s.limits.max_bytes = 1024 * 1024 * 1024;
 	for (n = 0; n < 8; n++)
 		spools[n] = spooled_writer(&s);
 	begun_ms = clock_monotonic_ms();
@@ -798,7 +798,7 @@ use_reader(struct spooled *s, size_t *out_count)
 	enum sgate_status status;
 
 	*out_count = 0;
-	status = spool_reader_open(s->conf, BOTH, &reader, &s->err);
+	status = spool_reader_open(&s->limits, BOTH, &reader, &s->err);
 	if (status == SGATE_OK)
 		status = spool_look(reader, &s->err);
 	if (status == SGATE_OK)
@@ -850,7 +850,7 @@ without_memory_nothing_is_lost(void **state)
 	for (n = 0; n < 2; n++) {
 		no_memory_countdown = n;
 		assert_int_equal(
-		    spool_open(s.conf, &spool, &s.err), SGATE_NO_MEMORY);
+		    spool_open(&s.limits, &spool, &s.err), SGATE_NO_MEMORY);
 		assert_null(spool);
 	}
 	no_memory_countdown = -1;

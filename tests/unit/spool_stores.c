@@ -28,6 +28,10 @@ frames_wanted(void)
 	return text != NULL ? (unsigned)strtoul(text, NULL, 10) : 300;
 }
 
+static char spool_dir[100];
+static const struct spool_limits limits = {
+    .dir = spool_dir, .max_bytes = INT64_C(1) << 30, .keep_ms = 15 * MINUTE};
+
 static void
 spool_start(
     struct world *w, struct spool **out_spool, struct spool_reader **out_reader)
@@ -35,17 +39,12 @@ spool_start(
 	unsigned stores = SPOOL_TO_DURABLE;
 
 	world_start(w);
-	w->conf->spool.max_bytes = 1024 * 1024 * 1024;
-	w->conf->spool.reserve_percent = 0;
-	free(w->conf->spool.dir);
-	w->conf->spool.dir = malloc(100);
-	assert_non_null(w->conf->spool.dir);
-	snprintf(w->conf->spool.dir, 100, "%s.spool", w->dir);
+	snprintf(spool_dir, sizeof(spool_dir), "%s.spool", w->dir);
 	if (world_has_redis())
 		stores |= SPOOL_TO_CACHE;
-	assert_status(w, spool_open(w->conf, out_spool, &w->err), SGATE_OK);
+	assert_status(w, spool_open(&limits, out_spool, &w->err), SGATE_OK);
 	assert_status(w,
-	    spool_reader_open(w->conf, stores, out_reader, &w->err), SGATE_OK);
+	    spool_reader_open(&limits, stores, out_reader, &w->err), SGATE_OK);
 }
 
 static void
@@ -55,7 +54,7 @@ spool_stop(struct world *w, struct spool *spool, struct spool_reader *reader)
 
 	spool_close(spool);
 	spool_reader_close(reader);
-	snprintf(command, sizeof(command), "rm -r %s", w->conf->spool.dir);
+	snprintf(command, sizeof(command), "rm -r %s", spool_dir);
 	assert_int_equal(system(command), 0);
 	world_close(w);
 }

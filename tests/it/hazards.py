@@ -644,8 +644,8 @@ def every_switch_is_explained_and_turned_off_somewhere(t):
     pauses = set(re.findall(r'[^_]failpoint\(\s*"([^"]+)"', code))
     t.true(len(switches) > 20 and len(pauses) > 2, "they are found")
     table = text("tests", "README.md").partition("## Failpoints")[2]
-    told = set(re.findall(r"`([a-z-]+)=(?:off|pause:MS)`", table))
-    t.equal((switches | pauses) ^ told, set(), "here but not there")
+    told = re.findall(r"`([a-z-]+)=(?:off|pause:MS)`", table)
+    t.equal(sorted(told), sorted(switches | pauses), "told once each")
     used = ",".join(re.findall(r'@hazard\(off="([^"]+)"', "".join(
         text("tests", "it", name) for name in ("hazards.py", "traces.py"))))
     t.equal(switches - set(used.split(",")), set(), "never turned off")

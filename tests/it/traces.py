@@ -324,6 +324,22 @@ def trace_16_a_host_blind_to_mysql_does_not_serve_the_lost_time(t):
     never_accepted([b], ended, 0.2)
 
 
+@hazard(off="placeholder")
+def a_logout_ends_a_session_whose_row_was_lost(t):
+    fleet = Fleet(t)
+    a, b = fleet.hosts
+    session = a.create()
+    fleet.warm(session)
+    fleet.db.sql("DELETE FROM session WHERE ref = X'%s'" % session.ref)
+    t.equal(a.logout(session).status, 200)
+    never_accepted(fleet.hosts, session, 0.2, " whose row was lost")
+    # Nor after Redis has forgotten it.
+    fleet.redis.command("FLUSHALL")
+    fleet.wait_synced(session)
+    t.equal(fleet.state(session), "T")
+    never_accepted(fleet.hosts, session, 0.1, " whose row was lost")
+
+
 @case
 def a_tombstone_of_the_lost_time_ends_the_row_that_came_back(t):
     fleet, session, ended = restored(t, False)

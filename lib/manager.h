@@ -271,6 +271,12 @@ void publication_send(struct sgate_manager *mgr,
     const struct publication *publication, struct put_result *out);
 void publication_clear(struct publication *publication);
 
+/* ---- manager_fence.c: the round is in session_manager.h ---- */
+
+/* Within a call, when it is not known what time it is in the database. */
+SGATE_MUST_CHECK enum sgate_status manager_learn_clock(
+    struct sgate_manager *mgr, struct sgate_error *err);
+
 /* ---- manager_look.c ---- */
 
 /* What a good token showed. */

@@ -149,15 +149,31 @@ compare_clocks(struct round *r, int64_t ahead_ms)
 	    apart_ms, ahead_ms > 0 ? "ahead of" : "behind", r->mgr->ops->name);
 }
 
-/* The answer was made half-way between question and answer. */
-static void
-set_clock(struct round *r, int64_t sent_ms)
+/* The answer was made half-way between question and answer: that half. */
+static int64_t
+set_clock(struct fence *fence, const struct durable_poll *poll, int64_t sent_ms)
 {
 	int64_t half_ms = (clock_boot_ms() - sent_ms) / 2;
 
 	atomic_store(
-	    &r->fence->clock_offset_ms, r->poll.now_ms - (sent_ms + half_ms));
-	compare_clocks(r, clock_utc_ms() - half_ms - r->poll.now_ms);
+	    &fence->clock_offset_ms, poll->now_ms - (sent_ms + half_ms));
+	return half_ms;
+}
+
+enum sgate_status
+manager_learn_clock(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	struct durable_poll poll;
+	int64_t sent_ms;
+	enum sgate_status status = manager_need_durable(mgr, err);
+
+	sent_ms = clock_boot_ms();
+	if (status == SGATE_OK)
+		status = manager_read(
+		    mgr, mgr->ops->poll(mgr->durable, &poll, err), err);
+	if (status == SGATE_OK)
+		set_clock(&mgr->stores->fence, &poll, sent_ms);
+	return status;
 }
 
 /* This question is the durable store's probe. */
@@ -167,7 +183,7 @@ poll_durable(struct round *r)
 	struct sgate_manager *mgr = r->mgr;
 	enum sgate_status status;
 	struct sgate_error err;
-	int64_t sent_ms;
+	int64_t sent_ms, half_ms;
 
 	stores_count(mgr->stores, STORES_POLLS);
 	error_clear(&err);
@@ -184,7 +200,8 @@ poll_durable(struct round *r)
 		note_failure(r, status, &err);
 		return status;
 	}
-	set_clock(r, sent_ms);
+	half_ms = set_clock(r->fence, &r->poll, sent_ms);
+	compare_clocks(r, clock_utc_ms() - half_ms - r->poll.now_ms);
 	atomic_store(&r->fence->settings, r->poll.settings);
 	return SGATE_OK;
 }

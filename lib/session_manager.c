@@ -425,10 +425,16 @@ void
 manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	int64_t deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
+	struct sgate_error ignored;
 
 	round_by_the_way(mgr);
 	begin(mgr, err);
 	mgr->deadline_ms = deadline_ms;
+	/* Only in the first moments of a host, before its keeper has polled.
+	 * When MySQL cannot tell, it does not tell of sessions either. */
+	if (!manager_knows_time(mgr) && mgr->ops->poll != NULL &&
+	    manager_learn_clock(mgr, &ignored) == SGATE_OK)
+		mgr->served_by = "";
 }
 
 void

@@ -170,6 +170,45 @@ a_clock_that_may_be_wrong_expires_no_copy(void **state)
 	pair_stop(&p);
 }
 
+/*
+ * A host whose clock is ten hours ahead has just started, and its keeper has
+ * not polled yet: rows are not judged and not dated by that clock.
+ */
+static void
+a_host_that_has_just_started_asks_what_time_it_is(void **state)
+{
+	struct sgate_create create = {.user_id = B("ann")};
+	struct sgate_session *s = NULL;
+	struct sgate_manager *mgr = NULL;
+	struct stores started[2];
+	struct pair p;
+	char *token = NULL;
+	unsigned polls;
+
+	(void)state;
+	pair_start(&p);
+	memset(started, 0, sizeof(started));
+	polls = fake_calls("poll");
+	fake_server()->now_ms = clock_utc_ms() - 10 * HOUR;
+	assert_status(&p.w,
+	    manager_new_with(
+		p.w.conf, NULL, &durable_fake, &cache_fake, &mgr, &p.w.err),
+	    SGATE_OK);
+	manager_set_stores(mgr, &started[0]);
+	assert_status(&p.w,
+	    sgate_session_create(mgr, &create, &s, &token, &p.w.err), SGATE_OK);
+	assert_true(llabs(s->created_ms - fake_server()->now_ms) < 10000);
+	assert_int_equal(fake_calls("poll"), polls + 1);
+	manager_set_stores(mgr, &started[1]);
+	pair_expect(&p, mgr, token, SGATE_REASON_OK, ROW);
+	pair_expect(&p, mgr, token, SGATE_REASON_OK, ROW);
+	assert_int_equal(fake_calls("poll"), polls + 2);
+	sgate_session_free(s);
+	sgate_token_free(token);
+	sgate_manager_free(mgr);
+	pair_stop(&p);
+}
+
 /* Already the first session of a library program. */
 static void
 a_first_create_is_dated_by_the_databases_clock(void **state)
@@ -581,6 +620,7 @@ static const struct CMUnitTest manager_known[] = {
     cmocka_unit_test(a_cache_that_cannot_be_opened_is_one_that_does_not_answer),
     cmocka_unit_test(the_databases_clock_is_what_counts),
     cmocka_unit_test(a_clock_that_may_be_wrong_expires_no_copy),
+    cmocka_unit_test(a_host_that_has_just_started_asks_what_time_it_is),
     cmocka_unit_test(a_first_create_is_dated_by_the_databases_clock),
     cmocka_unit_test(a_manager_without_a_keeper_polls_by_itself),
     cmocka_unit_test(a_manager_without_a_keeper_finds_out_when_mysql_is_back),

@@ -10,7 +10,7 @@ import subprocess
 import harness
 from harness import case, main, wait_until
 from readme import blocks, runtime_files
-from stores import MariaDB, Redis, directory, find_counters, run
+from stores import MariaDB, Redis, directory, run
 
 PAGE = "conf/README.md"
 ACCOUNT = "conf/redis/sessgate.conf"
@@ -94,7 +94,7 @@ class Site:
 
     def served_by_redis(self):
         status = self.gw.api("GET", "v1/status", address=self.gw.control)
-        return find_counters(status.json(), {})["served_cache"]
+        return status.json()["stores"]["served_cache"]
 
 
 def commands_of_account():

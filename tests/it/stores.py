@@ -450,10 +450,13 @@ class Host:
         """Until its keeper has found the stores, and them in order."""
         def is_ready():
             status = self.status()
-            return status["durable"]["up"] and (
+            counters = status["stores"]
+            # A Redis of another database never comes into order.
+            return status["durable"]["up"] and counters.get("polls", 0) > 0 and (
                 self.fleet.redis is None or
                 (status["cache"]["up"] and
-                 status["fence"]["groups_behind"] == 0))
+                 (status["fence"]["groups_behind"] == 0 or
+                  counters.get("foreign_sync", 0) > 0)))
         wait_until(is_ready, "the stores are up for host %d" % self.number)
 
     def restart(self, is_killed=False):

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,7 @@ set_options(MYSQL *conn)
 {
 	const unsigned ceiling_s = 3600; /* mydb_io_wait() is the limit */
 	const unsigned no_files = 0;
+	const unsigned long packet_max = 64ul * 1024 * 1024;
 #ifdef SESSGATE_FAILPOINTS
 	const my_bool reconnects = failpoint_is_off("reconnect");
 
@@ -63,6 +65,8 @@ set_options(MYSQL *conn)
 	       mysql_options(conn, MYSQL_OPT_READ_TIMEOUT, &ceiling_s) == 0 &&
 	       mysql_options(conn, MYSQL_OPT_WRITE_TIMEOUT, &ceiling_s) == 0 &&
 	       mysql_options(conn, MYSQL_OPT_LOCAL_INFILE, &no_files) == 0 &&
+	       mysql_options(conn, MYSQL_OPT_MAX_ALLOWED_PACKET, &packet_max) ==
+		   0 &&
 	       mysql_options(conn, MYSQL_SET_CHARSET_NAME, "utf8mb4") == 0 &&
 	       mysql_options(conn, MARIADB_OPT_RESTRICTED_AUTH,
 		   "mysql_native_password,client_ed25519,"
@@ -95,6 +99,15 @@ connect_in_time(
 	return done != NULL;
 }
 
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+
+static void
+start_library(void)
+{
+	/* A failure is that of mysql_init(). */
+	(void)!mysql_library_init(0, NULL, NULL);
+}
+
 static enum sgate_status
 connect_to(struct mydb *store, const struct mydb_host *host,
     const char *operation, struct sgate_error *err)
@@ -113,6 +126,8 @@ connect_to(struct mydb *store, const struct mydb_host *host,
 		    operation, password, err);
 	if (status != SGATE_OK)
 		return status;
+	/* Which the first mysql_init() does otherwise, in any thread. */
+	pthread_once(&library_once, start_library);
 	store->connection++;
 	store->conn = mysql_init(NULL);
 	if (store->conn == NULL || !set_options(store->conn))
@@ -142,7 +157,7 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 	int64_t most_ms = store->read_timeout_ms > store->write_timeout_ms
 			      ? store->read_timeout_ms
 			      : store->write_timeout_ms;
-	char sql[600];
+	char sql[800];
 	char limit[80];
 	enum sgate_status status;
 
@@ -158,9 +173,10 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 	    "SET SESSION autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,"
 	    "NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
 	    "NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', "
-	    "completion_type = 'NO_CHAIN', sql_select_limit = "
-	    "18446744073709551615, "
-	    "sql_safe_updates = 0, sql_big_selects = 1, "
+	    "character_set_client = utf8mb4, character_set_results = utf8mb4, "
+	    "collation_connection = utf8mb4_bin, "
+	    "completion_type = 'NO_CHAIN', sql_safe_updates = 0, "
+	    "sql_select_limit = 18446744073709551615, sql_big_selects = 1, "
 	    "innodb_lock_wait_timeout = 1, lock_wait_timeout = %d, %s",
 	    store->purpose == MYDB_TO_USE ? 1 : 10, limit);
 	status = mydb_query(&store->sql.durable, sql, operation, err);
@@ -285,8 +301,6 @@ mydb_is_stale(const struct mydb *store)
 enum sgate_status
 mydb_enter(struct mydb *store, const char *operation, struct sgate_error *err)
 {
-	enum sgate_status status;
-
 	if (!mydb_is_of_this_process(store))
 		return sql_misused(&store->sql.durable, operation,
 		    "opened in another process: open it after fork()", err);
@@ -296,6 +310,15 @@ mydb_enter(struct mydb *store, const char *operation, struct sgate_error *err)
 	mydb_set_deadline(store, store->in_transaction
 				     ? store->write_timeout_ms
 				     : store->read_timeout_ms);
+	return mydb_connected(store, operation, err);
+}
+
+enum sgate_status
+mydb_connected(
+    struct mydb *store, const char *operation, struct sgate_error *err)
+{
+	enum sgate_status status;
+
 	if (store->in_transaction && (store->is_begun || store->is_broken)) {
 		if (!store->is_broken && store->conn != NULL)
 			return SGATE_OK;

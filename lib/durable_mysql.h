@@ -115,6 +115,9 @@ SGATE_MUST_CHECK enum sgate_status mydb_ask_words(struct durable *d,
  */
 SGATE_MUST_CHECK enum sgate_status mydb_enter(
     struct mydb *store, const char *operation, struct sgate_error *err);
+/* The rest of it, for who has begun: within the deadline that is set. */
+SGATE_MUST_CHECK enum sgate_status mydb_connected(
+    struct mydb *store, const char *operation, struct sgate_error *err);
 /* The same with a new connection for that purpose. */
 SGATE_MUST_CHECK enum sgate_status mydb_enter_new(struct durable *d,
     enum mydb_purpose purpose, const char *operation, struct sgate_error *err);

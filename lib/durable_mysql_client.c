@@ -156,6 +156,8 @@ static const struct {
     {ER_NET_PACKET_TOO_LARGE, SGATE_TOO_LARGE, true,
 	"raise max_allowed_packet of the server"},
     {CR_NET_PACKET_TOO_LARGE, SGATE_TOO_LARGE, true, "a value is too large"},
+    {ER_BINLOG_STMT_MODE_AND_ROW_ENGINE, SGATE_UNAVAILABLE, false,
+	"set binlog_format of the server to MIXED or ROW"},
     {ER_NEED_REPREPARE, SGATE_UNAVAILABLE, true,
 	"raise table_definition_cache of the server"},
     {ER_MAX_PREPARED_STMT_COUNT_REACHED, SGATE_UNAVAILABLE, true,

@@ -110,8 +110,11 @@ static enum sgate_status
 run_enter(struct sql_run *r, const char *sql)
 {
 	struct mydb *store = mydb_of(r);
-	enum sgate_status status = mydb_enter(store, r->operation, r->err);
+	enum sgate_status status;
 
+	r->connection = 0;
+	status = r->was_repeated ? mydb_connected(store, r->operation, r->err)
+				 : mydb_enter(store, r->operation, r->err);
 	if (status != SGATE_OK)
 		return status;
 	r->connection = store->connection;
@@ -140,7 +143,8 @@ may_repeat(struct sql_run *r, enum sgate_status status)
 	struct mydb *store = mydb_of(r);
 
 	if (status != SGATE_UNAVAILABLE || store->conn != NULL ||
-	    r->was_repeated || failpoint_is_off("reconnect") ||
+	    r->connection == 0 || r->was_repeated ||
+	    failpoint_is_off("reconnect") ||
 	    clock_monotonic_us() >= mydb_deadline_us ||
 	    (store->in_transaction && !r->is_first))
 		return false;
@@ -148,6 +152,7 @@ may_repeat(struct sql_run *r, enum sgate_status status)
 	r->stmt = NULL;
 	store->is_begun = false;
 	store->is_broken = false;
+	store->sql.durable.is_unreachable = false;
 	return true;
 }
 

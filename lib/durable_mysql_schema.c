@@ -108,8 +108,8 @@ set_ident(struct durable *d, const char *operation, struct sgate_error *err)
 	char sql[400];
 
 	snprintf(sql, sizeof(sql),
-	    "SET @sessgate_ident = LEFT(SHA2(CONCAT_WS('|', @@hostname, "
-	    "@@port, @@server_id, (SELECT CAST(UNIX_TIMESTAMP() - "
+	    "SET @sessgate_ident = LEFT(SHA2(CONCAT(@@hostname, '|', "
+	    "@@port, '|', @@server_id, '|', (SELECT CAST(UNIX_TIMESTAMP() - "
 	    "VARIABLE_VALUE AS SIGNED) FROM %s WHERE VARIABLE_NAME = "
 	    "'Uptime')), 256), 32)",
 	    ((struct mydb *)d)->is_mariadb
@@ -122,7 +122,8 @@ set_ident(struct durable *d, const char *operation, struct sgate_error *err)
  * A server that crashed may have lost a commit whose number somebody has seen:
  * no number is used again, so the first connection to a server that was
  * started anew raises them all. A server is known by its name, port, id and
- * start; start = now - uptime is exact only when asked in one statement.
+ * start; start = now - uptime is exact only when asked in one statement, and
+ * one that does not tell is not written to: the count is NULL then.
  * Looking first keeps the locks of the counters out of the usual case.
  */
 enum sgate_status
@@ -133,8 +134,14 @@ mydb_jump(struct durable *d, const char *operation, struct sgate_error *err)
 
 	if (status == SGATE_OK)
 		status = mydb_ask(d,
-		    "SELECT COUNT(*) FROM meta WHERE ident <> @sessgate_ident",
+		    "SELECT IF(LENGTH(@sessgate_ident) = 32, (SELECT COUNT(*) "
+		    "FROM meta WHERE ident <> @sessgate_ident), NULL)",
 		    operation, &count, err);
+	if (status == SGATE_NOT_FOUND)
+		status =
+		    error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation, 0,
+			"%.100s: it does not tell when it was started",
+			((struct mydb *)d)->peer);
 	if (status == SGATE_OK && count > 0 && !failpoint_is_off("jump"))
 		status = mydb_query(d,
 		    "UPDATE meta SET seq = seq + " SEQ_JUMP

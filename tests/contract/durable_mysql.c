@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -469,6 +470,12 @@ do_wrong(const struct wrong *wrong, char *at, int client)
 }
 
 /*
+ * How often a client said something after it was answered, in memory that a
+ * proxy shares; NULL: not counted.
+ */
+static unsigned *messages;
+
+/*
  * A proxy on a unix socket, in a process of its own: wrong once, then it passes
  * everything on.
  */
@@ -478,6 +485,7 @@ pump(int client, int backend, const struct wrong *wrong, bool *is_done)
 	struct pollfd polls[2] = {{.fd = client, .events = POLLIN},
 	    {.fd = backend, .events = POLLIN}};
 	bool is_dropping = false;
+	bool is_answered = true;
 	char data[65536];
 	ssize_t len;
 	char *at;
@@ -487,6 +495,9 @@ pump(int client, int backend, const struct wrong *wrong, bool *is_done)
 			len = read(client, data, sizeof(data));
 			if (len <= 0)
 				return;
+			if (messages != NULL && is_answered)
+				++*messages;
+			is_answered = false;
 			at = *is_done ? NULL
 				      : memmem(data, (size_t)len, wrong->bytes,
 					    wrong->len);
@@ -504,6 +515,7 @@ pump(int client, int backend, const struct wrong *wrong, bool *is_done)
 			len = read(backend, data, sizeof(data));
 			if (len <= 0 || is_dropping)
 				return;
+			is_answered = true;
 			if (write(client, data, (size_t)len) != len)
 				return;
 		}
@@ -662,6 +674,49 @@ the_first_statement_of_a_transaction_is_sent_again_too(struct fixture *f)
 	}
 }
 
+/* Only a connection that has been used is replaced at once. */
+static void
+a_server_that_takes_no_connection_is_asked_once(struct fixture *f)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char path[96];
+	int pipes[2];
+	char byte[8];
+	struct durable *d;
+	int client;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s/closing", f->directory);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(pipe(pipes), 0);
+	pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		while ((client = accept(fd, NULL, NULL)) >= 0) {
+			if (write(pipes[1], "x", 1) != 1)
+				_exit(1);
+			close(client);
+		}
+		_exit(0);
+	}
+	f->conf.mysql.socket = path;
+	d = open_handle(f);
+	assert_status(f, SGATE_UNAVAILABLE, do_get(f, d));
+	assert_status(f, SGATE_UNAVAILABLE, do_audit(f, d));
+	f->ops->close(d);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(pipes[1]);
+	/* One for the look; begin and the first statement are not two. */
+	assert_int_equal(read(pipes[0], byte, sizeof(byte)), 2);
+	close(pipes[0]);
+	close(fd);
+}
+
 /* What came before it would be lost, and the rest committed. */
 static void
 a_later_statement_of_a_transaction_is_never_sent_again(struct fixture *f)
@@ -714,11 +769,12 @@ a_wrong_answer_is_never_no_such_session(struct fixture *f)
 	    {BYTES("\x16SELECT ref"), .what = WRONG_OK},
 	    {BYTES("\3SELECT @@GLOBAL.read_only"), .what = WRONG_OK},
 	    {BYTES("\3SELECT schema_version"), .what = WRONG_OK},
-	    {BYTES("\3SELECT COUNT(*)"), .what = WRONG_OK},
+	    {BYTES("\3SELECT IF(LENGTH(@sess"), .what = WRONG_OK},
 	    {BYTES("@@GLOBAL.read_only"), WRONG_SWAP, "@@GLOBAL.port     "},
 	    {BYTES("SELECT schema_version"), WRONG_SWAP,
 		"SELECT NULL          "},
-	    {BYTES("SELECT COUNT(*)"), WRONG_SWAP, "SELECT NULL    "}};
+	    {BYTES("IF(LENGTH(@sessgate_ident) = 32"), WRONG_SWAP,
+		"IF(LENGTH(@sessgate_ident) = 99"}};
 	enum sgate_status status;
 	struct durable *d;
 	size_t i;
@@ -736,6 +792,123 @@ a_wrong_answer_is_never_no_such_session(struct fixture *f)
 		assert_ok(f, do_get(f, d));
 		stop_proxy(f, pid, d);
 	}
+}
+
+/* ---- what an operation costs ---- */
+
+static unsigned
+count_messages(struct fixture *f, struct durable *d, operation_fn *operation)
+{
+	/* The first time statements are prepared. */
+	assert_ok(f, operation(f, d));
+	*messages = 0;
+	assert_ok(f, operation(f, d));
+	return *messages;
+}
+
+static unsigned created;
+
+static enum sgate_status
+do_create(struct fixture *f, struct durable *d)
+{
+	const struct durable_audit audit = make_audit(T0, ++created);
+	const struct sgate_bytes user = {"anna", 4};
+	struct sgate_session *s = make_session(1, created);
+	struct durable_snapshot at;
+	struct durable_user state;
+
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, f->ops->audit_insert(d, &audit, &f->err));
+	assert_ok(f, f->ops->user_lock(d, user, user, false, &state, &f->err));
+	assert_ok(f, f->ops->session_insert(d, s, &f->err));
+	assert_ok(f, f->ops->snapshot(d, 1, &at, &f->err));
+	sgate_session_free(s);
+	return f->ops->commit(d, &f->err);
+}
+
+static enum sgate_status
+do_update(struct fixture *f, struct durable *d)
+{
+	const struct durable_audit audit = make_audit(T0 + 1, ++created);
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct durable_snapshot at;
+	struct sgate_session *s;
+
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, f->ops->audit_insert(d, &audit, &f->err));
+	assert_ok(f, f->ops->session_get(
+			 d, &ref, DURABLE_FOR_UPDATE, &s, NULL, &f->err));
+	assert_ok(f, f->ops->counter_next(d, 1, &s->seq, &f->err));
+	assert_ok(f, f->ops->session_store(d, s, &f->err));
+	assert_ok(f, f->ops->snapshot(d, 1, &at, &f->err));
+	sgate_session_free(s);
+	return f->ops->commit(d, &f->err);
+}
+
+static enum sgate_status
+do_get_at(struct fixture *f, struct durable *d)
+{
+	const struct sgate_ref ref = make_ref(1, 1);
+	struct durable_snapshot at;
+	struct sgate_session *s;
+	enum sgate_status status =
+	    f->ops->session_get(d, &ref, 0, &s, &at, &f->err);
+
+	sgate_session_free(s);
+	return status;
+}
+
+static enum sgate_status
+do_touches(struct fixture *f, struct durable *d)
+{
+	struct durable_touch touches[100];
+	unsigned i;
+
+	memset(touches, 0, sizeof(touches));
+	for (i = 0; i < 100; i++) {
+		touches[i].ref = make_ref(1, i);
+		touches[i].last_seen_ms = T0 + 9;
+		touches[i].successor_used_ms = i % 3;
+	}
+	return f->ops->touch(d, touches, 100, &f->err);
+}
+
+static enum sgate_status
+do_nothing(struct fixture *f, struct durable *d)
+{
+	assert_ok(f, f->ops->begin(d, &f->err));
+	return f->ops->commit(d, &f->err);
+}
+
+/* Each message is a round trip. */
+static void
+operations_cost_few_messages(struct fixture *f)
+{
+	static const struct {
+		operation_fn *operation;
+		unsigned messages;
+	} costs[] = {{do_create, 5}, {do_update, 6}, {do_get, 1},
+	    {do_get_at, 1}, {do_poll, 1}, {do_snapshot, 1}, {do_touches, 1},
+	    {do_stats, 1}, {do_exists, 1}, {do_nothing, 0}};
+	struct durable *d;
+	size_t i;
+	pid_t pid;
+
+	created = 0;
+	messages = mmap(NULL, sizeof(*messages), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(messages != MAP_FAILED);
+	pid = start_proxy(f, NULL, &d);
+	for (i = 0; i < sizeof(costs) / sizeof(costs[0]); i++) {
+		unsigned cost = count_messages(f, d, costs[i].operation);
+
+		if (cost != costs[i].messages)
+			fprintf(stderr, "operation %zu\n", i);
+		assert_int_equal(cost, costs[i].messages);
+	}
+	stop_proxy(f, pid, d);
+	munmap(messages, sizeof(*messages));
+	messages = NULL;
 }
 
 /* ---- locks of rows ---- */
@@ -1858,9 +2031,11 @@ const struct contract_case mysql_cases[] = {
     CASE(a_commit_that_never_arrived_is_settled_by_its_audit_row),
     CASE(a_read_whose_connection_ends_is_asked_again_on_a_new_one),
     CASE(the_first_statement_of_a_transaction_is_sent_again_too),
+    CASE(a_server_that_takes_no_connection_is_asked_once),
     CASE(a_later_statement_of_a_transaction_is_never_sent_again),
     CASE(a_touch_whose_answer_is_lost_is_uncertain_and_harmless_twice),
     CASE(a_wrong_answer_is_never_no_such_session),
+    CASE(operations_cost_few_messages),
     CASE(writes_answer_in_time_while_a_row_is_locked_and_reads_go_on),
     CASE(a_lock_that_is_held_for_more_than_a_second_is_tried_again),
     CASE(a_deadlock_is_tried_again),

@@ -457,6 +457,43 @@ touch_raises_last_seen_and_never_lowers_it(struct fixture *f)
 	assert_true(last_seen(f, 1) == T0 + 5000);
 }
 
+/* Marks and activity of many rows, one of them twice, each with its own. */
+static void
+a_batch_of_touches_gives_each_row_its_own(struct fixture *f)
+{
+	struct durable_touch touches[] = {{.ref = make_ref(1, 1)},
+	    {.ref = make_ref(1, 2)}, {.ref = make_ref(1, 2)},
+	    {.ref = make_ref(1, 3)}, {.ref = make_ref(1, 4)}};
+	struct sgate_session *s;
+	size_t i;
+
+	for (i = 1; i <= 4; i++) {
+		s = make_session(1, (unsigned)i);
+		s->has_prev = i != 3;
+		/* Of the fourth another host has noted it already. */
+		s->successor_used_ms = i == 4 ? T0 + 5 : 0;
+		add_session(f, s);
+	}
+	for (i = 0; i < 5; i++)
+		memset(touches[i].secret_hash, touches[i].ref.bytes[11],
+		    sizeof(touches[i].secret_hash));
+	touches[1].last_seen_ms = T0 + 700;
+	touches[2].last_seen_ms = T0 + 600;
+	touches[2].successor_used_ms = T0 + 60;
+	touches[3].successor_used_ms = T0 + 70; /* no previous secret */
+	touches[4].successor_used_ms = T0 + 80;
+	assert_ok(f, f->ops->touch(f->a, touches, 5, &f->err));
+	for (i = 1; i <= 4; i++) {
+		s = get_session(f, f->b, &touches[i == 1 ? 0 : i].ref);
+		assert_true(
+		    s->last_seen_ms == (i == 2 ? T0 + 700 : s->created_ms));
+		assert_true(s->successor_used_ms == (i == 2      ? T0 + 60
+							: i == 4 ? T0 + 5
+								 : 0));
+		sgate_session_free(s);
+	}
+}
+
 static void
 touch_skips_ended_and_unknown_rows_and_takes_a_hundred(struct fixture *f)
 {
@@ -815,6 +852,7 @@ const struct contract_case row_cases[] = {
     CASE(session_store_of_an_unknown_ref_is_not_found),
     CASE(counters_rise_by_one_each_group_by_itself),
     CASE(touch_raises_last_seen_and_never_lowers_it),
+    CASE(a_batch_of_touches_gives_each_row_its_own),
     CASE(touch_skips_ended_and_unknown_rows_and_takes_a_hundred),
     CASE(the_successor_mark_needs_the_secret_and_is_set_once),
     CASE(the_successor_mark_needs_a_previous_secret_and_a_live_row),

@@ -178,9 +178,7 @@ ship_in_transaction(struct sgate_manager *mgr, const struct shipment *shipment,
 		status = endings_lock_all(mgr, endings, err);
 	if (status == SGATE_OK)
 		status = endings_write(mgr, endings, &ended, err);
-	failpoint("spool-commit");
-	if (status == SGATE_OK &&
-	    (ended > 0 || !failpoint_is_off("spool-audit"))) {
+	if (status == SGATE_OK) {
 		status = manager_write(mgr, mgr->ops->commit(d, err), err);
 		if (status == SGATE_OK)
 			return status;

@@ -517,9 +517,11 @@ def run_case(function):
 
 
 def main():
-    # A shell starts its background jobs with SIGINT ignored, and what they
-    # start inherits that; with a handler here it is the default there.
+    # A shell starts its background jobs with SIGINT ignored, nohup with SIGHUP,
+    # and what they start inherits that; with a handler, or the default, here
+    # it is the default there.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [c for c in CASES if word in c.__name__]
     print("1..%d" % len(chosen))

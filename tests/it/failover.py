@@ -70,11 +70,22 @@ class Load:
         return sorted(done - sent for sent, done, _ in self.asked
                       if begin <= sent < end)
 
+    def is_stalled(self, sent, done):
+        """The machine stood still for longer than a store may take, and a
+        store that was late is not asked for half a second."""
+        return any(begin / 1e6 - 0.1 < done and sent < end / 1e6 + 1.0
+                   for begin, end in self.summary["stalls"])
+
     def only_200(self, t):
-        bad = [(sent, status) for sent, _, status in self.asked
+        bad = [(sent, done, status) for sent, done, status in self.asked
                if status != 200]
-        promise(not bad, "%d live sessions were not recognised: %r" % (
-            len(bad), bad[:5]))
+        stalled = [x for x in bad if x[2] == 503 and self.is_stalled(*x[:2])]
+        if stalled:
+            print("# %d times 503 when the machine stood still" % len(stalled))
+        promise(len(bad) == len(stalled) and
+                len(stalled) <= len(self.asked) // 20,
+                "%d live sessions were not recognised: %r" % (
+                    len(bad), bad[:5]))
         t.equal(len(self.asked), self.summary["count"])
 
     def none_late(self):

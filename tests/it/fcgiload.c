@@ -14,7 +14,8 @@
  * then told in a line before the object: "DUE SENT DONE STATUS TOKEN",
  * microseconds of CLOCK_MONOTONIC and the token's line number from 0. "late_us"
  * is the latest start, "stall_us" the longest that a thread which only sleeps
- * was kept from running: what the machine, not the gateway, took.
+ * was kept from running: what the machine, not the gateway, took; "stalls" is
+ * when that was more than 20 ms, [BEGIN, END] each.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -32,6 +33,8 @@
 
 #define TOKENS_MAX 100000
 #define THREADS_MAX 256
+#define STALLS_MAX 1000
+#define STALL_MIN_US 20000
 #define STATUS_MAX 600
 #define TIMEOUT_SECONDS 20
 
@@ -49,7 +52,11 @@ static struct entry {
 	int64_t due_us, sent_us;
 	int status;
 } * entries;
-static atomic_long stall_us;
+static long stall_us;
+static struct stall {
+	int64_t begin_us, end_us;
+} stalls[STALLS_MAX];
+static size_t stalls_count;
 static atomic_int is_over;
 static volatile sig_atomic_t stopped;
 
@@ -210,12 +217,16 @@ watch_machine(void *unused)
 		double due_us = now_us() + 2000;
 		long late_us;
 
-		sleep_until(due_us);
-		late_us = (long)(now_us() - due_us);
-		if (late_us > atomic_load(&stall_us))
-			atomic_store(&stall_us, late_us);
 		if (stopped)
 			usleep(2000);
+		else
+			sleep_until(due_us);
+		late_us = (long)(now_us() - due_us);
+		if (late_us > stall_us)
+			stall_us = late_us;
+		if (late_us > STALL_MIN_US && stalls_count < STALLS_MAX)
+			stalls[stalls_count++] =
+			    (struct stall){(int64_t)due_us, (int64_t)now_us()};
 	}
 	return NULL;
 }
@@ -224,6 +235,7 @@ static void
 print_entries(void)
 {
 	long i, late_us, latest_us = 0;
+	size_t j;
 
 	for (i = 0; i < count; i++) {
 		const struct entry *e = &entries[i];
@@ -238,8 +250,12 @@ print_entries(void)
 		    (long long)e->sent_us + latencies_us[i], e->status,
 		    i % tokens_count);
 	}
-	printf("{\"late_us\": %ld, \"stall_us\": %ld, ", latest_us,
-	    atomic_load(&stall_us));
+	printf("{\"late_us\": %ld, \"stall_us\": %ld, \"stalls\": [", latest_us,
+	    stall_us);
+	for (j = 0; j < stalls_count; j++)
+		printf("%s[%lld, %lld]", j == 0 ? "" : ", ",
+		    (long long)stalls[j].begin_us, (long long)stalls[j].end_us);
+	printf("], ");
 }
 
 static int

@@ -126,6 +126,7 @@ class Pair:
             # The client has gone. What it asked for is still done.
             await asyncio.wait([back], timeout=0 if self.is_answered else
                                self.SETTLE_S)
+            back.cancel()
         except BROKEN:
             pass
         await self.proxy.gate.wait()

@@ -161,6 +161,26 @@ activity_without_mysql_keeps_a_session_alive(void **state)
 	pair_stop(&p);
 }
 
+/* MySQL could not answer the look: it is not asked once more for the touch. */
+static void
+activity_of_a_blind_look_goes_to_redis_alone(void **state)
+{
+	struct made made;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	world_create(&p.w, "ann", &made);
+	p.w.now_ms += 20 * MINUTE;
+	pair_age(&p.stores, 3 * p.w.conf->fence.poll_interval_ms + 1000);
+	fake_script("session_get", 1, FAKE_UNAVAILABLE);
+	sgate_session_free(use(&p, made.token, COPY));
+	assert_int_equal(pair_last_seen(&made.ref), p.w.now_ms);
+	assert_int_equal(fake_calls("touch"), 0);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
 static void
 activity_without_redis_goes_to_mysql(void **state)
 {
@@ -583,6 +603,7 @@ static const struct CMUnitTest manager_activity[] = {
     cmocka_unit_test(a_touch_does_not_bring_old_data_back),
     cmocka_unit_test(a_touch_does_not_bring_an_ended_session_back),
     cmocka_unit_test(activity_without_mysql_keeps_a_session_alive),
+    cmocka_unit_test(activity_of_a_blind_look_goes_to_redis_alone),
     cmocka_unit_test(activity_without_redis_goes_to_mysql),
     cmocka_unit_test(a_touch_that_no_store_took_is_made_again),
     cmocka_unit_test(collected_touches_go_to_both_stores),

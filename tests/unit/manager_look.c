@@ -398,6 +398,11 @@ an_idle_expired_row_is_live_by_its_copy(void **state)
 	assert_int_equal(
 	    sgate_session_get_last_seen_ms(s), p.w.now_ms - MINUTE);
 	sgate_session_free(s);
+	/* Nor does it stand beside a sync, for what it was sealed is known. */
+	cache_fake_set_sync(token_ref_group(&made.ref), "");
+	s = pair_get(&p, made.token, ROW);
+	sgate_session_free(s);
+	assert_int_equal(pair_count(&p, STORES_BAD_SEALS), 0);
 	/* By ref, and for a change, too. */
 	assert_int_equal(world_look_at(&p.w, &made.ref), SGATE_REASON_OK);
 	update(&p, p.w.mgr, &made.ref, "{\"a\":1}");

@@ -358,6 +358,66 @@ what_was_not_committed_is_told_to_nobody(void **state)
 	pair_stop(&p);
 }
 
+static struct pair *rolled_back_pair;
+static struct sgate_manager *rolled_back_other;
+static struct sgate_ref rolled_back_ref;
+
+/* Somebody else ends the session between two tries. */
+static void
+rollback_and_end(struct durable *d)
+{
+	struct sgate_manager *other = rolled_back_other;
+
+	durable_fake.rollback(d);
+	rolled_back_other = NULL;
+	if (other != NULL)
+		end(rolled_back_pair, other, &rolled_back_ref);
+}
+
+/* The second try has nothing to tell; what the first had is forgotten. */
+static void
+what_a_first_try_had_to_tell_goes_with_it(void **state)
+{
+	struct durable_ops ops;
+	struct sgate_manager *other;
+	struct made made;
+	struct pair p;
+	uint64_t count;
+	int is_cleanup;
+
+	(void)state;
+	for (is_cleanup = 0; is_cleanup < 2; is_cleanup++) {
+		pair_start(&p);
+		world_create(&p.w, "ann", &made);
+		other = pair_manager(&p);
+		ops = durable_fake;
+		ops.rollback = rollback_and_end;
+		p.w.mgr->ops = &ops;
+		rolled_back_pair = &p;
+		rolled_back_other = other;
+		rolled_back_ref = made.ref;
+		fake_script("commit", 1, FAKE_REFUSED);
+		if (is_cleanup) {
+			assert_status(&p.w,
+			    sgate_user_cleanup(p.w.mgr, B("ann"), NULL,
+				SGATE_REASON_REVOKED, &count, &p.w.err),
+			    SGATE_OK);
+			assert_int_equal(count, 0);
+		} else {
+			assert_status(&p.w,
+			    sgate_session_end(p.w.mgr, &made.ref,
+				SGATE_REASON_REVOKED, &p.w.err),
+			    SGATE_OK);
+		}
+		assert_null(rolled_back_other);
+		assert_int_equal(
+		    pair_tombstone(&made.ref), SGATE_REASON_LOGGED_OUT);
+		sgate_manager_free(other);
+		made_clear(&made);
+		pair_stop(&p);
+	}
+}
+
 /* Whoever was not told how it went asks again, and is told when Redis was. */
 static void
 an_end_that_is_repeated_is_told_again(void **state)
@@ -823,6 +883,7 @@ static const struct CMUnitTest manager_publish[] = {
     cmocka_unit_test(a_record_has_the_epoch_that_was_read_with_its_row),
     cmocka_unit_test(what_was_settled_as_done_is_told_to_redis),
     cmocka_unit_test(what_was_not_committed_is_told_to_nobody),
+    cmocka_unit_test(what_a_first_try_had_to_tell_goes_with_it),
     cmocka_unit_test(an_end_that_is_repeated_is_told_again),
     cmocka_unit_test(redis_is_tried_when_the_time_is_up),
     cmocka_unit_test(a_create_in_a_group_that_changes_is_in_redis),

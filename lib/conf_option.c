@@ -259,7 +259,9 @@ static const struct option options[] = {
 
 	NUMBER(DURATION, "fence", "poll_interval",
 	    IN_CONF(fence.poll_interval_ms), "500 ms", LIVE, 50, 10 * SECOND,
-	    "How often MySQL is asked whether Redis may be behind"),
+	    "How often MySQL is asked whether Redis may be behind; above "
+	    "500 ms an end may take more than the promised 2 s to be known "
+	    "everywhere when a store fails"),
 	DURATION_OR_OFF("fence", "max_blind", IN_CONF(fence.max_blind_ms),
 	    "5 min", LIVE, 0, 30 * DAY,
 	    "How long Redis alone is believed while MySQL is away; 0: never; "

@@ -97,6 +97,7 @@ struct sgate_manager {
 	int64_t (*clock)(void *arg);
 	void *clock_arg;
 	struct manager_touch_hooks hooks;
+	struct spool *spool; /* borrowed; NULL: there is none */
 
 	/* Event ids: 48 bit ms | host 16 | this manager 32 | counter 32. */
 	pid_t pid; /* whose store handle and event ids these are */
@@ -415,6 +416,17 @@ void endings_clear(struct endings *endings);
 SGATE_MUST_CHECK enum sgate_status change_end(struct sgate_manager *mgr,
     const struct sgate_session *session, const struct durable_snapshot *at,
     enum sgate_reason reason, struct sgate_error *err);
+
+/* ---- manager_spool.c: shipping is in session_manager.h ---- */
+
+/*
+ * Writes a frame to the spool, as spool_append(). A frame without a store id is
+ * for the database that this host has polled last. SGATE_UNAVAILABLE also when
+ * there is no spool.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_spool_append(
+    struct sgate_manager *mgr, struct spool_frame *frame, bool is_synced,
+    struct sgate_error *err);
 
 /* ---- manager_input.c: each names the member in err ---- */
 

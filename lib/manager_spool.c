@@ -30,6 +30,38 @@
 #include "spool.h"
 #include "status.h"
 
+/* Of the database that this host has polled last; zeros: none yet. */
+static struct record_store
+known_store(const struct sgate_manager *mgr, const struct sgate_ref *ref)
+{
+	const struct fence *fence = &mgr->stores->fence;
+	uint64_t id[2] = {
+	    atomic_load(&fence->store_id[0]), atomic_load(&fence->store_id[1])};
+	struct record_store store;
+
+	memcpy(store.id, id, sizeof(store.id));
+	store.epoch =
+	    (unsigned)(atomic_load(&fence->known[token_ref_group(ref)]) >>
+		       FENCE_NUMBER_BITS);
+	return store;
+}
+
+/* ---- writing a frame ---- */
+
+enum sgate_status
+manager_spool_append(struct sgate_manager *mgr, struct spool_frame *frame,
+    bool is_synced, struct sgate_error *err)
+{
+	struct record_store store = known_store(mgr, &frame->audit.ref);
+
+	if (mgr->spool == NULL)
+		return error_set(err, SGATE_UNAVAILABLE, "spool", "append", 0,
+		    "there is no spool");
+	if (sodium_is_zero(frame->store_id, sizeof(frame->store_id)))
+		memcpy(frame->store_id, store.id, sizeof(frame->store_id));
+	return spool_append(mgr->spool, frame, is_synced, err);
+}
+
 /* ---- what a frame says ---- */
 
 /* Never without one: a row without an end would never be removed. */
@@ -316,22 +348,6 @@ manager_spool_apply(struct sgate_manager *mgr, const struct spool_frame *frames,
 }
 
 /* ---- the cache ---- */
-
-/* Of the database that this host has polled last; zeros: none yet. */
-static struct record_store
-known_store(const struct sgate_manager *mgr, const struct sgate_ref *ref)
-{
-	const struct fence *fence = &mgr->stores->fence;
-	uint64_t id[2] = {
-	    atomic_load(&fence->store_id[0]), atomic_load(&fence->store_id[1])};
-	struct record_store store;
-
-	memcpy(store.id, id, sizeof(store.id));
-	store.epoch =
-	    (unsigned)(atomic_load(&fence->known[token_ref_group(ref)]) >>
-		       FENCE_NUMBER_BITS);
-	return store;
-}
 
 /* What the cache is told, and of which frames. */
 struct tombstones {

@@ -329,6 +329,12 @@ manager_set_stores(struct sgate_manager *mgr, struct stores *stores)
 	mgr->stores = stores != NULL ? stores : &mgr->own_stores;
 }
 
+void
+manager_set_spool(struct sgate_manager *mgr, struct spool *spool)
+{
+	mgr->spool = spool;
+}
+
 const struct stores *
 manager_stores(const struct sgate_manager *mgr)
 {

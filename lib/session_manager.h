@@ -85,6 +85,14 @@ SGATE_MUST_CHECK enum sgate_status manager_spool_publish(
     struct sgate_manager *mgr, const struct spool_frame *frames, size_t count,
     bool *out_done, struct sgate_error *err);
 
+/*
+ * This process's own spool, borrowed: what cannot be told to the durable store
+ * is acknowledged when it is in there. NULL (a library program): there is none,
+ * and such an event is SGATE_UNAVAILABLE.
+ */
+struct spool;
+void manager_set_spool(struct sgate_manager *mgr, struct spool *spool);
+
 const struct keys *manager_keys(const struct sgate_manager *mgr);
 /* The durable store's clock, UTC ms: what expiry is judged by. */
 int64_t manager_now_ms(const struct sgate_manager *mgr);

@@ -3,6 +3,7 @@
 
 #include "cache.h"
 
+#include "failpoint_stores.h"
 #include "record.h"
 
 #include <string.h>
@@ -10,7 +11,7 @@
 const struct cache_ops *
 cache_choose(const struct sgate_conf *conf)
 {
-	return conf_has_redis(conf) ? &cache_redis : NULL;
+	return failpoint_cache(conf_has_redis(conf) ? &cache_redis : NULL);
 }
 
 void

@@ -508,7 +508,11 @@ replace_once(const char *path, const char *new_path, struct sgate_bytes text,
 	if (write_whole(fd, text) != 0 || (is_synced && fsync(fd) != 0)) {
 		native = errno;
 		close(fd);
-	} else if (close(fd) != 0 || rename(new_path, path) != 0) {
+	} else if (close(fd) != 0) {
+		native = errno;
+	} else if (failpoint_fails("fence-file-rename")) {
+		native = EIO;
+	} else if (rename(new_path, path) != 0) {
 		native = errno;
 	} else {
 		return 0;
@@ -549,8 +553,12 @@ fence_file_write(const char *runtime_dir, const struct fence *fence,
 	file_text(fence, &text);
 	if (buf_failed(&text))
 		native = ENOMEM;
+	else if (failpoint_fails("fence-file-write"))
+		native = EIO;
 	else if (replace(path, new_path, buf_bytes(&text), is_synced) != 0)
 		native = errno;
+	else if (failpoint_fails("fence-file-write-done"))
+		native = EIO;
 	buf_clear(&text);
 	if (native == 0)
 		return SGATE_OK;

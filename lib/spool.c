@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "failpoint_stores.h"
 #include "status.h"
 #include "token.h"
 
@@ -355,7 +356,7 @@ spool_open(const struct spool_limits *limits, struct spool **out_spool,
 	*out_spool = NULL;
 	if (spool == NULL)
 		return error_memory(err, "open");
-	spool->io = &spool_io_system;
+	spool->io = failpoint_spool(&spool_io_system);
 	spool->fd = -1;
 	spool->dir = -1;
 	if (spool_space_init(&spool->space, limits))

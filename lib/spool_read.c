@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "failpoint_stores.h"
 #include "status.h"
 
 /* More are not looked at until some of these are gone. */
@@ -714,7 +715,7 @@ spool_reader_open(const struct spool_limits *limits, unsigned stores,
 	*out_reader = NULL;
 	if (reader == NULL)
 		return error_memory(err, "open");
-	reader->io = &spool_io_system;
+	reader->io = failpoint_spool(&spool_io_system);
 	reader->stores = stores;
 	reader->dir = -1;
 	if (spool_space_init(&reader->space, limits))

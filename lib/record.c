@@ -103,6 +103,14 @@ add_fields(struct buf *out, const struct sgate_session *s)
 	add_text(out, s->data);
 }
 
+static void
+add_birth(struct buf *out, const struct record_birth *birth)
+{
+	buf_add(out, birth->event_id, sizeof(birth->event_id));
+	add_text(out, birth->host);
+	add_text(out, birth->actor);
+}
+
 static size_t
 text_len(const char *text)
 {
@@ -128,34 +136,58 @@ fits(const struct record_store *store, const struct sgate_session *s)
 	       s->last_seen_ms >= 0 && s->last_seen_ms <= LAST_SEEN_MAX;
 }
 
-enum sgate_status
-record_write(const struct keys *keys, const struct record_store *store,
-    char state, const struct sgate_session *session, struct buf *out,
-    struct sgate_error *err)
+/* birth NULL: 'L'; else 'U'. */
+static enum sgate_status
+write_live(const struct keys *keys, const struct record_store *store,
+    const struct sgate_session *session, const struct record_birth *birth,
+    struct buf *out, struct sgate_error *err)
 {
 	unsigned char seal[RECORD_SEAL_BYTES] = {0};
 	uint8_t key_id = keys_signing_id(keys);
 	size_t start = out->len;
 
 	error_clear(err);
-	if ((state != 'L' && state != 'U') || session->state != SESSION_LIVE ||
+	if (session->state != SESSION_LIVE ||
 	    session->client_ip_len > sizeof(session->client_ip))
 		return error_set(err, SGATE_INTERNAL, "record", "write", 0,
 		    "only a live session has a record");
 	if (!fits(store, session))
 		return error_set(err, SGATE_TOO_LARGE, "record", "write", 0,
 		    "the session does not fit into a record");
-	buf_printf(out, "%c%04u%012" PRIu64 "%013" PRId64, state, store->epoch,
-	    session->version, session->last_seen_ms);
+	buf_printf(out, "%c%04u%012" PRIu64 "%013" PRId64,
+	    birth != NULL ? 'U' : 'L', store->epoch, session->version,
+	    session->last_seen_ms);
 	add_uint(out, 1, RECORD_FORMAT);
 	add_uint(out, 1, key_id);
 	add_fields(out, session);
+	if (birth != NULL)
+		add_birth(out, birth);
 	if (buf_failed(out))
 		return error_memory(err, "write");
 	compute_seal(keys, store, &session->ref,
 	    (const unsigned char *)out->data + start, out->len - start, seal);
 	buf_add(out, seal, sizeof(seal));
 	return buf_failed(out) ? error_memory(err, "write") : SGATE_OK;
+}
+
+enum sgate_status
+record_write(const struct keys *keys, const struct record_store *store,
+    char state, const struct sgate_session *session, struct buf *out,
+    struct sgate_error *err)
+{
+	error_clear(err);
+	if (state != 'L')
+		return error_set(err, SGATE_INTERNAL, "record", "write", 0,
+		    "only a live session has a record");
+	return write_live(keys, store, session, NULL, out, err);
+}
+
+enum sgate_status
+record_write_new(const struct keys *keys, const struct record_store *store,
+    const struct sgate_session *session, const struct record_birth *birth,
+    struct buf *out, struct sgate_error *err)
+{
+	return write_live(keys, store, session, birth, out, err);
 }
 
 /* ---- reading ---- */
@@ -288,8 +320,17 @@ take_fields(struct reader *in, struct sgate_session *s)
 	take_array(in, s->user_agent, sizeof(s->user_agent));
 	take_string(in, &s->exports);
 	take_string(in, &s->data);
-	if (in->wrong == NULL && in->left > 0)
-		in->wrong = "bytes behind the last field";
+}
+
+static void
+take_birth(struct reader *in, struct record_birth *birth)
+{
+	const unsigned char *id = take(in, sizeof(birth->event_id));
+
+	if (id != NULL)
+		memcpy(birth->event_id, id, sizeof(birth->event_id));
+	take_array(in, birth->host, sizeof(birth->host));
+	take_array(in, birth->actor, sizeof(birth->actor));
 }
 
 static bool
@@ -366,15 +407,16 @@ error_corrupt(
 	    "the copy of session %s: %s", text, wrong);
 }
 
-enum sgate_status
-record_read(const struct keys *keys, const struct record_store *store,
-    const struct sgate_ref *ref, struct sgate_bytes bytes, char *out_state,
-    struct sgate_session **out_session, struct sgate_error *err)
+static enum sgate_status
+read_live(const struct keys *keys, const struct record_store *store,
+    const struct sgate_ref *ref, struct sgate_bytes bytes,
+    struct sgate_session **out_session, struct record_birth *out_birth,
+    struct sgate_error *err)
 {
 	struct reader in = {NULL, 0, NULL, false};
 	struct sgate_session *s;
 
-	*out_state = '\0';
+	memset(out_birth, 0, sizeof(*out_birth));
 	*out_session = NULL;
 	error_clear(err);
 	in.wrong = check_seal(keys, store, ref, bytes);
@@ -387,6 +429,10 @@ record_read(const struct keys *keys, const struct record_store *store,
 	in.left = bytes.len - FIELDS_AT - RECORD_SEAL_BYTES;
 	in.wrong = read_header(store, bytes, s);
 	take_fields(&in, s);
+	if (bytes.data[0] == 'U')
+		take_birth(&in, out_birth);
+	if (in.wrong == NULL && in.left > 0)
+		in.wrong = "bytes behind the last field";
 	if (in.wrong != NULL) {
 		sgate_session_free(s);
 		return in.no_memory ? error_memory(err, "read")
@@ -394,9 +440,40 @@ record_read(const struct keys *keys, const struct record_store *store,
 	}
 	s->ref = *ref;
 	s->state = SESSION_LIVE;
-	*out_state = bytes.data[0];
 	*out_session = s;
 	return SGATE_OK;
+}
+
+enum sgate_status
+record_read(const struct keys *keys, const struct record_store *store,
+    const struct sgate_ref *ref, struct sgate_bytes bytes, char *out_state,
+    struct sgate_session **out_session, struct sgate_error *err)
+{
+	struct record_birth ignored;
+	enum sgate_status status;
+
+	*out_state = '\0';
+	status = read_live(keys, store, ref, bytes, out_session, &ignored, err);
+	if (status == SGATE_OK)
+		*out_state = bytes.data[0];
+	return status;
+}
+
+enum sgate_status
+record_read_new(const struct keys *keys, const struct record_store *store,
+    const struct sgate_ref *ref, struct sgate_bytes bytes,
+    struct sgate_session **out_session, struct record_birth *out_birth,
+    struct sgate_error *err)
+{
+	enum sgate_status status;
+
+	status =
+	    read_live(keys, store, ref, bytes, out_session, out_birth, err);
+	if (status != SGATE_OK || bytes.data[0] == 'U')
+		return status;
+	sgate_session_free(*out_session);
+	*out_session = NULL;
+	return error_corrupt(err, ref, "not of a session without a row");
 }
 
 /* ---- tombstones ---- */

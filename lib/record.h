@@ -4,7 +4,8 @@
  *
  * Text header, then body:
  *   state 1 ('L', 'U' or 'T') | version 16 (store epoch 4 digits, version 12)
- *   | last_seen 13 digits | format 1 byte | key id 1 | fields | seal 16
+ *   | last_seen 13 digits | format 1 byte | key id 1 | fields | birth ('U')
+ *   | seal 16
  * Fields stand in the order of record.c: integers in 8 bytes, big-endian; texts
  * behind their length in 4. The seal is crypto_generichash(16) under KEYS_SEAL
  * of that key id over store id, ref, state, epoch, version and body, not over
@@ -38,13 +39,29 @@ struct record_store {
 };
 
 /*
- * Appends. state: 'L' or 'U'. SGATE_OK, TOO_LARGE, NO_MEMORY, or INTERNAL (the
- * session has ended: its record is a tombstone).
+ * Of a session that the durable store may not have yet: what the audit row of
+ * its creation says beyond the session, so that whoever lands it writes that
+ * row, once.
+ */
+#define RECORD_EVENT_BYTES 16
+struct record_birth {
+	unsigned char event_id[RECORD_EVENT_BYTES];
+	char host[65];
+	char actor[65];
+};
+
+/*
+ * Appends. state: 'L'. SGATE_OK, TOO_LARGE, NO_MEMORY, or INTERNAL (the session
+ * has ended: its record is a tombstone).
  */
 SGATE_MUST_CHECK enum sgate_status record_write(const struct keys *keys,
     const struct record_store *store, char state,
     const struct sgate_session *session, struct buf *out,
     struct sgate_error *err);
+/* The same with 'U'. */
+SGATE_MUST_CHECK enum sgate_status record_write_new(const struct keys *keys,
+    const struct record_store *store, const struct sgate_session *session,
+    const struct record_birth *birth, struct buf *out, struct sgate_error *err);
 /*
  * SGATE_OK: *out_session new (state in *out_state). SGATE_CORRUPT: too short,
  * wrong seal, another ref, store or epoch, a key that is gone, a length that
@@ -54,6 +71,11 @@ SGATE_MUST_CHECK enum sgate_status record_read(const struct keys *keys,
     const struct record_store *store, const struct sgate_ref *ref,
     struct sgate_bytes bytes, char *out_state,
     struct sgate_session **out_session, struct sgate_error *err);
+/* The same of a 'U' alone: of another state it is SGATE_CORRUPT. */
+SGATE_MUST_CHECK enum sgate_status record_read_new(const struct keys *keys,
+    const struct record_store *store, const struct sgate_ref *ref,
+    struct sgate_bytes bytes, struct sgate_session **out_session,
+    struct record_birth *out_birth, struct sgate_error *err);
 
 /* The store's epoch that stands in a record of any kind. False: none. */
 bool record_epoch(struct sgate_bytes bytes, unsigned *out_epoch);

@@ -225,6 +225,17 @@ token_user_group(
 	return hash[0];
 }
 
+void
+token_user_hash(const struct keys *keys, struct sgate_bytes realm,
+    struct sgate_bytes user, unsigned char out[TOKEN_USER_BYTES])
+{
+	const struct sgate_bytes fields[] = {realm, user};
+	unsigned char hash[32];
+
+	hash_fields(keys_subkey(keys, 0, KEYS_USER), fields, 2, hash);
+	memcpy(out, hash, TOKEN_USER_BYTES);
+}
+
 int64_t
 token_ref_created_ms(const struct sgate_ref *ref)
 {

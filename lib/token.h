@@ -49,6 +49,11 @@ void token_successor(const struct keys *keys, const struct sgate_ref *ref,
 /* The group byte of a user's sessions (KEYS_GROUP over realm and user). */
 uint8_t token_user_group(
     const struct keys *keys, struct sgate_bytes realm, struct sgate_bytes user);
+/* A user's name in keys of the cache, which is to tell nobody who he is
+ * (KEYS_USER over realm and user). */
+#define TOKEN_USER_BYTES 16
+void token_user_hash(const struct keys *keys, struct sgate_bytes realm,
+    struct sgate_bytes user, unsigned char out[TOKEN_USER_BYTES]);
 /* Seconds in the ref, as ms. */
 int64_t token_ref_created_ms(const struct sgate_ref *ref);
 /* The fence group of a ref: its first byte mod 16. */

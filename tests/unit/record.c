@@ -153,19 +153,32 @@ corrupt(const struct record_store *in, const struct sgate_ref *of,
 static void
 round_trip(const struct sgate_session *s, char state)
 {
+	struct record_birth birth = {{1, 2, 3}, "host", "actor"}, read;
 	struct sgate_session *got = NULL;
+	enum sgate_status status;
 	struct sgate_error err;
 	struct buf out;
 	char letter = 0;
 
 	buf_init(&out);
-	if (record_write(keys, &store, state, s, &out, &err) != SGATE_OK ||
+	status = state == 'U'
+		     ? record_write_new(keys, &store, s, &birth, &out, &err)
+		     : record_write(keys, &store, state, s, &out, &err);
+	if (status != SGATE_OK ||
 	    record_read(keys, &store, &s->ref, buf_bytes(&out), &letter, &got,
 		&err) != SGATE_OK)
 		fail_msg("%s", err.text);
 	assert_int_equal(letter, state);
 	same(got, s);
 	assert_string_equal(got->new_token, "");
+	sgate_session_free(got);
+	status = record_read_new(
+	    keys, &store, &s->ref, buf_bytes(&out), &got, &read, &err);
+	assert_int_equal(status, state == 'U' ? SGATE_OK : SGATE_CORRUPT);
+	if (status == SGATE_OK)
+		assert_memory_equal(&read, &birth, sizeof(read));
+	else
+		assert_null(got);
 	sgate_session_free(got);
 	buf_clear(&out);
 }
@@ -511,6 +524,8 @@ what_does_not_fit_is_not_written(void **state)
 	s->state = SESSION_LIVE;
 	assert_int_equal(
 	    record_write(keys, &store, 'T', s, &out, &err), SGATE_INTERNAL);
+	assert_int_equal(
+	    record_write(keys, &store, 'U', s, &out, &err), SGATE_INTERNAL);
 	late.epoch = 10000;
 	assert_int_equal(
 	    record_write(keys, &late, 'L', s, &out, &err), SGATE_TOO_LARGE);

@@ -224,18 +224,20 @@ file_append(struct spool *spool, const unsigned char *frame, size_t len,
 
 /* ---- which file, and whether at all ---- */
 
-/* How large a file may get. A write past the process's own limit would kill it
- * (SIGXFSZ), so none is tried. */
+/* How large a file may get: it holds one frame of `len` at least. A write past
+ * the process's own limit would kill it (SIGXFSZ), so none is tried. */
 static int64_t
-file_limit(const struct spool *spool)
+file_limit(const struct spool *spool, size_t len)
 {
 	int64_t limit = spool->space.max_bytes / SPOOL_ROTATE_PARTS;
 	struct rlimit rlimit;
 
 	if (limit > SPOOL_ROTATE_BYTES)
 		limit = SPOOL_ROTATE_BYTES;
-	if (limit < SPOOL_HEADER_BYTES + SPOOL_FRAME_MAX)
-		limit = SPOOL_HEADER_BYTES + SPOOL_FRAME_MAX;
+	if (len < SPOOL_PLAIN_MAX)
+		len = SPOOL_PLAIN_MAX;
+	if (limit < SPOOL_HEADER_BYTES + (int64_t)len)
+		limit = SPOOL_HEADER_BYTES + (int64_t)len;
 	if (getrlimit(RLIMIT_FSIZE, &rlimit) == 0 &&
 	    rlimit.rlim_cur != RLIM_INFINITY &&
 	    rlimit.rlim_cur < (uint64_t)limit)
@@ -302,7 +304,7 @@ static enum sgate_status
 append(struct spool *spool, const char *host, const unsigned char *frame,
     size_t len, bool is_synced, bool may_use_reserve, struct sgate_error *err)
 {
-	int64_t limit = file_limit(spool);
+	int64_t limit = file_limit(spool, len);
 	int native = 0, tries;
 
 	if (SPOOL_HEADER_BYTES + (int64_t)len > limit)
@@ -323,25 +325,42 @@ append(struct spool *spool, const char *host, const unsigned char *frame,
 	return error_disk(spool, "append", native, err);
 }
 
+static enum sgate_status
+error_frame(struct sgate_error *err)
+{
+	return error_set(err, SGATE_INTERNAL, "spool", "append", 0,
+	    "this event cannot be written as a frame");
+}
+
 enum sgate_status
 spool_append(struct spool *spool, const struct spool_frame *frame,
     bool is_synced, struct sgate_error *err)
 {
 	bool may_use_reserve = is_synced && frame->kind == SPOOL_END;
-	unsigned char bytes[SPOOL_FRAME_MAX];
+	unsigned char plain[SPOOL_PLAIN_MAX], *bytes = plain;
+	enum sgate_status status;
 	size_t len;
 
 	error_clear(err);
 	settle_in(spool);
+	if (frame->record.len > SPOOL_RECORD_MAX)
+		return error_frame(err);
+	if (frame->record.len > 0)
+		bytes = malloc(SPOOL_PLAIN_MAX + frame->record.len);
+	if (bytes == NULL)
+		return error_memory(err, "append");
 	len = spool_frame_write(frame, spool->writer, bytes);
 	if (len == 0)
-		return error_set(err, SGATE_INTERNAL, "spool", "append", 0,
-		    "this event cannot be written as a frame");
-	if (!has_room(spool, len, may_use_reserve))
-		return error_set(err, SGATE_UNAVAILABLE, "spool", "append",
+		status = error_frame(err);
+	else if (!has_room(spool, len, may_use_reserve))
+		status = error_set(err, SGATE_UNAVAILABLE, "spool", "append",
 		    ENOSPC, "%s: full: its limit is reached", spool->space.dir);
-	return append(spool, frame->audit.host, bytes, len, is_synced,
-	    may_use_reserve, err);
+	else
+		status = append(spool, frame->audit.host, bytes, len, is_synced,
+		    may_use_reserve, err);
+	if (bytes != plain)
+		free(bytes);
+	return status;
 }
 
 /* ---- make and free ---- */

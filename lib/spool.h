@@ -26,7 +26,10 @@ struct spool_limits {
 };
 
 /* The kinds are stored: never renumber. */
-enum spool_kind { SPOOL_END = 1 /* of one session */ };
+enum spool_kind { SPOOL_END = 1, SPOOL_CREATE = 2 /* of one session */ };
+
+/* The largest record of a new session: data, exports, lists, and the rest. */
+#define SPOOL_RECORD_MAX ((size_t)80 * 1024)
 
 /* The stores that a frame is for: bits. */
 #define SPOOL_TO_DURABLE 1u
@@ -45,6 +48,12 @@ struct spool_frame {
 	int64_t absolute_ms;        /* of the session; 0: not known */
 	int64_t ended_ms;
 	struct durable_audit audit;
+	/*
+	 * SPOOL_CREATE: the session, as its sealed record 'U' (record.h),
+	 * borrowed. Of a frame that a pass gives only the length is here:
+	 * spool_load().
+	 */
+	struct sgate_bytes record;
 };
 
 /* ---- writing: spool.c ---- */
@@ -64,7 +73,8 @@ void spool_close(struct spool *spool);
  * SGATE_OK: it is in the file, and (is_synced) on the disk. is_synced: nobody
  * else has it; such ends alone may use the reserve. SGATE_UNAVAILABLE: spool or
  * disk are full, or the disk failed; it may be there all the same, and will be
- * shipped then. SGATE_INTERNAL: no frame of this kind can be written.
+ * shipped then. SGATE_INTERNAL: no frame of this kind can be written;
+ * SGATE_NO_MEMORY: of a creation, an end needs none.
  *
  * How long a disk takes to sync is not ours to bound: it is the one wait here
  * without an end of its own.
@@ -110,6 +120,10 @@ SGATE_MUST_CHECK enum sgate_status spool_pass_begin(
     struct spool_reader *reader, unsigned store, struct sgate_error *err);
 bool spool_pass_next(struct spool_reader *reader, struct spool_frame *out,
     struct spool_place *out_place);
+/* Appends the record of a creation of this pass. SGATE_NOT_FOUND: it cannot be
+ * read any more, as if it had not been in the pass. */
+SGATE_MUST_CHECK enum sgate_status spool_load(struct spool_reader *reader,
+    const struct spool_place *place, struct buf *out, struct sgate_error *err);
 void spool_done(struct spool_reader *reader, const struct spool_place *place,
     unsigned store);
 /*

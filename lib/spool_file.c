@@ -125,6 +125,15 @@ take_time(struct reader *in)
 	return (int64_t)take_uint(in, 8, INT64_MAX);
 }
 
+/* Exactly so many bytes are left, and are taken. */
+static void
+take_rest(struct reader *in, size_t len)
+{
+	if (in->left != len)
+		in->is_wrong = true;
+	in->left = 0;
+}
+
 static size_t
 take_sized(struct reader *in, void *out, size_t max)
 {
@@ -192,9 +201,12 @@ is_writable(const struct spool_frame *frame)
 {
 	const struct durable_audit *audit = &frame->audit;
 
-	return frame->kind == SPOOL_END && (frame->done & ~DONE_MASK) == 0 &&
-	       frame->absolute_ms >= 0 && frame->ended_ms >= 0 &&
-	       audit->at_ms >= 0 && audit->has_ref &&
+	if (frame->kind == SPOOL_CREATE
+		? frame->record.len == 0 || frame->record.len > SPOOL_RECORD_MAX
+		: frame->kind != SPOOL_END || frame->record.len != 0)
+		return false;
+	return (frame->done & ~DONE_MASK) == 0 && frame->absolute_ms >= 0 &&
+	       frame->ended_ms >= 0 && audit->at_ms >= 0 && audit->has_ref &&
 	       (unsigned)audit->reason < SGATE_REASON_COUNT &&
 	       audit->client_ip_len <= sizeof(audit->client_ip);
 }
@@ -223,17 +235,18 @@ put_body(struct writer *out, const struct spool_frame *frame)
 	put_text(out, audit->detail);
 	put_uint(out, 2, audit->client_ip_len);
 	put_bytes(out, audit->client_ip, audit->client_ip_len);
+	put_uint(out, 4, frame->record.len);
+	put_bytes(out, frame->record.data, frame->record.len);
 }
 
 /* The longest that an audit row can be. */
 _Static_assert(
-    SPOOL_FRAME_MIN + sizeof(struct durable_audit) <= SPOOL_FRAME_MAX,
+    SPOOL_FRAME_MIN + sizeof(struct durable_audit) <= SPOOL_PLAIN_MAX,
     "a frame must hold every audit row");
 
 size_t
 spool_frame_write(const struct spool_frame *frame,
-    const unsigned char writer[SPOOL_WRITER_BYTES],
-    unsigned char out[SPOOL_FRAME_MAX])
+    const unsigned char writer[SPOOL_WRITER_BYTES], unsigned char *out)
 {
 	struct writer to = {out, 0};
 
@@ -286,6 +299,10 @@ take_body(struct reader *in, struct spool_frame *out)
 	take_text(in, audit->detail, sizeof(audit->detail));
 	audit->client_ip_len =
 	    take_sized(in, audit->client_ip, sizeof(audit->client_ip));
+	out->record.len = (size_t)take_uint(in, 4, SPOOL_RECORD_MAX);
+	if (out->record.len > 0)
+		out->record.data = (const char *)in->at;
+	take_rest(in, out->record.len);
 	return !in->is_wrong && in->left == 0 && is_writable(out);
 }
 
@@ -308,17 +325,24 @@ spool_frame_begins(const unsigned char *bytes, size_t len,
 }
 
 size_t
+spool_frame_length(const unsigned char *bytes, size_t len,
+    const unsigned char writer[SPOOL_WRITER_BYTES])
+{
+	if (len < FRAME_CRC_AT || !spool_frame_begins(bytes, len, writer))
+		return 0;
+	return (size_t)spool_read_uint(bytes + FRAME_LENGTH_AT, 4);
+}
+
+size_t
 spool_frame_read(const unsigned char *bytes, size_t len,
     const unsigned char writer[SPOOL_WRITER_BYTES], struct spool_frame *out)
 {
 	struct reader in = {NULL, 0, false};
-	size_t length;
+	size_t length = spool_frame_length(bytes, len, writer);
 
-	if (len < SPOOL_FRAME_MIN || !spool_frame_begins(bytes, len, writer))
-		return 0;
-	length = (size_t)spool_read_uint(bytes + FRAME_LENGTH_AT, 4);
-	if (length > len || frame_crc(bytes, length) !=
-				spool_read_uint(bytes + FRAME_CRC_AT, 4))
+	if (length == 0 || length > len ||
+	    frame_crc(bytes, length) !=
+		spool_read_uint(bytes + FRAME_CRC_AT, 4))
 		return 0;
 	in.at = bytes + FRAME_BODY_AT;
 	in.left = length - FRAME_BODY_AT;

@@ -21,6 +21,7 @@
  *   body    kind 1 | done 1 | event id 16 | store id 16 | version 8 | absolute
  *           8 | ended 8 | at 8 | reason 2 | has ref 1 | ref 12 | host, actor,
  *           kind, realm, user, detail, client address: each length 2 and bytes
+ *           | record: length 4 and bytes, of a creation alone
  *
  * Damage is passed over to the next bytes that are a frame. That the writer's
  * number stands in each frame keeps whole frames of other files from being
@@ -37,12 +38,13 @@
 
 #include "spool.h"
 
-#define SPOOL_VERSION '1'
+#define SPOOL_VERSION '2'
 #define SPOOL_HEADER_BYTES 92
 #define SPOOL_WRITER_BYTES 8
 #define SPOOL_MAGIC_FIRST 0xf7 /* in no UTF-8 */
-#define SPOOL_FRAME_MIN 115
-#define SPOOL_FRAME_MAX 1024
+#define SPOOL_FRAME_MIN 119
+#define SPOOL_PLAIN_MAX 1024 /* without a record */
+#define SPOOL_FRAME_MAX (SPOOL_PLAIN_MAX + SPOOL_RECORD_MAX)
 /* No two frames begin in the same so many bytes. */
 #define SPOOL_GRANULE 64
 /* A writer begins another file at this size, or at limits.max_bytes / 16. */
@@ -66,16 +68,20 @@ enum spool_header {
 };
 enum spool_header spool_header_read(const unsigned char *bytes, size_t len);
 
-/* The frame's length; 0: no such frame can be. */
+/* The frame's length; 0: no such frame can be. out: SPOOL_PLAIN_MAX bytes and
+ * those of its record. */
 size_t spool_frame_write(const struct spool_frame *frame,
-    const unsigned char writer[SPOOL_WRITER_BYTES],
-    unsigned char out[SPOOL_FRAME_MAX]);
+    const unsigned char writer[SPOOL_WRITER_BYTES], unsigned char *out);
 /*
  * The length of the frame that begins here; 0: none does, or not all of it is
- * there.
+ * there. out->record is borrowed from bytes.
  */
 size_t spool_frame_read(const unsigned char *bytes, size_t len,
     const unsigned char writer[SPOOL_WRITER_BYTES], struct spool_frame *out);
+/* How long the frame that begins here says it is; 0: none does, or it is not
+ * known yet. */
+size_t spool_frame_length(const unsigned char *bytes, size_t len,
+    const unsigned char writer[SPOOL_WRITER_BYTES]);
 /* Whether these bytes could go on to be a frame. */
 bool spool_frame_begins(const unsigned char *bytes, size_t len,
     const unsigned char writer[SPOOL_WRITER_BYTES]);

@@ -607,6 +607,32 @@ spool_pass_next(struct spool_reader *reader, struct spool_frame *out,
 	return true;
 }
 
+enum sgate_status
+spool_load(struct spool_reader *reader, const struct spool_place *place,
+    struct buf *out, struct sgate_error *err)
+{
+	struct spool_reader_file *file;
+	int64_t at = place->offset;
+	enum sgate_status status = SGATE_NOT_FOUND;
+	struct spool_frame frame;
+	size_t len;
+
+	error_clear(err);
+	if (place->file >= reader->count)
+		return status;
+	file = &reader->files[place->file];
+	status = spool_scan_next(
+	    reader->dir, file, &at, file->known, &frame, &len, err);
+	if (status == SGATE_OK && at != place->offset)
+		status = SGATE_NOT_FOUND;
+	if (status == SGATE_OK)
+		buf_add_bytes(out, frame.record);
+	spool_scan_shrink(file);
+	if (buf_failed(out))
+		return error_memory(err, "load");
+	return status;
+}
+
 void
 spool_done(struct spool_reader *reader, const struct spool_place *place,
     unsigned store)

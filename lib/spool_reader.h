@@ -14,7 +14,10 @@
 
 /* What is held of a file only while it is walked. */
 struct spool_scan {
-	unsigned char bytes[SPOOL_WINDOW_BYTES]; /* of the file, from `at` on */
+	/* Of the file, from `at` on; larger only while a large frame is looked
+	 * at. */
+	unsigned char *bytes;
+	size_t size;
 	int64_t at;
 	size_t len;
 	/* The next frame of the pass; offset -1: none. */
@@ -45,8 +48,9 @@ struct spool_reader_file {
 
 /*
  * The next frame at or behind *offset that ends at or before `limit`. SGATE_OK:
- * *offset is where it begins, *out_len its length. SGATE_NOT_FOUND: none;
- * SGATE_UNAVAILABLE: it cannot be told; SGATE_NO_MEMORY.
+ * *offset is where it begins, *out_len its length; out->record is borrowed till
+ * the file is read on. SGATE_NOT_FOUND: none; SGATE_UNAVAILABLE: it cannot be
+ * told; SGATE_NO_MEMORY.
  */
 SGATE_MUST_CHECK enum sgate_status spool_scan_next(int dir,
     struct spool_reader_file *file, int64_t *offset, int64_t limit,
@@ -67,6 +71,8 @@ SGATE_MUST_CHECK enum sgate_status spool_scan_header(int dir,
 SGATE_MUST_CHECK enum sgate_status spool_scan_pending(int dir,
     struct spool_reader_file *file, unsigned index, int64_t offset,
     struct sgate_error *err);
+/* Lets go of the memory that a large frame took; the head stays. */
+void spool_scan_shrink(struct spool_reader_file *file);
 /* Lets go of what was read; the head, too. */
 void spool_scan_clear(struct spool_reader_file *file);
 

@@ -75,10 +75,9 @@ window_load(int dir, struct spool_reader_file *file, int64_t offset,
 	snprintf(name, sizeof(name), "%s.spool", file->stem);
 	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd >= 0)
-		got = read_at(fd, scan->bytes, sizeof(scan->bytes), offset);
+		got = read_at(fd, scan->bytes, scan->size, offset);
 	if (fd >= 0 && got < 0 && errno == EIO)
-		got = read_block_by_block(
-		    fd, scan->bytes, sizeof(scan->bytes), offset);
+		got = read_block_by_block(fd, scan->bytes, scan->size, offset);
 	native = errno;
 	if (fd >= 0)
 		close(fd);
@@ -90,28 +89,51 @@ window_load(int dir, struct spool_reader_file *file, int64_t offset,
 	    "%s: %s", name, strerror(native));
 }
 
+/* Room for so many bytes; what was in it is forgotten when it grows. */
+static bool
+window_grow(struct spool_reader_file *file, size_t want)
+{
+	struct spool_scan *scan = file->scan;
+	unsigned char *bytes;
+
+	if (scan == NULL) {
+		scan = file->scan = calloc(1, sizeof(*scan));
+		if (scan == NULL)
+			return false;
+		scan->head = -1;
+	}
+	if (want < SPOOL_WINDOW_BYTES)
+		want = SPOOL_WINDOW_BYTES;
+	if (scan->size >= want)
+		return true;
+	bytes = malloc(want);
+	if (bytes == NULL)
+		return false;
+	free(scan->bytes);
+	scan->bytes = bytes;
+	scan->size = want;
+	scan->len = 0;
+	return true;
+}
+
 /*
- * The file's bytes from `offset` on: as many as a frame may have, or as there
- * are before `limit`. Fewer: the file has become shorter.
+ * The file's bytes from `offset` on: `want` at least, or as many as there are
+ * before `limit`. Fewer: the file has become shorter.
  */
 static enum sgate_status
 window_get(int dir, struct spool_reader_file *file, int64_t offset,
-    int64_t limit, const unsigned char **out, size_t *out_len,
+    size_t wanted, int64_t limit, const unsigned char **out, size_t *out_len,
     struct sgate_error *err)
 {
 	int64_t want = limit - offset;
-	struct spool_scan *scan = file->scan;
 	enum sgate_status status = SGATE_OK;
+	struct spool_scan *scan;
 
-	if (want > SPOOL_FRAME_MAX)
-		want = SPOOL_FRAME_MAX;
-	if (scan == NULL) {
-		scan = calloc(1, sizeof(*scan));
-		if (scan == NULL)
-			return error_memory(err, "read");
-		scan->head = -1;
-		file->scan = scan;
-	}
+	if (want > (int64_t)wanted)
+		want = (int64_t)wanted;
+	if (!window_grow(file, (size_t)want))
+		return error_memory(err, "read");
+	scan = file->scan;
 	if (offset < scan->at || offset + want > scan->at + (int64_t)scan->len)
 		status = window_load(dir, file, offset, err);
 	if (status != SGATE_OK)
@@ -124,8 +146,23 @@ window_get(int dir, struct spool_reader_file *file, int64_t offset,
 }
 
 void
+spool_scan_shrink(struct spool_reader_file *file)
+{
+	struct spool_scan *scan = file->scan;
+
+	if (scan == NULL || scan->size <= SPOOL_WINDOW_BYTES)
+		return;
+	free(scan->bytes);
+	scan->bytes = NULL;
+	scan->size = 0;
+	scan->len = 0;
+}
+
+void
 spool_scan_clear(struct spool_reader_file *file)
 {
+	if (file->scan != NULL)
+		free(file->scan->bytes);
 	free(file->scan);
 	file->scan = NULL;
 }
@@ -140,14 +177,21 @@ spool_scan_next(int dir, struct spool_reader_file *file, int64_t *offset,
 	const unsigned char *bytes, *next;
 	int64_t at = *offset;
 	enum sgate_status status;
-	size_t len;
+	size_t len, length;
 
 	while (at + SPOOL_FRAME_MIN <= limit) {
-		status = window_get(dir, file, at, limit, &bytes, &len, err);
+		status = window_get(
+		    dir, file, at, SPOOL_PLAIN_MAX, limit, &bytes, &len, err);
 		if (status != SGATE_OK)
 			return status;
 		if (len < SPOOL_FRAME_MIN)
 			break;
+		length = spool_frame_length(bytes, len, file->writer);
+		if (length > len && at + (int64_t)length <= limit)
+			status = window_get(
+			    dir, file, at, length, limit, &bytes, &len, err);
+		if (status != SGATE_OK)
+			return status;
 		*out_len = spool_frame_read(bytes, len, file->writer, out);
 		if (*out_len > 0) {
 			*offset = at;
@@ -167,9 +211,9 @@ spool_scan_is_cut(
 	struct sgate_error ignored;
 	size_t len;
 
-	return limit - offset < SPOOL_FRAME_MAX &&
-	       window_get(dir, file, offset, limit, &bytes, &len, &ignored) ==
-		   SGATE_OK &&
+	return limit - offset < (int64_t)SPOOL_FRAME_MAX &&
+	       window_get(dir, file, offset, SPOOL_PLAIN_MAX, limit, &bytes,
+		   &len, &ignored) == SGATE_OK &&
 	       spool_frame_begins(bytes, len, file->writer);
 }
 
@@ -181,7 +225,8 @@ spool_scan_header(int dir, struct spool_reader_file *file,
 	enum sgate_status status;
 	size_t len;
 
-	status = window_get(dir, file, 0, file->bytes, &bytes, &len, err);
+	status = window_get(
+	    dir, file, 0, SPOOL_PLAIN_MAX, file->bytes, &bytes, &len, err);
 	if (status == SGATE_OK)
 		*out_header = spool_header_read(bytes, len);
 	return status;
@@ -204,11 +249,14 @@ spool_scan_pending(int dir, struct spool_reader_file *file, unsigned index,
 			file->scan->head = offset;
 			file->scan->head_len = len;
 			file->scan->frame = frame;
+			file->scan->frame.record.data = NULL;
+			spool_scan_shrink(file);
 			return SGATE_OK;
 		}
 		offset += (int64_t)len;
 	}
 	if (file->scan != NULL)
 		file->scan->head = -1;
+	spool_scan_shrink(file);
 	return status;
 }

@@ -126,7 +126,7 @@ what_cannot_be_an_end_is_not_written(void **state)
 		spooled_frame(5, &frame);
 		switch (i) {
 		case 0:
-			frame.kind = (enum spool_kind)2;
+			frame.kind = (enum spool_kind)3;
 			break;
 		case 1:
 			frame.done = 4;
@@ -276,7 +276,7 @@ a_header_tells_its_version(void **state)
 	memset(host, 'h', sizeof(host) - 1);
 	host[sizeof(host) - 1] = '\0';
 	spool_header_write(host, SPOOLED_MS, bytes);
-	assert_memory_equal(bytes, "sessgate spool 1hhhh", 20);
+	assert_memory_equal(bytes, "sessgate spool 2hhhh", 20);
 	assert_int_equal(
 	    spool_header_read(bytes, sizeof(bytes)), SPOOL_HEADER_RIGHT);
 	for (i = 0; i < sizeof(bytes); i++) {
@@ -287,7 +287,7 @@ a_header_tells_its_version(void **state)
 		    SPOOL_HEADER_DAMAGED);
 		bytes[i] ^= 1;
 	}
-	bytes[15] = '2';
+	bytes[15] = '3';
 	spool_write_uint(bytes + 88, 4, crc32c(0, bytes, 88));
 	assert_int_equal(
 	    spool_header_read(bytes, sizeof(bytes)), SPOOL_HEADER_FOREIGN);

@@ -482,9 +482,9 @@ what_is_not_ours_is_left_alone(void **state)
 	assert_int_equal(mkfifo(path, 0600), 0);
 	spooled_path(&s, "0102030405060708-000003.spool", path);
 	assert_int_equal(mkdir(path, 0700), 0);
-	/* Of a version to come; larger than any. */
+	/* Of another version; larger than any. */
 	spool_header_write("host", 1, header);
-	header[15] = '2';
+	header[15] = '1';
 	spool_write_uint(header + 88, 4, crc32c(0, header, 88));
 	spooled_path(&s, "0102030405060708-000004.spool", path);
 	spooled_store(path, header, sizeof(header));

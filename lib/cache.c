@@ -5,6 +5,7 @@
 
 #include "failpoint_stores.h"
 #include "record.h"
+#include "status.h"
 
 #include <string.h>
 
@@ -47,6 +48,23 @@ cache_wrong_item(const struct cache_item *item, const char *states)
 	if (record.len < shortest || record.len > RECORD_MAX_BYTES)
 		return "a record that is too short or too long";
 	return wrong_ttl(item->ttl_ms);
+}
+
+const char *
+cache_wrong_create(const struct cache_item *item, int64_t set_ttl_ms)
+{
+	const char *wrong = cache_wrong_item(item, "U");
+
+	return wrong != NULL ? wrong : wrong_ttl(set_ttl_ms);
+}
+
+enum sgate_status
+cache_error_many(const char *source, struct sgate_error *err)
+{
+	return error_set(err, SGATE_TOO_LARGE, source, "unlanded", 0,
+	    "more than %d sessions of this user wait to be written to the "
+	    "database; try again when they are",
+	    CACHE_UNLANDED_MAX);
 }
 
 const char *

@@ -52,6 +52,9 @@ struct cache_item {
 	int64_t ttl_ms; /* > 0 */
 };
 
+/* Most refs that a user's set may give. */
+#define CACHE_UNLANDED_MAX 1000
+
 struct cache_touch {
 	struct sgate_ref ref;
 	int64_t last_seen_ms;
@@ -60,9 +63,11 @@ struct cache_touch {
 
 /* What became of a put. */
 enum cache_put {
-	CACHE_PUT_OK,     /* written */
-	CACHE_PUT_ENDED,  /* a tombstone stands there; it is in out->record */
-	CACHE_PUT_HAVE,   /* the same or a newer version stands there */
+	CACHE_PUT_OK,    /* written */
+	CACHE_PUT_ENDED, /* a tombstone stands there; it is in out->record */
+	/* The same or a newer version stands there (a 'U' gives way to the 'L'
+	 * of the same version). */
+	CACHE_PUT_HAVE,
 	CACHE_PUT_NOSYNC, /* the group has no sync: nothing was written */
 	CACHE_PUT_RETRY   /* sync is past s0: the row may be older than that */
 };
@@ -113,6 +118,32 @@ struct cache_ops {
 	    const char *from, const char *to, const struct cache_item *items,
 	    size_t count, char out_sync[CACHE_SYNC_MAX + 1],
 	    struct sgate_error *err);
+	/*
+	 * A session that the durable store has not got, its record 'U': it
+	 * takes the place of nothing, of an older version or of another 'U',
+	 * and its ref joins the user's set, which lives as long as set_ttl_ms
+	 * at least. user: TOKEN_USER_BYTES; NULL: it is nobody's. One script.
+	 * CACHE_PUT_OK, ENDED, or HAVE.
+	 */
+	enum sgate_status (*create)(struct cache *c,
+	    const struct cache_item *item, const unsigned char *user,
+	    int64_t set_ttl_ms, enum cache_put *out_put, struct cache_copy *out,
+	    struct sgate_error *err);
+	/*
+	 * The durable store has got it: what is 'U' and no newer becomes the
+	 * item ('L'), whatever else stands there stays, and the ref leaves the
+	 * user's set. CACHE_PUT_OK or ENDED.
+	 */
+	enum sgate_status (*land)(struct cache *c,
+	    const struct cache_item *item, const unsigned char *user,
+	    enum cache_put *out_put, struct cache_copy *out,
+	    struct sgate_error *err);
+	/* The refs in a user's set. SGATE_TOO_LARGE: more than
+	 * CACHE_UNLANDED_MAX. */
+	enum sgate_status (*unlanded)(struct cache *c, unsigned group,
+	    const unsigned char *user,
+	    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
+	    struct sgate_error *err);
 	/* Unconditionally, for `db restored`. */
 	enum sgate_status (*sync_set)(struct cache *c, unsigned group,
 	    const char *sync, struct sgate_error *err);
@@ -127,10 +158,14 @@ const struct cache_ops *cache_choose(const struct sgate_conf *conf);
  * or what is wrong with it. states: those that the record may have.
  */
 const char *cache_wrong_item(const struct cache_item *item, const char *states);
+const char *cache_wrong_create(
+    const struct cache_item *item, int64_t set_ttl_ms);
 const char *cache_wrong_touch(const struct cache_touch *touch);
 const char *cache_wrong_sync(unsigned group, const char *sync);
 const char *cache_wrong_apply(unsigned group, const char *from, const char *to,
     const struct cache_item *items, size_t count);
+/* What `unlanded` says of too many: SGATE_TOO_LARGE. */
+enum sgate_status cache_error_many(const char *source, struct sgate_error *err);
 /* A sync as it was found. */
 void cache_sync_copy(struct sgate_bytes text, char out[CACHE_SYNC_MAX + 1]);
 

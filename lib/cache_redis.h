@@ -25,6 +25,9 @@ const struct redb_script *redb_script_put(void);
 const struct redb_script *redb_script_end(void);
 const struct redb_script *redb_script_touch(void);
 const struct redb_script *redb_script_apply(void);
+const struct redb_script *redb_script_create(void);
+const struct redb_script *redb_script_land(void);
+const struct redb_script *redb_script_unlanded(void);
 
 /* ---- writing commands ---- */
 

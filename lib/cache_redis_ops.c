@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #define KEY_SIZE 80
 
 static void
@@ -39,6 +41,19 @@ add_sync_key(struct buf *out, const struct cache *c, unsigned group)
 	char key[KEY_SIZE];
 
 	snprintf(key, sizeof(key), "%s:{%u}:sync", redb_prefix(c), group);
+	redb_add_word(out, bytes_of(key));
+}
+
+/* user: TOKEN_USER_BYTES. */
+static void
+add_set_key(struct buf *out, const struct cache *c, unsigned group,
+    const unsigned char *user)
+{
+	char hex[2 * TOKEN_USER_BYTES + 1];
+	char key[KEY_SIZE];
+
+	sodium_bin2hex(hex, sizeof(hex), user, TOKEN_USER_BYTES);
+	snprintf(key, sizeof(key), "%s:{%u}:u:%s", redb_prefix(c), group, hex);
 	redb_add_word(out, bytes_of(key));
 }
 
@@ -195,33 +210,42 @@ compose_put(struct buf *out, void *arg, bool is_whole)
 		redb_add_word(out, put->only_over);
 }
 
+/* Of PUT, CREATE and LAND: a tombstone, or a word. */
 static bool
-take_put(void *arg, size_t index, const struct redb_reply *reply)
+take_word(const struct redb_reply *reply, enum cache_put *out_put,
+    struct cache_copy *out)
 {
 	static const struct {
 		const char *text;
 		enum cache_put put;
 	} answers[] = {{"OK", CACHE_PUT_OK}, {"HAVE", CACHE_PUT_HAVE},
 	    {"NOSYNC", CACHE_PUT_NOSYNC}, {"RETRY", CACHE_PUT_RETRY}};
-	const struct put *put = arg;
 	const struct sgate_bytes text = reply->values[0].text;
 	size_t i;
 
-	(void)index;
 	if (!is_text(reply) || text.len == 0 || text.len > RECORD_MAX_BYTES)
 		return false;
 	if (text.data[0] == 'T') {
-		*put->out_put = CACHE_PUT_ENDED;
-		put->out->record = text;
+		*out_put = CACHE_PUT_ENDED;
+		out->record = text;
 		return true;
 	}
 	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
 		if (bytes_equal_text(text, answers[i].text)) {
-			*put->out_put = answers[i].put;
+			*out_put = answers[i].put;
 			return true;
 		}
 	}
 	return false;
+}
+
+static bool
+take_put(void *arg, size_t index, const struct redb_reply *reply)
+{
+	const struct put *put = arg;
+
+	(void)index;
+	return take_word(reply, put->out_put, put->out);
 }
 
 static enum sgate_status
@@ -594,6 +618,163 @@ redb_apply(struct cache *c, unsigned group, const char *from, const char *to,
 	return status;
 }
 
+/* ---- sessions that the durable store has not got ---- */
+
+struct newcomer {
+	const struct cache *c;
+	const struct cache_item *item;
+	const unsigned char *user;
+	int64_t set_ttl_ms; /* 0: it has landed */
+	enum cache_put *out_put;
+	struct cache_copy *out;
+};
+
+static void
+compose_newcomer(struct buf *out, void *arg, bool is_whole)
+{
+	const struct newcomer *n = arg;
+	bool is_landed = n->set_ttl_ms == 0, has_user = n->user != NULL;
+	char ref[SGATE_REF_HEX + 1];
+
+	redb_add_script(out,
+	    is_landed ? redb_script_land() : redb_script_create(),
+	    has_user ? 2 : 1,
+	    !has_user   ? 2
+	    : is_landed ? 3
+			: 4,
+	    is_whole);
+	add_record_key(out, n->c, &n->item->ref);
+	if (has_user)
+		add_set_key(out, n->c, token_ref_group(&n->item->ref), n->user);
+	redb_add_word(out, n->item->record);
+	redb_add_number(out, n->item->ttl_ms);
+	if (!has_user)
+		return;
+	sgate_ref_text(&n->item->ref, ref);
+	redb_add_word(out, bytes_of(ref));
+	if (!is_landed)
+		redb_add_number(out, n->set_ttl_ms);
+}
+
+static bool
+take_newcomer(void *arg, size_t index, const struct redb_reply *reply)
+{
+	const struct newcomer *n = arg;
+
+	(void)index;
+	return take_word(reply, n->out_put, n->out);
+}
+
+static enum sgate_status
+ask_newcomer(struct cache *c, const char *operation,
+    const struct newcomer *newcomer, const char *wrong, struct sgate_error *err)
+{
+	struct newcomer n = *newcomer;
+	const struct redb_question q = {
+	    operation, 1, compose_newcomer, take_newcomer, &n};
+	enum sgate_status status;
+
+	*n.out_put = CACHE_PUT_RETRY;
+	memset(n.out, 0, sizeof(*n.out));
+	if (wrong != NULL)
+		return misused(operation, wrong, err);
+	status = redb_ask(c, &q, err);
+	if (status != SGATE_OK) {
+		*n.out_put = CACHE_PUT_RETRY;
+		memset(n.out, 0, sizeof(*n.out));
+	}
+	return status;
+}
+
+static enum sgate_status
+redb_create(struct cache *c, const struct cache_item *item,
+    const unsigned char *user, int64_t set_ttl_ms, enum cache_put *out_put,
+    struct cache_copy *out, struct sgate_error *err)
+{
+	const struct newcomer n = {c, item, user, set_ttl_ms, out_put, out};
+
+	return ask_newcomer(
+	    c, "create", &n, cache_wrong_create(item, set_ttl_ms), err);
+}
+
+static enum sgate_status
+redb_land(struct cache *c, const struct cache_item *item,
+    const unsigned char *user, enum cache_put *out_put, struct cache_copy *out,
+    struct sgate_error *err)
+{
+	const struct newcomer n = {c, item, user, 0, out_put, out};
+
+	return ask_newcomer(c, "land", &n, cache_wrong_item(item, "L"), err);
+}
+
+struct unlanded {
+	const struct cache *c;
+	unsigned group;
+	const unsigned char *user;
+	struct sgate_ref *out_refs;
+	size_t *out_count;
+	bool is_many;
+};
+
+static void
+compose_unlanded(struct buf *out, void *arg, bool is_whole)
+{
+	const struct unlanded *u = arg;
+
+	redb_add_script(out, redb_script_unlanded(), 1, 1, is_whole);
+	add_set_key(out, u->c, u->group, u->user);
+	redb_add_number(out, CACHE_UNLANDED_MAX);
+}
+
+static bool
+take_unlanded(void *arg, size_t index, const struct redb_reply *reply)
+{
+	struct unlanded *u = arg;
+	const struct sgate_bytes text = reply->values[0].text;
+	char hex[SGATE_REF_HEX + 1];
+	size_t i;
+
+	(void)index;
+	*u->out_count = 0;
+	if (!is_text(reply))
+		return false;
+	u->is_many = bytes_equal_text(text, "MANY");
+	if (u->is_many)
+		return true;
+	if (text.len % SGATE_REF_HEX != 0 ||
+	    text.len / SGATE_REF_HEX > CACHE_UNLANDED_MAX)
+		return false;
+	for (i = 0; i < text.len / SGATE_REF_HEX; i++) {
+		memcpy(hex, text.data + i * SGATE_REF_HEX, SGATE_REF_HEX);
+		hex[SGATE_REF_HEX] = '\0';
+		if (sgate_ref_parse(bytes_of(hex), &u->out_refs[i]) != SGATE_OK)
+			return false;
+	}
+	*u->out_count = i;
+	return true;
+}
+
+static enum sgate_status
+redb_unlanded(struct cache *c, unsigned group, const unsigned char *user,
+    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
+    struct sgate_error *err)
+{
+	struct unlanded u = {c, group, user, out_refs, out_count, false};
+	const struct redb_question q = {
+	    "unlanded", 1, compose_unlanded, take_unlanded, &u};
+	enum sgate_status status;
+
+	*out_count = 0;
+	if (group >= TOKEN_GROUPS)
+		return misused("unlanded", "a group that is none", err);
+	status = redb_ask(c, &q, err);
+	if (status != SGATE_OK)
+		*out_count = 0;
+	if (status == SGATE_OK && u.is_many)
+		return cache_error_many(REDB_SOURCE, err);
+	return status;
+}
+
 const struct cache_ops cache_redis = {
     .name = "redis",
     .open = redb_open,
@@ -606,4 +787,7 @@ const struct cache_ops cache_redis = {
     .sync_get = redb_sync_get,
     .apply = redb_apply,
     .sync_set = redb_sync_set,
+    .create = redb_create,
+    .land = redb_land,
+    .unlanded = redb_unlanded,
 };

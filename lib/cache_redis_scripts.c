@@ -48,7 +48,9 @@
 	" f=ARGV[4] and c:sub(1,17)==ARGV[4]:sub(1,17)"                        \
 	" and c:sub(31)==ARGV[4]:sub(31)\n"
 #define PUT_IF_NEWER                                                           \
-	" if not f and c:sub(2,17)>=ARGV[2]:sub(2,17) then return 'HAVE' end\n"
+	" local n=ARGV[2]:sub(2,17)\n"                                         \
+	" if not f and (c:sub(2,17)>n or c:sub(2,17)==n and c:sub(1,1)~='U')"  \
+	" then return 'HAVE' end\n"
 
 /*
  * END: tombstones, whatever stands there.
@@ -98,16 +100,63 @@
 	"return ARGV[2]\n"
 #define APPLY_IF_FROM "if (y or '')~=ARGV[1] then return y or '' end\n"
 
+/*
+ * CREATE: a session that the database has not got.
+ * KEYS record [set]  ARGV record px [ref set-px]
+ */
+#define CREATE                                                                 \
+	"local c,n=redis.call('GET',KEYS[1]),ARGV[1]\n"                        \
+	"if c then\n"                                                          \
+	" if c:sub(1,1)=='T' then return c end\n"                              \
+	" local v,w=c:sub(2,17),n:sub(2,17)\n"                                 \
+	" if v>w or v==w and c:sub(1,1)~='U' then return 'HAVE' end\n"         \
+	KEEP_LAST_SEEN("n")                                                    \
+	"end\n"                                                                \
+	"redis.call('SET',KEYS[1],n,'PX',ARGV[2])\n"                           \
+	"if KEYS[2] then\n"                                                    \
+	" redis.call('SADD',KEYS[2],ARGV[3])\n"                                \
+	" redis.call('PEXPIRE',KEYS[2],ARGV[4],'NX')\n"                        \
+	" redis.call('PEXPIRE',KEYS[2],ARGV[4],'GT')\n"                        \
+	"end\n"                                                                \
+	"return 'OK'\n"
+
+/*
+ * LAND: the database has got it.
+ * KEYS record [set]  ARGV record px [ref]
+ */
+#define LAND                                                                   \
+	ALLOW_OOM                                                              \
+	"local c,n=redis.call('GET',KEYS[1]),ARGV[1]\n"                        \
+	"if c and c:sub(1,1)=='U' and c:sub(2,17)<=n:sub(2,17) then\n"         \
+	KEEP_LAST_SEEN("n")                                                    \
+	" redis.call('SET',KEYS[1],n,'PX',ARGV[2])\n"                          \
+	"end\n"                                                                \
+	"if KEYS[2] then redis.call('SREM',KEYS[2],ARGV[3]) end\n"             \
+	"if c and c:sub(1,1)=='T' then return c end\n"                         \
+	"return 'OK'\n"
+
+/* UNLANDED: the refs in a set, one behind the other.  KEYS set  ARGV most */
+#define UNLANDED                                                               \
+	"local m=redis.call('SMEMBERS',KEYS[1])\n"                             \
+	"if #m>tonumber(ARGV[1]) then return 'MANY' end\n"                     \
+	"return table.concat(m)\n"
+
 /* clang-format on */
 
 static const struct redb_script put = {
-    PUT(PUT_IF_SAME, PUT_IF_NEWER), "be806532b98b0f9e5cbd77ca1fe2d8455c8f1ced"};
+    PUT(PUT_IF_SAME, PUT_IF_NEWER), "fb190e9c72ff3d960ab543fa7d03e6479fb8e4e7"};
 static const struct redb_script end = {
     END(ALLOW_OOM), "d377415b4f4ac8419c3a954c0296a4bd7c8fbe17"};
 static const struct redb_script touch = {
     TOUCH, "9b39e96b6bfc6fa73281ffa7ee8ba1e36604afe5"};
 static const struct redb_script apply = {
     APPLY(APPLY_IF_FROM), "d8c086536eb64367820bc01d5b35b07d7ef75cf6"};
+static const struct redb_script create = {
+    CREATE, "51ab94149200b92382e03e1673ffcad1ee5d74b1"};
+static const struct redb_script land = {
+    LAND, "80e3152d5ca96510596575fe7cfe6d2f9902bbfc"};
+static const struct redb_script unlanded = {
+    UNLANDED, "2b7b5c4ece96cea315f4d3a26a41c88962729bd9"};
 
 /* For failpoints: what each mechanism is there for, without it. */
 static const struct redb_script put_blind = {
@@ -152,4 +201,22 @@ const struct redb_script *
 redb_script_apply(void)
 {
 	return failpoint_is_off("apply-from") ? &apply_from_any : &apply;
+}
+
+const struct redb_script *
+redb_script_create(void)
+{
+	return &create;
+}
+
+const struct redb_script *
+redb_script_land(void)
+{
+	return &land;
+}
+
+const struct redb_script *
+redb_script_unlanded(void)
+{
+	return &unlanded;
 }

@@ -359,6 +359,22 @@ CACHE(sync_set,
 	struct sgate_error *err),
     (c, group, sync, err), NOTHING)
 
+CACHE(create,
+    (struct cache * c, const struct cache_item *item, const unsigned char *user,
+	int64_t set_ttl_ms, enum cache_put *out_put, struct cache_copy *out,
+	struct sgate_error *err),
+    (c, item, user, set_ttl_ms, out_put, out, err), CLEAR_PUT)
+CACHE(land,
+    (struct cache * c, const struct cache_item *item, const unsigned char *user,
+	enum cache_put *out_put, struct cache_copy *out,
+	struct sgate_error *err),
+    (c, item, user, out_put, out, err), CLEAR_PUT)
+CACHE(unlanded,
+    (struct cache * c, unsigned group, const unsigned char *user,
+	struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
+	struct sgate_error *err),
+    (c, group, user, out_refs, out_count, err), *out_count = 0)
+
 const struct cache_ops *
 failpoint_cache(const struct cache_ops *ops)
 {
@@ -375,6 +391,9 @@ failpoint_cache(const struct cache_ops *ops)
 	WRAP(table, cache, sync_get);
 	WRAP(table, cache, apply);
 	WRAP(table, cache, sync_set);
+	WRAP(table, cache, create);
+	WRAP(table, cache, land);
+	WRAP(table, cache, unlanded);
 	return &table;
 }
 

@@ -431,10 +431,12 @@ add_caches(struct run *runs)
 #ifdef CONTRACT_REDIS
 	count = add_runs(runs, count, &cache_redis, put_cases);
 	count = add_runs(runs, count, &cache_redis, group_cases);
+	count = add_runs(runs, count, &cache_redis, new_cases);
 	return add_runs(runs, count, &cache_redis, redis_cases);
 #else
 	count = add_runs(runs, count, &cache_fake, put_cases);
 	count = add_runs(runs, count, &cache_fake, group_cases);
+	count = add_runs(runs, count, &cache_fake, new_cases);
 	count = add_runs(runs, count, &cache_fake, fake_cases);
 	return add_runs(runs, count, &cache_redis, wire_cases);
 #endif

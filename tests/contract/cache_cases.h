@@ -26,6 +26,7 @@ struct contract_case {
 /* Each ended by a case without a name. */
 extern const struct contract_case put_cases[];   /* cache_put.c */
 extern const struct contract_case group_cases[]; /* cache_groups.c */
+extern const struct contract_case new_cases[];   /* cache_new.c */
 extern const struct contract_case fake_cases[];  /* cache.c */
 extern const struct contract_case wire_cases[];  /* cache_wire.c */
 extern const struct contract_case redis_cases[]; /* cache_redis.c */

@@ -24,7 +24,7 @@
 
 #define SOURCE "fake cache"
 #define RULES_MAX 32
-#define OPERATIONS_MAX 16
+#define OPERATIONS_MAX 24
 #define LATE_MAX 64
 
 /* ---- the data set ---- */
@@ -36,9 +36,17 @@ struct entry {
 	int64_t expires_ms;
 };
 
+/* A ref in a user's set. */
+struct member {
+	struct sgate_ref ref;
+	unsigned char user[TOKEN_USER_BYTES];
+};
+
 struct data_set {
 	struct entry *entries;
 	size_t count;
+	struct member *members;
+	size_t members_count;
 	char sync[TOKEN_GROUPS][CACHE_SYNC_MAX + 1];
 };
 
@@ -53,7 +61,9 @@ enum effect_kind {
 	EFFECT_END,
 	EFFECT_TOUCH,
 	EFFECT_APPLY,
-	EFFECT_SYNC
+	EFFECT_SYNC,
+	EFFECT_CREATE,
+	EFFECT_LAND
 };
 
 struct effect {
@@ -66,6 +76,8 @@ struct effect {
 	unsigned group;
 	char from[CACHE_SYNC_MAX + 1];
 	char to[CACHE_SYNC_MAX + 1];
+	bool has_user;
+	unsigned char user[TOKEN_USER_BYTES];
 };
 
 struct fake {
@@ -155,6 +167,7 @@ clear(struct data_set *set)
 	while (set->count > 0)
 		remove_at(set, set->count - 1);
 	free(set->entries);
+	free(set->members);
 	memset(set, 0, sizeof(*set));
 }
 
@@ -171,6 +184,9 @@ copy_set(struct data_set *to, const struct data_set *from)
 		to->entries[i].data =
 		    copy_of(from->entries[i].data, from->entries[i].len);
 	}
+	to->members =
+	    copy_of(from->members == NULL ? "" : (void *)from->members,
+		from->members_count * sizeof(*to->members));
 }
 
 /* ---- what the scripts do ---- */
@@ -263,6 +279,71 @@ is_the_same(const struct entry *entry, struct sgate_bytes bytes)
 		       SIZE_MAX)) == 0;
 }
 
+/* An older version, or what the database has not got and now has. */
+static bool
+gives_way(const struct entry *found, const struct cache_item *item)
+{
+	int order = compare(version_of(found->data, found->len),
+	    version_of(item->record.data, item->record.len));
+
+	return order < 0 || (order == 0 && found->data[0] == 'U');
+}
+
+static void
+set_member(const struct effect *effect, bool is_in)
+{
+	const struct sgate_ref *ref = &effect->items[0].ref;
+	struct member *member;
+	size_t i;
+
+	if (!effect->has_user)
+		return;
+	for (i = 0; i < now.members_count; i++) {
+		member = &now.members[i];
+		if (memcmp(&member->ref, ref, sizeof(*ref)) != 0 ||
+		    memcmp(member->user, effect->user, TOKEN_USER_BYTES) != 0)
+			continue;
+		if (!is_in)
+			*member = now.members[--now.members_count];
+		return;
+	}
+	if (!is_in)
+		return;
+	now.members = must_alloc(reallocarray(
+	    now.members, now.members_count + 1, sizeof(*now.members)));
+	member = &now.members[now.members_count++];
+	member->ref = *ref;
+	memcpy(member->user, effect->user, TOKEN_USER_BYTES);
+}
+
+static enum cache_put
+run_create(const struct effect *effect)
+{
+	const struct cache_item *item = &effect->items[0];
+	const struct entry *found = find(&item->ref);
+
+	if (found != NULL && is_tombstone(found))
+		return CACHE_PUT_ENDED;
+	if (found != NULL && !gives_way(found, item))
+		return CACHE_PUT_HAVE;
+	write_item(item, found);
+	set_member(effect, true);
+	return CACHE_PUT_OK;
+}
+
+static enum cache_put
+run_land(const struct effect *effect)
+{
+	const struct cache_item *item = &effect->items[0];
+	const struct entry *found = find(&item->ref);
+	bool is_ended = found != NULL && is_tombstone(found);
+
+	if (found != NULL && found->data[0] == 'U' && gives_way(found, item))
+		write_item(item, found);
+	set_member(effect, false);
+	return is_ended ? CACHE_PUT_ENDED : CACHE_PUT_OK;
+}
+
 static enum cache_put
 run_put(const struct effect *effect)
 {
@@ -276,9 +357,7 @@ run_put(const struct effect *effect)
 			return CACHE_PUT_ENDED;
 		is_forced = effect->only_over.data != NULL &&
 			    is_the_same(found, effect->only_over);
-		if (!is_forced &&
-		    compare(version_of(found->data, found->len),
-			version_of(item->record.data, item->record.len)) >= 0)
+		if (!is_forced && !gives_way(found, item))
 			return CACHE_PUT_HAVE;
 	}
 	if (!sync_number(token_ref_group(&item->ref), &sync))
@@ -352,6 +431,10 @@ run(const struct effect *effect)
 	case EFFECT_SYNC:
 		cache_fake_set_sync(effect->group, effect->to);
 		break;
+	case EFFECT_CREATE:
+		return run_create(effect);
+	case EFFECT_LAND:
+		return run_land(effect);
 	}
 	return CACHE_PUT_OK;
 }
@@ -565,7 +648,8 @@ enter(struct cache *c, const char *operation, const struct effect *effect,
 	if (is_read_only)
 		return refuse(operation, 0, "READONLY", err);
 	if (is_full &&
-	    (effect->kind == EFFECT_PUT || effect->kind == EFFECT_TOUCH))
+	    (effect->kind == EFFECT_PUT || effect->kind == EFFECT_TOUCH ||
+		effect->kind == EFFECT_CREATE))
 		return refuse(operation, 0, "OOM", err);
 	*out_put = run(effect);
 	return SGATE_OK;
@@ -771,6 +855,82 @@ fake_sync_set(
 	return status;
 }
 
+static enum sgate_status
+newcomer(struct cache *c, const char *operation, struct effect *effect,
+    const unsigned char *user, const char *wrong, enum cache_put *out_put,
+    struct cache_copy *out, struct sgate_error *err)
+{
+	enum sgate_status status;
+
+	*out_put = CACHE_PUT_RETRY;
+	memset(out, 0, sizeof(*out));
+	if (wrong != NULL)
+		return misused(operation, wrong, err);
+	effect->count = 1;
+	effect->has_user = user != NULL;
+	if (user != NULL)
+		memcpy(effect->user, user, TOKEN_USER_BYTES);
+	status = enter(c, operation, effect, out_put, err);
+	if (status != SGATE_OK)
+		return status;
+	if (*out_put == CACHE_PUT_ENDED)
+		lend(c, &effect->items[0].ref, out);
+	call_hook(operation, true);
+	return SGATE_OK;
+}
+
+static enum sgate_status
+fake_create(struct cache *c, const struct cache_item *item,
+    const unsigned char *user, int64_t set_ttl_ms, enum cache_put *out_put,
+    struct cache_copy *out, struct sgate_error *err)
+{
+	struct effect effect = {.kind = EFFECT_CREATE, .items = item};
+
+	return newcomer(c, "create", &effect, user,
+	    cache_wrong_create(item, set_ttl_ms), out_put, out, err);
+}
+
+static enum sgate_status
+fake_land(struct cache *c, const struct cache_item *item,
+    const unsigned char *user, enum cache_put *out_put, struct cache_copy *out,
+    struct sgate_error *err)
+{
+	struct effect effect = {.kind = EFFECT_LAND, .items = item};
+
+	return newcomer(c, "land", &effect, user, cache_wrong_item(item, "L"),
+	    out_put, out, err);
+}
+
+static enum sgate_status
+fake_unlanded(struct cache *c, unsigned group, const unsigned char *user,
+    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
+    struct sgate_error *err)
+{
+	enum sgate_status status;
+	enum cache_put put;
+	size_t i, count = 0;
+
+	*out_count = 0;
+	if (group >= TOKEN_GROUPS)
+		return misused("unlanded", "a group that is none", err);
+	status = enter(c, "unlanded", NULL, &put, err);
+	if (status != SGATE_OK)
+		return status;
+	for (i = 0; i < now.members_count; i++) {
+		const struct member *member = &now.members[i];
+
+		if (token_ref_group(&member->ref) != group ||
+		    memcmp(member->user, user, TOKEN_USER_BYTES) != 0)
+			continue;
+		if (count == CACHE_UNLANDED_MAX)
+			return cache_error_many(SOURCE, err);
+		out_refs[count++] = member->ref;
+	}
+	*out_count = count;
+	call_hook("unlanded", true);
+	return SGATE_OK;
+}
+
 const struct cache_ops cache_fake = {
     .name = "fake cache",
     .open = fake_open,
@@ -783,6 +943,9 @@ const struct cache_ops cache_fake = {
     .sync_get = fake_sync_get,
     .apply = fake_apply,
     .sync_set = fake_sync_set,
+    .create = fake_create,
+    .land = fake_land,
+    .unlanded = fake_unlanded,
 };
 
 /* ---- the data set, as somebody else sees it ---- */

@@ -89,6 +89,42 @@ do_sync_set(struct fixture *f)
 	return f->ops->sync_set(f->a, GROUP, "1 s", &f->err);
 }
 
+static const unsigned char ann[TOKEN_USER_BYTES] = {1};
+
+static enum sgate_status
+do_create(struct fixture *f)
+{
+	struct cache_item item = make_item(8, make_record(1, 1, 5, "b"));
+	char record[64];
+	enum cache_put answer;
+	struct cache_copy copy;
+
+	snprintf(record, sizeof(record), "U%.*s", (int)item.record.len - 1,
+	    item.record.data + 1);
+	item.record = bytes_of(record);
+	return f->ops->create(
+	    f->a, &item, ann, MINUTE_MS, &answer, &copy, &f->err);
+}
+
+static enum sgate_status
+do_land(struct fixture *f)
+{
+	struct cache_item item = make_item(9, make_record(1, 1, 5, "b"));
+	enum cache_put answer;
+	struct cache_copy copy;
+
+	return f->ops->land(f->a, &item, ann, &answer, &copy, &f->err);
+}
+
+static enum sgate_status
+do_unlanded(struct fixture *f)
+{
+	struct sgate_ref refs[CACHE_UNLANDED_MAX];
+	size_t count;
+
+	return f->ops->unlanded(f->a, GROUP, ann, refs, &count, &f->err);
+}
+
 static enum sgate_status
 do_ping(struct fixture *f)
 {
@@ -96,7 +132,7 @@ do_ping(struct fixture *f)
 }
 
 static operation_fn *const operations[] = {do_sync_set, do_ping, do_get, do_put,
-    do_end, do_touch, do_sync_get, do_apply};
+    do_end, do_touch, do_sync_get, do_apply, do_create, do_land, do_unlanded};
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
 static void
@@ -147,15 +183,15 @@ a_script_is_sent_once_and_then_called_by_its_hash(struct fixture *f)
 {
 	assert_all_ok(f);
 	/* Each of two groups and of two touches asked at once. */
-	assert_int_equal(evals(), 6);
+	assert_int_equal(evals(), 9);
 	assert_all_ok(f);
 	assert_all_ok(f);
-	assert_int_equal(evals(), 6);
+	assert_int_equal(evals(), 9);
 	server_run("SCRIPT FLUSH");
 	assert_all_ok(f);
-	assert_int_equal(evals(), 12);
+	assert_int_equal(evals(), 18);
 	assert_all_ok(f);
-	assert_int_equal(evals(), 12);
+	assert_int_equal(evals(), 18);
 }
 
 /* ---- stopped ---- */
@@ -374,7 +410,7 @@ write_password(struct fixture *f, const char *directory, const char *password)
 /* The very rules of conf/README.md. */
 #define RULES                                                                  \
 	" resetkeys ~sg:* resetchannels -@all +ping +select +get +mget +set "  \
-	"+getrange +setrange +pexpire +eval +evalsha"
+	"+getrange +setrange +pexpire +sadd +srem +smembers +eval +evalsha"
 
 static void
 a_user_needs_no_more_than_the_manual_says(struct fixture *f)
@@ -459,8 +495,12 @@ keys_are_those_that_are_documented(struct fixture *f)
 	assert_string_equal(server_run("GET sg:{3}:sync"), "1 s");
 	assert_string_equal(
 	    server_run("EXISTS sg:{3}:s:a3ff00000000000000000001"), "1");
-	/* Three records of the group, one of the next, one sync. */
-	assert_string_equal(server_run("DBSIZE"), "5");
+	assert_string_equal(
+	    server_run("SISMEMBER sg:{3}:u:01000000000000000000000000000000 "
+		       "a3ff00000000000000000008"),
+	    "1");
+	/* Four records of the group, one of the next, a set, a sync. */
+	assert_string_equal(server_run("DBSIZE"), "7");
 }
 
 static void

@@ -257,6 +257,8 @@ def conf_text(sections):
 class Gateway:
     """One sessgated with its directory: sessgate.conf, run/, data/, log."""
 
+    spawn = staticmethod(subprocess.Popen)
+
     def __init__(self, conf=None, directory=None):
         self.dir = directory or tempfile.mkdtemp(prefix="sgit.")
         os.chmod(self.dir, 0o755)
@@ -300,7 +302,7 @@ class Gateway:
     def start(self, *args, wait=True, **popen):
         """Start it; ready when a request is answered. popen: for Popen()."""
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
+            self.process = self.spawn(
                 self.command(*args), stdout=log, stderr=log, cwd="/",
                 stdin=popen.pop("stdin", subprocess.DEVNULL), **popen)
         if wait:

@@ -50,6 +50,7 @@ class MariaDB:
 
     _shared = None
     _made = []
+    spawn = staticmethod(subprocess.Popen)
 
     @classmethod
     def shared(cls):
@@ -97,19 +98,24 @@ class MariaDB:
                        **self.become())
 
     def start(self):
-        self.process = subprocess.Popen(
+        self.process = self.spawn(
             [self.program, "--no-defaults", "--datadir=" + self.data,
-             "--socket=" + self.socket, "--skip-networking",
+             "--socket=" + self.socket,
              "--pid-file=" + os.path.join(self.dir, "pid"),
              "--tmpdir=" + self.dir, "--skip-name-resolve",
              "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"] + (
                  [] if self.is_durable else
                  ["--innodb-flush-log-at-trx-commit=2",
-                  "--innodb-flush-method=nosync", "--sync-frm=0"]),
+                  "--innodb-flush-method=nosync", "--sync-frm=0"]) +
+            self.network(),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             cwd=self.dir, **self.become())
         wait_until(lambda: self.sql("SELECT 1", check=False) == "1",
                    "mariadbd answers", 60)
+
+    def network(self):
+        """What it is told about being reached."""
+        return ["--skip-networking"]
 
     def kill(self):
         self.process.kill()
@@ -218,6 +224,7 @@ class Redis:
     OPTIONS = {"save": "", "appendonly": "no", "enable-debug-command": "yes",
                "repl-diskless-sync": "yes", "repl-diskless-sync-delay": "0",
                "repl-backlog-size": "1mb"}
+    spawn = staticmethod(subprocess.Popen)
 
     def __init__(self, t, is_tcp=False, dump=None, start=True, **options):
         self.program = needs("redis-server")
@@ -255,7 +262,7 @@ class Redis:
                         os.path.join(self.dir, "log")))
             for name, value in chosen.items():
                 f.write("%s %s\n" % (name, value if value != "" else '""'))
-        self.process = subprocess.Popen(
+        self.process = self.spawn(
             [self.program, os.path.join(self.dir, "redis.conf")],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, cwd=self.dir)

@@ -33,6 +33,7 @@
 #define TOUCH_BATCH 256
 #define TOUCH_ROUND_MS 2000 /* then the rest waits for the next round */
 #define TOUCH_LAST_TRIES 3
+#define LOCATE_EVERY_MS 500
 #define PROBE_EVERY_MS 2000
 #define PROBE_AGAIN_MS 300
 #define ANNOUNCE_EVERY_MS 30000
@@ -62,8 +63,9 @@ struct keeper {
 	struct durable_count count;            /* under way, or zeros */
 	int64_t count_took_ms;
 	unsigned breakers; /* as they were: bits of DURABLE_OPEN, CACHE_OPEN */
-	int64_t fence_at_ms, touch_at_ms, probe_at_ms, stats_at_ms,
-	    announce_at_ms, reap_at_ms;
+	bool is_lost;      /* a primary, as it was looked for before */
+	int64_t locate_at_ms, fence_at_ms, touch_at_ms, probe_at_ms,
+	    stats_at_ms, announce_at_ms, reap_at_ms;
 };
 
 static volatile sig_atomic_t is_told_to_end;
@@ -162,10 +164,51 @@ is_outage_told(const struct keeper *keeper)
 		   outage_store(&state->cache) == STORE_DOWN);
 }
 
+/* During a reload there are two keepers for a moment. */
+static bool
+is_its_turn(const struct keeper *keeper)
+{
+	return atomic_load(&keeper->args->shared->keeper_pid) == getpid();
+}
+
+static void
+tell_place(void *arg, bool is_error, const char *text)
+{
+	struct keeper *keeper = arg;
+
+	if (is_error) {
+		log_error("%s", text);
+		return;
+	}
+	log_notice("%s", text);
+	keeper->fence_at_ms = 0; /* ask it at once */
+}
+
 /*
- * During a reload there are two keepers for a moment: the younger one does it.
- * That a store is down is told by probe().
+ * Before the round, which asks the servers that were found here. One that is
+ * down is looked for in vain until another one is promoted: that is told by
+ * probe(), and why nobody could be found, once.
  */
+static void
+locate(struct keeper *keeper)
+{
+	const struct manager_round round = {.tell = tell_place, .arg = keeper};
+	enum sgate_status status;
+	struct sgate_error err;
+
+	if (!keeper->has_fence || !is_its_turn(keeper) ||
+	    !is_due(&keeper->locate_at_ms, LOCATE_EVERY_MS))
+		return;
+	set_budget(keeper, BUDGET_MS);
+	status = manager_locate(keeper->mgr, &round, &err);
+	if (status != SGATE_OK && !keeper->is_lost)
+		log_warning("looking for the primary: %s: %s; trying again",
+		    err.source, err.text);
+	keeper->is_lost = status != SGATE_OK;
+	beat(keeper);
+}
+
+/* That a store is down is told by probe(). */
 static void
 fence_round(struct keeper *keeper)
 {
@@ -180,7 +223,7 @@ fence_round(struct keeper *keeper)
 
 	if (!keeper->has_fence || clock_monotonic_ms() < keeper->fence_at_ms)
 		return;
-	if (atomic_load(&keeper->args->shared->keeper_pid) != getpid()) {
+	if (!is_its_turn(keeper)) {
 		keeper->fence_at_ms = clock_monotonic_ms() + STEP_MS;
 		return;
 	}
@@ -200,6 +243,7 @@ static void
 breathe(struct keeper *keeper)
 {
 	beat(keeper);
+	locate(keeper);
 	fence_round(keeper);
 	beat(keeper);
 }

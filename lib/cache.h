@@ -20,6 +20,7 @@
 #define SESSGATE_CACHE_H
 
 #include "conf.h"
+#include "place.h"
 #include "session.h"
 
 struct cache_ops;
@@ -28,6 +29,8 @@ struct cache_ops;
 struct cache {
 	const struct cache_ops *ops;
 	int64_t deadline_ms; /* monotonic */
+	/* Borrowed; NULL: nobody tells where it is, should that change. */
+	const struct place *at;
 };
 
 /* A group's `sync` as it stands there: fence.h reads and writes it. */
@@ -79,6 +82,13 @@ struct cache_ops {
 	    struct cache **out, struct sgate_error *err);
 	void (*close)(struct cache *c);
 	enum sgate_status (*ping)(struct cache *c, struct sgate_error *err);
+	/*
+	 * Find out where it is, and write that into *at. SGATE_OK also where
+	 * that is no question. Else *at is as it was: nobody knows better.
+	 * NULL: it is always where it was opened.
+	 */
+	enum sgate_status (*locate)(
+	    struct cache *c, struct place *at, struct sgate_error *err);
 	/* The record of a ref and its group's sync, read at one moment. */
 	enum sgate_status (*get)(struct cache *c, const struct sgate_ref *ref,
 	    struct cache_copy *out, struct sgate_error *err);

@@ -68,8 +68,12 @@ struct redb {
 		struct sockaddr_in6 in6;
 		struct sockaddr_un un;
 	} address;
-	socklen_t address_len;
-	char peer[128]; /* for people */
+	socklen_t address_len; /* 0: not known */
+	char peer[128];        /* for people */
+	/* NULL: address is what the configuration says. Else it is that of
+	 * cache.at, as it was in this generation. */
+	struct sentinels *sentinels;
+	uint64_t generation;
 	int database;
 	char *user;
 	char *password_file;
@@ -153,8 +157,8 @@ static const struct {
     {"NOAUTH", true, "set redis.user and redis.password_file"},
     {"WRONGPASS", true, "correct redis.user or redis.password_file"},
     {"NOPERM", true, "the user may not do enough: see conf/README.md"},
-    {"READONLY", true, "it is a replica: redis.address must be the primary"},
-    {"MASTERDOWN", true, "it is a replica: redis.address must be the primary"},
+    {"READONLY", true, "it is a replica: it must be the primary"},
+    {"MASTERDOWN", true, "it is a replica: it must be the primary"},
     {"LOADING", true, "it is loading its data"},
     {"MOVED", true, "it is a cluster's node, which will not do"},
     {"CROSSSLOT", true, "it is a cluster's node, which will not do"},
@@ -585,6 +589,28 @@ connect_to(struct redb *r, const char *operation, struct sgate_error *err)
 	return status;
 }
 
+/*
+ * Where Sentinel has the master now: a connection to the one before goes.
+ * False: nobody knows yet.
+ */
+static bool
+follow(struct redb *r)
+{
+	struct place_address at = {.len = 0};
+	uint64_t generation = 0;
+
+	if (r->sentinels == NULL)
+		return true;
+	if (r->cache.at == NULL || !place_get(r->cache.at, &at, &generation)) {
+		disconnect(r);
+		return false;
+	}
+	if (r->address_len == 0 || generation != r->generation)
+		redb_move(&r->cache, &at);
+	r->generation = generation;
+	return true;
+}
+
 /* The server has closed it, or says something unasked. */
 static bool
 is_stale(const struct redb *r)
@@ -614,6 +640,10 @@ redb_ask(struct cache *c, const struct redb_question *question,
 		return error_set(err, SGATE_UNAVAILABLE, REDB_SOURCE,
 		    question->operation, 0, "%.100s: no time is left to ask",
 		    r->peer);
+	if (!follow(r))
+		return error_set(err, SGATE_UNAVAILABLE, REDB_SOURCE,
+		    question->operation, 0,
+		    "no Sentinel has told yet where the master is");
 	if (r->fd >= 0 && is_stale(r))
 		disconnect(r);
 	if (r->fd < 0)
@@ -679,13 +709,40 @@ redb_add_script(struct buf *out, const struct redb_script *script, size_t keys,
 
 /* ---- open, close ---- */
 
+static void
+set_ip(struct redb *r, const struct place_address *to)
+{
+	memset(&r->address, 0, sizeof(r->address));
+	if (to->len == 4) {
+		r->address.in.sin_family = AF_INET;
+		r->address.in.sin_port = htons((uint16_t)to->port);
+		memcpy(&r->address.in.sin_addr, to->address, 4);
+		r->address_len = sizeof(r->address.in);
+	} else {
+		r->address.in6.sin6_family = AF_INET6;
+		r->address.in6.sin6_port = htons((uint16_t)to->port);
+		memcpy(&r->address.in6.sin6_addr, to->address, 16);
+		r->address_len = sizeof(r->address.in6);
+	}
+}
+
+void
+redb_move(struct cache *c, const struct place_address *to)
+{
+	struct redb *r = (struct redb *)c;
+	char text[PLACE_TEXT_MAX + 1];
+
+	disconnect(r);
+	place_text(to, text);
+	snprintf(r->peer, sizeof(r->peer), "%s", text);
+	set_ip(r, to);
+}
+
 static bool
 set_address(struct redb *r, const char *text)
 {
-	unsigned port = DEFAULT_PORT;
-	unsigned char address[16];
+	struct place_address to = {.port = DEFAULT_PORT};
 	const char *path;
-	size_t len;
 
 	snprintf(r->peer, sizeof(r->peer), "%s", text);
 	if (strncmp(text, "unix:", 5) == 0) {
@@ -697,47 +754,66 @@ set_address(struct redb *r, const char *text)
 		r->address_len = sizeof(r->address.un);
 		return true;
 	}
-	len = address_port_parse(text, address, &port);
-	if (len == 4) {
-		r->address.in.sin_family = AF_INET;
-		r->address.in.sin_port = htons((uint16_t)port);
-		memcpy(&r->address.in.sin_addr, address, 4);
-		r->address_len = sizeof(r->address.in);
-	} else if (len == 16) {
-		r->address.in6.sin6_family = AF_INET6;
-		r->address.in6.sin6_port = htons((uint16_t)port);
-		memcpy(&r->address.in6.sin6_addr, address, 16);
-		r->address_len = sizeof(r->address.in6);
-	}
-	return len > 0;
+	to.len = address_port_parse(text, to.address, &to.port);
+	if (to.len > 0)
+		set_ip(r, &to);
+	return to.len > 0;
+}
+
+static struct redb *
+make(const char *user, const char *password_file, const char *prefix)
+{
+	struct redb *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->cache.ops = &cache_redis;
+	r->pid = getpid();
+	r->fd = -1;
+	r->user = strdup(user);
+	r->password_file = strdup(password_file);
+	r->prefix = strdup(prefix);
+	if (r->user != NULL && r->password_file != NULL && r->prefix != NULL)
+		return r;
+	redb_close(&r->cache);
+	return NULL;
+}
+
+enum sgate_status
+redb_new(const char *user, const char *password_file, struct cache **out,
+    struct sgate_error *err)
+{
+	struct redb *r = make(user, password_file, "");
+
+	*out = r == NULL ? NULL : &r->cache;
+	return r == NULL ? error_memory(err, "open") : SGATE_OK;
 }
 
 enum sgate_status
 redb_open(
     const struct sgate_conf *conf, struct cache **out, struct sgate_error *err)
 {
-	struct redb *r = calloc(1, sizeof(*r));
+	struct redb *r = make(
+	    conf->redis.user, conf->redis.password_file, conf->redis.prefix);
+	enum sgate_status status = SGATE_OK;
 
 	*out = NULL;
 	error_clear(err);
 	if (r == NULL)
 		return error_memory(err, "open");
-	r->cache.ops = &cache_redis;
-	r->pid = getpid();
-	r->fd = -1;
 	r->database = conf->redis.database;
-	r->user = strdup(conf->redis.user);
-	r->password_file = strdup(conf->redis.password_file);
-	r->prefix = strdup(conf->redis.prefix);
-	if (r->user == NULL || r->password_file == NULL || r->prefix == NULL) {
-		redb_close(&r->cache);
-		return error_memory(err, "open");
-	}
-	if (!set_address(r, conf->redis.address)) {
-		redb_close(&r->cache);
-		return error_set(err, SGATE_INVALID, REDB_SOURCE, "open", 0,
+	if (conf->redis.sentinel != NULL && conf->redis.sentinel[0] != NULL) {
+		snprintf(
+		    r->peer, sizeof(r->peer), "%.64s", conf->redis.master_name);
+		status = sentinels_new(conf, &r->sentinels, err);
+	} else if (!set_address(r, conf->redis.address)) {
+		status = error_set(err, SGATE_INVALID, REDB_SOURCE, "open", 0,
 		    "redis.address: \"%.100s\" is no address",
 		    conf->redis.address);
+	}
+	if (status != SGATE_OK) {
+		redb_close(&r->cache);
+		return status;
 	}
 	*out = &r->cache;
 	return SGATE_OK;
@@ -754,6 +830,7 @@ redb_close(struct cache *c)
 	if (r->fd >= 0)
 		close(r->fd);
 	redisReaderFree(r->reader);
+	sentinels_free(r->sentinels);
 	buf_wipe(&r->out);
 	buf_clear(&r->parsed.bytes);
 	free(r->user);
@@ -766,4 +843,10 @@ const char *
 redb_prefix(const struct cache *c)
 {
 	return ((const struct redb *)c)->prefix;
+}
+
+struct sentinels *
+redb_sentinels(const struct cache *c)
+{
+	return ((const struct redb *)c)->sentinels;
 }

@@ -4,7 +4,8 @@
  *
  * A question is one or more commands, written at once and answered in their
  * order. cache_redis.c has the connection and nothing about sessions,
- * cache_redis_ops.c the questions, cache_redis_scripts.c the scripts.
+ * cache_redis_ops.c the questions, cache_redis_scripts.c the scripts,
+ * cache_redis_sentinel.c where the server is.
  */
 #ifndef SESSGATE_CACHE_REDIS_H
 #define SESSGATE_CACHE_REDIS_H
@@ -87,10 +88,32 @@ struct redb_question {
 SGATE_MUST_CHECK enum sgate_status redb_ask(struct cache *c,
     const struct redb_question *question, struct sgate_error *err);
 
+/* ---- handles ---- */
+
+struct sentinels;
+
 enum sgate_status redb_open(
     const struct sgate_conf *conf, struct cache **out, struct sgate_error *err);
 void redb_close(struct cache *c);
 /* What all keys begin with. */
 const char *redb_prefix(const struct cache *c);
+
+/* One to ask something else than for sessions; no I/O yet. user,
+ * password_file: "" = none. */
+SGATE_MUST_CHECK enum sgate_status redb_new(const char *user,
+    const char *password_file, struct cache **out, struct sgate_error *err);
+/* To that server from now on. */
+void redb_move(struct cache *c, const struct place_address *to);
+/* NULL: it has an address of its own. */
+struct sentinels *redb_sentinels(const struct cache *c);
+
+/* ---- cache_redis_sentinel.c ---- */
+
+SGATE_MUST_CHECK enum sgate_status sentinels_new(const struct sgate_conf *conf,
+    struct sentinels **out, struct sgate_error *err);
+void sentinels_free(struct sentinels *s);
+/* struct cache_ops, locate */
+enum sgate_status redb_locate(
+    struct cache *c, struct place *at, struct sgate_error *err);
 
 #endif

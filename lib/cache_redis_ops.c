@@ -780,6 +780,7 @@ const struct cache_ops cache_redis = {
     .open = redb_open,
     .close = redb_close,
     .ping = redb_ping,
+    .locate = redb_locate,
     .get = redb_get,
     .put = redb_put,
     .end = redb_end,

@@ -794,7 +794,10 @@ conf_has_mysql(const struct sgate_conf *conf)
 bool
 conf_has_redis(const struct sgate_conf *conf)
 {
-	return conf->redis.address != NULL && conf->redis.address[0] != '\0';
+	return (conf->redis.address != NULL &&
+		   conf->redis.address[0] != '\0') ||
+	       (conf->redis.sentinel != NULL &&
+		   conf->redis.sentinel[0] != NULL);
 }
 
 int64_t

@@ -132,7 +132,10 @@ struct sgate_conf {
 		char *file;
 	} keys;
 	struct {
-		char *address; /* "unix:/path", "10.0.0.1:6379"; "" = none */
+		char *address;   /* "unix:/path", "10.0.0.1:6379"; "" = none */
+		char **sentinel; /* or Sentinels: addresses */
+		char *master_name;            /* that they know it by */
+		char *sentinel_password_file; /* "" = none */
 		int database;
 		char *user;          /* "" = none */
 		char *password_file; /* "" = none */

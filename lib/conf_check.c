@@ -385,18 +385,47 @@ check_store(const struct check *check)
 	return SGATE_OK;
 }
 
+/* Redis is at an address, or Sentinels tell where it is. */
+static enum sgate_status
+check_sentinel(const struct check *check)
+{
+	const struct sgate_conf *conf = check->conf;
+	bool has_sentinel = conf->redis.sentinel[0] != NULL;
+
+	if (has_sentinel && conf->redis.address[0] != '\0')
+		return refuse(check, "redis", 0, "sentinel", "address",
+		    "stands beside address; with Sentinels remove address, "
+		    "without them remove sentinel and master_name");
+	if (has_sentinel && conf->redis.master_name[0] == '\0')
+		return refuse(check, "redis", 0, "sentinel", NULL,
+		    "stands without master_name; give the name of the line "
+		    "\"sentinel monitor NAME ...\"");
+	if (!has_sentinel && conf->redis.master_name[0] != '\0')
+		return refuse(check, "redis", 0, "master_name", NULL,
+		    "stands without sentinel; give the Sentinels' addresses, "
+		    "or remove it");
+	if (!has_sentinel && conf->redis.sentinel_password_file[0] != '\0')
+		return refuse(check, "redis", 0, "sentinel_password_file", NULL,
+		    "stands without sentinel; give the Sentinels' addresses, "
+		    "or remove it");
+	return SGATE_OK;
+}
+
 /* Redis holds copies of what is in MySQL. */
 static enum sgate_status
 check_redis(const struct check *check)
 {
 	static const char *const lonely =
-	    "stands without redis.address; give that too, or remove it";
+	    "stands without redis.address or redis.sentinel; give one of them "
+	    "too, or remove it";
 	const struct sgate_conf *conf = check->conf;
+	const char *where =
+	    conf->redis.sentinel[0] != NULL ? "sentinel" : "address";
 	bool has_timeout = is_given(conf, "redis", "timeout", 0);
 
 	if (conf_has_redis(conf)) {
 		if (!conf_has_mysql(conf))
-			return refuse(check, "redis", 0, "address", NULL,
+			return refuse(check, "redis", 0, where, NULL,
 			    "stands without mysql.hosts or mysql.socket; "
 			    "copies in Redis are for hosts that share a MySQL, "
 			    "and SQLite is one host's: give one of them, or "
@@ -427,7 +456,7 @@ conf_check(struct sgate_conf *conf, struct sgate_error *err)
 	static enum sgate_status (*const checks[])(
 	    const struct check *check) = {check_workers, check_gateway,
 	    check_listeners, check_cookie, check_times, check_members,
-	    check_store, check_files, check_redis};
+	    check_store, check_files, check_sentinel, check_redis};
 	struct check check = {conf, err};
 	size_t i;
 

@@ -244,6 +244,14 @@ static const struct option options[] = {
 	STRING(TEXT, "redis", "address", IN_CONF(redis.address), "", FIXED,
 	    redis, "unix:/path or address:port of the server whose copies are "
 	    "asked before MySQL; empty: none"),
+	STRING(LIST, "redis", "sentinel", IN_CONF(redis.sentinel), "", FIXED,
+	    server, "Instead of address: the Sentinels that know which server "
+	    "is the master; without a port: 26379"),
+	STRING(TEXT, "redis", "master_name", IN_CONF(redis.master_name), "",
+	    FIXED, master_name, "The name of that master in Sentinel"),
+	STRING(TEXT, "redis", "sentinel_password_file",
+	    IN_CONF(redis.sentinel_password_file), "", FIXED, socket,
+	    "The Sentinels' password is the first line; empty: they have none"),
 	NUMBER(INTEGER, "redis", "database", IN_CONF(redis.database), "0",
 	    FIXED, 0, 16383, "The number of the database"),
 	STRING(TEXT, "redis", "user", IN_CONF(redis.user), "", FIXED,

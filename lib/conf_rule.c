@@ -301,6 +301,12 @@ rule_redis(const char *text)
 }
 
 bool
+rule_master_name(const char *text)
+{
+	return *text == '\0' || bytes_is_name(bytes_of(text), 64, "._-");
+}
+
+bool
 rule_prefix(const char *text)
 {
 	return bytes_is_name(bytes_of(text), 16, "_.-");

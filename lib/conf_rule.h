@@ -55,6 +55,8 @@ bool rule_server(const char *text);
 	"\"10.0.0.1:6379\" or \"[2001:db8::1]:6379\"; names are not looked "   \
 	"up"
 bool rule_redis(const char *text); /* also "" */
+#define RULE_master_name "empty, or up to 64 of [A-Za-z0-9._-]"
+bool rule_master_name(const char *text); /* also "" */
 #define RULE_prefix "up to 16 of [A-Za-z0-9_.-]"
 bool rule_prefix(const char *text);
 #define RULE_socket "empty, or an absolute path of up to 107 bytes"

@@ -209,6 +209,9 @@ SGATE_MUST_CHECK enum sgate_status manager_read_token(struct sgate_manager *mgr,
  */
 SGATE_MUST_CHECK enum sgate_status manager_cache_enter(
     struct sgate_manager *mgr, bool is_in_budget, struct sgate_error *err);
+/* Opens it if it is not open in this process. */
+SGATE_MUST_CHECK enum sgate_status manager_cache_open(
+    struct sgate_manager *mgr, struct sgate_error *err);
 /* After each: tells breaker and counters of the answer, and returns it. err is
  * that of the answer, not NULL. */
 SGATE_MUST_CHECK enum sgate_status manager_cache_left(struct sgate_manager *mgr,

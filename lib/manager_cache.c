@@ -24,6 +24,20 @@
 /* ---- one call ---- */
 
 enum sgate_status
+manager_cache_open(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	enum sgate_status status;
+
+	if (mgr->cache != NULL)
+		return SGATE_OK;
+	status = mgr->cache_ops->open(mgr->conf, &mgr->cache, err);
+	if (status != SGATE_OK)
+		return manager_cache_left(mgr, status, err);
+	mgr->cache->at = &mgr->stores->cache_at;
+	return status;
+}
+
+enum sgate_status
 manager_cache_enter(
     struct sgate_manager *mgr, bool is_in_budget, struct sgate_error *err)
 {
@@ -48,13 +62,10 @@ manager_cache_enter(
 		    "does",
 		    mgr->cache_ops->name);
 	}
-	if (mgr->cache == NULL) {
-		status = mgr->cache_ops->open(mgr->conf, &mgr->cache, err);
-		if (status != SGATE_OK)
-			return manager_cache_left(mgr, status, err);
-	}
-	mgr->cache->deadline_ms = deadline_ms;
-	return SGATE_OK;
+	status = manager_cache_open(mgr, err);
+	if (status == SGATE_OK)
+		mgr->cache->deadline_ms = deadline_ms;
+	return status;
 }
 
 /* Refused, or not even a socket: to ask again costs little and tells less. */

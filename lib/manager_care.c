@@ -386,8 +386,15 @@ enum sgate_status
 sgate_health(struct sgate_manager *mgr, struct sgate_health *out_health,
     struct sgate_error *err)
 {
+	const struct manager_round round = {.runtime_dir = NULL};
+	struct sgate_error ignored;
+
 	memset(out_health, 0, sizeof(*out_health));
 	error_clear(err);
+	/* What cannot be found does not answer either. */
+	if (manager_is_alone(mgr) &&
+	    manager_locate(mgr, &round, &ignored) != SGATE_OK)
+		error_clear(&ignored);
 	probe_durable(mgr, out_health);
 	probe_cache(mgr, out_health);
 	return SGATE_OK;

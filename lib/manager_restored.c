@@ -160,6 +160,7 @@ enum sgate_status
 manager_restored(struct sgate_manager *mgr, bool *out_is_needed,
     unsigned *out_epoch, struct sgate_error *err)
 {
+	const struct manager_round round = {.runtime_dir = NULL};
 	struct sgate_error own;
 	unsigned epoch = 0;
 	enum sgate_status status;
@@ -169,8 +170,11 @@ manager_restored(struct sgate_manager *mgr, bool *out_is_needed,
 	err = err != NULL ? err : &own;
 	/* No round of this manager's own, which would go between. */
 	mgr->round_after_ms = INT64_MAX;
-	manager_begin_probe(mgr, err);
-	status = manager_need_durable(mgr, err);
+	status = manager_locate(mgr, &round, err);
+	if (status == SGATE_OK) {
+		manager_begin_probe(mgr, err);
+		status = manager_need_durable(mgr, err);
+	}
 	if (status == SGATE_OK && *out_is_needed && mgr->cache_ops != NULL)
 		status = ask_cache(mgr, err);
 	if (status == SGATE_OK && *out_is_needed)

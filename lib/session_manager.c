@@ -423,6 +423,7 @@ round_by_the_way(struct sgate_manager *mgr)
 		return;
 	mgr->round_after_ms = now_ms + mgr->conf->fence.poll_interval_ms;
 	/* What it could not find out is not known, and so not believed. */
+	status = manager_locate(mgr, &round, &ignored);
 	status = manager_fence_round(mgr, &round, &ignored);
 	(void)status;
 }

@@ -93,6 +93,15 @@ SGATE_MUST_CHECK enum sgate_status manager_spool_publish(
 struct spool;
 void manager_set_spool(struct sgate_manager *mgr, struct spool *spool);
 
+/*
+ * Which server of each store is the primary, where that can change: for the
+ * keeper, twice a second. It waits for redis.timeout and mysql.read_timeout
+ * times a few. tell (may be NULL) hears of another primary; the answer is the
+ * first failure, after which what was known stays.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_locate(struct sgate_manager *mgr,
+    const struct manager_round *round, struct sgate_error *err);
+
 const struct keys *manager_keys(const struct sgate_manager *mgr);
 /* The durable store's clock, UTC ms: what expiry is judged by. */
 int64_t manager_now_ms(const struct sgate_manager *mgr);

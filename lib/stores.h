@@ -8,6 +8,7 @@
 
 #include "breaker.h"
 #include "fence.h"
+#include "place.h"
 
 /* Every decision about stores. When you add one: stores_counter_name(). */
 enum stores_counter {
@@ -42,6 +43,8 @@ const char *stores_counter_name(enum stores_counter counter);
 struct stores {
 	struct fence fence;
 	struct breaker durable, cache;
+	/* Which server is the primary, where that can change. */
+	struct place durable_at, cache_at;
 	/* When the last round of the fence began, whatever became of it:
 	 * monotonic; 0 = none has. */
 	_Atomic int64_t round_ms;

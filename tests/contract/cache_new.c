@@ -34,8 +34,7 @@ create(struct fixture *f, unsigned number, const unsigned char *user,
 	struct cache_copy copy;
 
 	assert_ok(f,
-	    f->ops->create(
-		f->a, &item, user, SET_MS, &answer, &copy, &f->err));
+	    f->ops->create(f->a, &item, user, SET_MS, &answer, &copy, &f->err));
 	assert_true((copy.record.len > 0) == (answer == CACHE_PUT_ENDED));
 	return answer;
 }
@@ -48,8 +47,7 @@ land(struct fixture *f, unsigned number, const unsigned char *user,
 	enum cache_put answer;
 	struct cache_copy copy;
 
-	assert_ok(f,
-	    f->ops->land(f->a, &item, user, &answer, &copy, &f->err));
+	assert_ok(f, f->ops->land(f->a, &item, user, &answer, &copy, &f->err));
 	assert_true((copy.record.len > 0) == (answer == CACHE_PUT_ENDED));
 	return answer;
 }
@@ -59,15 +57,15 @@ land(struct fixture *f, unsigned number, const unsigned char *user,
 static size_t
 unlanded(struct fixture *f, const unsigned char *user, unsigned number)
 {
-	struct sgate_ref refs[CACHE_UNLANDED_MAX], ref = make_ref(GROUP, number);
+	struct sgate_ref refs[CACHE_UNLANDED_MAX],
+	    ref = make_ref(GROUP, number);
 	bool is_there = number == 0;
 	size_t i, count = 99;
 
-	assert_ok(f,
-	    f->ops->unlanded(f->b, GROUP, user, refs, &count, &f->err));
+	assert_ok(
+	    f, f->ops->unlanded(f->b, GROUP, user, refs, &count, &f->err));
 	for (i = 0; i < count; i++)
-		is_there =
-		    is_there || memcmp(&refs[i], &ref, sizeof(ref)) == 0;
+		is_there = is_there || memcmp(&refs[i], &ref, sizeof(ref)) == 0;
 	assert_true(is_there);
 	return count;
 }
@@ -235,14 +233,13 @@ what_is_not_new_is_not_created(struct fixture *f)
 	assert_status(f, SGATE_INTERNAL,
 	    f->ops->land(f->a, &item, ann, &answer, &copy, &f->err));
 	assert_status(f, SGATE_INTERNAL,
-	    f->ops->unlanded(
-		f->a, TOKEN_GROUPS, ann, refs, &count, &f->err));
+	    f->ops->unlanded(f->a, TOKEN_GROUPS, ann, refs, &count, &f->err));
 	assert_record(1, NONE);
 }
 
 #define CASE(name)                                                             \
 	{                                                                      \
-		#name, name                                                    \
+#name, name                                                    \
 	}
 const struct contract_case new_cases[] = {
     CASE(a_new_session_stands_there_and_in_its_users_set),

@@ -281,11 +281,17 @@ class Redis:
         """The answer: bytes, int, None or a list; an error is raised."""
         sock = harness.connect(self.socket)
         with sock, sock.makefile("rb") as answer:
-            words = [a if isinstance(a, bytes) else str(a).encode()
-                     for a in args]
-            sock.sendall(b"*%d\r\n" % len(words) + b"".join(
-                b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+            if "requirepass" in self.options:
+                self.send(sock, "AUTH", self.options["requirepass"])
+                self.read(answer)
+            self.send(sock, *args)
             return self.read(answer)
+
+    @staticmethod
+    def send(sock, *args):
+        words = [a if isinstance(a, bytes) else str(a).encode() for a in args]
+        sock.sendall(b"*%d\r\n" % len(words) + b"".join(
+            b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
 
     def read(self, answer):
         line = answer.readline()
@@ -613,7 +619,8 @@ class Fleet:
         """sessgatectl as MySQL's root, past the proxies: exit code, output."""
         more = ["-o", "mysql.user=root", "-o", "mysql.password_file=",
                 "-o", "mysql.socket=" + self.db.server.socket]
-        if self.redis is not None:
+        if self.redis is not None and "sentinel" not in self.hosts[
+                0].gw.conf.get("redis", {}):
             more += ["-o", "redis.address=unix:" + self.redis.socket]
         done = subprocess.run(
             [os.path.join(self.build, "gateway", "sessgatectl")] +

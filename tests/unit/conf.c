@@ -410,12 +410,25 @@ is_of_mysql(const struct conf_option *option)
 	       strcmp(option->section, "fence") == 0;
 }
 
+/* What excludes others of these. */
+static bool
+is_of_socket(const struct conf_option *option)
+{
+	return strcmp(option->name, "socket") == 0 ||
+	       strcmp(option->name, "sentinel") == 0 ||
+	       strcmp(option->name, "master_name") == 0 ||
+	       strcmp(option->name, "sentinel_password_file") == 0;
+}
+
 static void
 every_option_can_be_changed(void **state)
 {
 	struct sgate_conf *conf = loaded(all_changed, NULL);
 	struct sgate_conf *mysql = loaded(mysql_changed, NULL);
-	struct sgate_conf *socket = loaded("", "mysql.socket=/s");
+	struct sgate_conf *socket =
+	    loaded("redis: { sentinel = [\"10.0.0.1\", \"[::1]:26380\"]; "
+		   "master_name = \"m\"; sentinel_password_file = \"/p\"; };",
+		"mysql.socket=/s");
 	struct sgate_conf *defaults = loaded("", NULL);
 	const struct conf_option *option;
 	const struct conf_listener *l;
@@ -426,11 +439,10 @@ every_option_can_be_changed(void **state)
 	for (i = 0; (option = conf_option(i)) != NULL; i++) {
 		struct buf a = {0}, b = {0}, origin = {0};
 
-		assert_true(
-		    conf_value(!is_of_mysql(option)                  ? conf
-			       : strcmp(option->name, "socket") != 0 ? mysql
-								     : socket,
-			i, 0, &a, &origin));
+		assert_true(conf_value(!is_of_mysql(option)   ? conf
+				       : is_of_socket(option) ? socket
+							      : mysql,
+		    i, 0, &a, &origin));
 		if (conf_value(defaults, i, 0, &b, &origin) &&
 		    (strcmp(option->section, "listener") != 0 ||
 			(strcmp(option->name, "address") != 0 &&
@@ -478,7 +490,12 @@ every_option_can_be_changed(void **state)
 	assert_int_equal(mysql->mysql.write_timeout_ms, 2000);
 	assert_true(conf_has_mysql(socket));
 	assert_false(conf_has_redis(conf));
-	assert_false(conf_has_redis(socket));
+	assert_true(conf_has_redis(socket));
+	assert_string_equal(socket->redis.address, "");
+	assert_string_equal(socket->redis.sentinel[1], "[::1]:26380");
+	assert_null(socket->redis.sentinel[2]);
+	assert_string_equal(socket->redis.master_name, "m");
+	assert_string_equal(socket->redis.sentinel_password_file, "/p");
 	assert_true(conf_has_redis(mysql));
 	assert_string_equal(mysql->redis.address, "[::1]:6380");
 	assert_int_equal(mysql->redis.database, 3);
@@ -1338,19 +1355,46 @@ impossible_pairs_are_refused(void **state)
 		"mysql.socket; copies in Redis are for hosts that share a "
 		"MySQL, and SQLite is one host's: give one of them, or remove "
 		"redis"},
+	    {"redis: { sentinel = [\"redis.example\"]; };",
+		":1: redis.sentinel: \"redis.example\" is wrong; it must be an "
+		"address as \"10.0.0.1\", or with a port as \"10.0.0.1:3306\" "
+		"or "
+		"\"[2001:db8::1]:3306\"; names are not looked up"},
+	    {"redis: { master_name = \"a b\"; };",
+		":1: redis.master_name: \"a b\" is wrong; it must be empty, or "
+		"up to 64 of [A-Za-z0-9._-]"},
+	    {"mysql: { socket = \"/s\"; }; redis: { address = \"::1\";\n "
+	     "sentinel = [\"::2\"]; master_name = \"m\"; };",
+		":2: redis.sentinel: stands beside address; with Sentinels "
+		"remove address, without them remove sentinel and "
+		"master_name"},
+	    {"mysql: { socket = \"/s\"; };\nredis: { sentinel = [\"::2\"]; };",
+		":2: redis.sentinel: stands without master_name; give the "
+		"name of the line \"sentinel monitor NAME ...\""},
+	    {"redis: { master_name = \"m\"; };",
+		":1: redis.master_name: stands without sentinel; give the "
+		"Sentinels' addresses, or remove it"},
+	    {"redis: { sentinel_password_file = \"/p\"; };",
+		":1: redis.sentinel_password_file: stands without sentinel; "
+		"give the Sentinels' addresses, or remove it"},
+	    {"redis: { sentinel = [\"::2\"]; master_name = \"m\"; };",
+		":1: redis.sentinel: stands without mysql.hosts or "
+		"mysql.socket; copies in Redis are for hosts that share a "
+		"MySQL, and SQLite is one host's: give one of them, or remove "
+		"redis"},
 	    {"redis: { database = 1; };",
-		":1: redis.database: stands without redis.address; give that "
-		"too, or remove it"},
+		":1: redis.database: stands without redis.address or "
+		"redis.sentinel; give one of them too, or remove it"},
 	    {"redis: { user = \"u\"; };",
-		":1: redis.user: stands without redis.address; give that too, "
-		"or remove it"},
+		":1: redis.user: stands without redis.address or "
+		"redis.sentinel; give one of them too, or remove it"},
 	    {"redis: { password_file = \"/p\"; };",
-		":1: redis.password_file: stands without redis.address; give "
-		"that too, or remove it"},
+		":1: redis.password_file: stands without redis.address or "
+		"redis.sentinel; give one of them too, or remove it"},
 	    {"mysql: { socket = \"/s\"; }; redis: { address = \"\";\n prefix = "
 	     "\"p\"; };",
-		":2: redis.prefix: stands without redis.address; give that "
-		"too, or remove it"},
+		":2: redis.prefix: stands without redis.address or "
+		"redis.sentinel; give one of them too, or remove it"},
 	    {"mysql: { socket = \"/s\"; }; redis: { address = \"::1\";\n "
 	     "timeout = \"800 ms\"; };",
 		":2: redis.timeout: redis.timeout must be below "

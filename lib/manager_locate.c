@@ -1,0 +1,73 @@
+/*
+ * Which server of a store is the primary, where the configuration names several
+ * or leaves it to Sentinels. The drivers know how to find out (locate); here it
+ * is decided when they are asked, and what they found is for all of the host.
+ *
+ * It is no probe: a store whose primary was found may still be down, and one
+ * whose primary cannot be found is asked where it was last.
+ */
+#include "config.h"
+
+#include "manager.h"
+
+#include <stdio.h>
+
+#include "clock.h"
+#include "status.h"
+
+/* Of redis.timeout: for Sentinels that do not answer, and the master. */
+#define CACHE_TIMES 4
+
+static void
+tell_move(const char *store, const struct place *place,
+    const struct place_address *before, const struct manager_round *round)
+{
+	char now[PLACE_TEXT_MAX + 1], then[PLACE_TEXT_MAX + 1], text[256];
+	struct place_address at;
+	uint64_t generation;
+
+	if (round->tell == NULL || !place_get(place, &at, &generation) ||
+	    place_equal(&at, before))
+		return;
+	place_text(&at, now);
+	place_text(before, then);
+	if (before->len == 0)
+		snprintf(
+		    text, sizeof(text), "%s: the primary is %s", store, now);
+	else
+		snprintf(text, sizeof(text),
+		    "%s: the primary is %s now, it was %s", store, now, then);
+	round->tell(round->arg, false, text);
+}
+
+static enum sgate_status
+locate_cache(struct sgate_manager *mgr, const struct manager_round *round,
+    struct sgate_error *err)
+{
+	struct place *place = &mgr->stores->cache_at;
+	struct place_address before;
+	enum sgate_status status;
+	uint64_t generation;
+
+	if (mgr->cache_ops == NULL || mgr->cache_ops->locate == NULL)
+		return SGATE_OK;
+	status = manager_cache_open(mgr, err);
+	if (status != SGATE_OK)
+		return status;
+	place_get(place, &before, &generation);
+	mgr->cache->deadline_ms =
+	    clock_monotonic_ms() + CACHE_TIMES * mgr->conf->redis.timeout_ms;
+	if (mgr->cache->deadline_ms > mgr->deadline_ms)
+		mgr->cache->deadline_ms = mgr->deadline_ms;
+	status = mgr->cache_ops->locate(mgr->cache, place, err);
+	tell_move(mgr->cache_ops->name, place, &before, round);
+	return status;
+}
+
+enum sgate_status
+manager_locate(struct sgate_manager *mgr, const struct manager_round *round,
+    struct sgate_error *err)
+{
+	manager_begin_probe(mgr, err);
+	return locate_cache(mgr, round, err);
+}

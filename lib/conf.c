@@ -800,6 +800,12 @@ conf_has_redis(const struct sgate_conf *conf)
 		   conf->redis.sentinel[0] != NULL);
 }
 
+bool
+conf_has_spool(const struct sgate_conf *conf)
+{
+	return conf_has_mysql(conf);
+}
+
 int64_t
 conf_largest_absolute_ms(const struct sgate_conf *conf)
 {

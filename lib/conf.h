@@ -141,11 +141,18 @@ struct sgate_conf {
 		char *password_file; /* "" = none */
 		char *prefix;
 		int64_t timeout_ms;
+		int replicas; /* that an end without MySQL must be on */
 	} redis;
 	struct {
 		int64_t poll_interval_ms;
 		int64_t max_blind_ms; /* -1 = off: without limit */
 	} fence;
+	struct {
+		char *dir;
+		size_t max_bytes;
+		int reserve_percent;
+		int64_t keep_ms;
+	} spool;
 	struct {
 		char **hosts; /* addresses, "10.0.0.1:3306"; or socket */
 		char *socket;
@@ -176,6 +183,8 @@ struct sgate_conf {
 /* Whether MySQL is the durable store; else it is SQLite. */
 bool conf_has_mysql(const struct sgate_conf *conf);
 bool conf_has_redis(const struct sgate_conf *conf);
+/* Whether there is a spool: SQLite is a file on this host, and needs none. */
+bool conf_has_spool(const struct sgate_conf *conf);
 /* The largest life a session can have by this configuration. */
 int64_t conf_largest_absolute_ms(const struct sgate_conf *conf);
 /* NULL when there is none of that name. */

@@ -264,6 +264,9 @@ static const struct option options[] = {
 	NUMBER(DURATION, "redis", "timeout", IN_CONF(redis.timeout_ms),
 	    "50 ms", LIVE, 1, 10 * SECOND,
 	    "How long one question may take, connecting included"),
+	NUMBER(INTEGER, "redis", "replicas", IN_CONF(redis.replicas), "0",
+	    LIVE, 0, 16, "How many replicas must have an end that only Redis "
+	    "and the spool hold, before it is acknowledged"),
 
 	NUMBER(DURATION, "fence", "poll_interval",
 	    IN_CONF(fence.poll_interval_ms), "500 ms", LIVE, 50, 10 * SECOND,
@@ -274,6 +277,18 @@ static const struct option options[] = {
 	    "5 min", LIVE, 0, 30 * DAY,
 	    "How long Redis alone is believed while MySQL is away; 0: never; "
 	    "off: without limit"),
+
+	STRING(TEXT, "spool", "dir", IN_CONF(spool.dir),
+	    LOCALSTATEDIR "/lib/sessgate/spool", FIXED, path,
+	    "With MySQL: where ends are kept that it could not be told, on a "
+	    "disk that outlives a restart"),
+	NUMBER(SIZE, "spool", "max", IN_CONF(spool.max_bytes), "1 GiB", LIVE,
+	    64 * KIB, 1024 * 1024 * KIB, "How large all of it may get"),
+	NUMBER(INTEGER, "spool", "reserve", IN_CONF(spool.reserve_percent),
+	    "10", LIVE, 0, 90, "Percent of max for ends that no store has"),
+	NUMBER(DURATION, "spool", "keep", IN_CONF(spool.keep_ms), "15 min",
+	    LIVE, MINUTE, DAY, "How long it is kept, to be told again to a "
+	    "store that has lost what it had"),
 
 	STRING(LIST, "mysql", "hosts", IN_CONF(mysql.hosts), "", FIXED,
 	    server, "Servers that may be written to, the first that answers; "

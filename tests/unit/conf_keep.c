@@ -81,6 +81,26 @@ redis_stays_where_it_is(void **state)
 	sgate_conf_free(conf);
 }
 
+/* Another directory would leave the old one's frames behind. */
+static void
+the_spool_stays_where_it_is(void **state)
+{
+	static const char *const before[] = {
+	    "mysql.socket=/m", "spool.dir=/old", NULL};
+	static const char *const after[] = {"mysql.socket=/m", "spool.dir=/new",
+	    "spool.max=1 MiB", "spool.reserve=5", "spool.keep=2 min",
+	    "redis.replicas=1", NULL};
+	struct sgate_conf *conf = reload(before, after);
+
+	(void)state;
+	assert_string_equal(conf->spool.dir, "/old");
+	assert_int_equal(conf->spool.max_bytes, 1 << 20);
+	assert_int_equal(conf->spool.reserve_percent, 5);
+	assert_int_equal(conf->spool.keep_ms, 120000);
+	assert_int_equal(conf->redis.replicas, 1);
+	sgate_conf_free(conf);
+}
+
 /* Redis that is added to the file waits for a restart. */
 static void
 redis_does_not_come_with_a_reload(void **state)
@@ -165,6 +185,7 @@ old_and_new_that_do_not_go_together_are_refused(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(reloadable_options_are_new_and_the_others_old),
     cmocka_unit_test(redis_stays_where_it_is),
+    cmocka_unit_test(the_spool_stays_where_it_is),
     cmocka_unit_test(redis_does_not_come_with_a_reload),
     cmocka_unit_test(listeners_are_the_old_ones_with_new_rules),
     cmocka_unit_test(a_copy_of_the_outcome_is_whole),

@@ -31,6 +31,9 @@ struct cache {
 	int64_t deadline_ms; /* monotonic */
 	/* Borrowed; NULL: nobody tells where it is, should that change. */
 	const struct place *at;
+	/* How often it has connected: what it finds then may be older than
+	 * what it left. */
+	uint64_t connections;
 };
 
 /* A group's `sync` as it stands there: fence.h reads and writes it. */
@@ -108,6 +111,14 @@ struct cache_ops {
 	enum sgate_status (*end)(struct cache *c,
 	    const struct cache_item *tombstones, size_t count,
 	    struct sgate_error *err);
+	/*
+	 * The same, and waits till so many replicas have them: SGATE_OK.
+	 * SGATE_UNAVAILABLE without a native_code also when fewer have them in
+	 * three quarters of the time; the tombstones are written all the same.
+	 */
+	enum sgate_status (*end_on)(struct cache *c,
+	    const struct cache_item *tombstones, size_t count,
+	    unsigned replicas, struct sgate_error *err);
 	/* What is missing or ended is passed over. One round trip. Some may be
 	 * done although the answer is an error. */
 	enum sgate_status (*touch)(struct cache *c,

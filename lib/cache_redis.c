@@ -286,9 +286,8 @@ take_integer(const redisReadTask *task, long long number)
 	size_t index;
 	struct redb_value *value = place(task, &index);
 
-	(void)number; /* no question asks for one */
 	if (value != NULL)
-		*value = (struct redb_value){REDB_INTEGER, {"", 0}};
+		*value = (struct redb_value){REDB_INTEGER, {"", 0}, number};
 	return value;
 }
 
@@ -299,7 +298,7 @@ take_nothing(const redisReadTask *task)
 	struct redb_value *value = place(task, &index);
 
 	if (value != NULL)
-		*value = (struct redb_value){REDB_NOTHING, {"", 0}};
+		*value = (struct redb_value){REDB_NOTHING, {"", 0}, 0};
 	return value;
 }
 
@@ -586,6 +585,8 @@ connect_to(struct redb *r, const char *operation, struct sgate_error *err)
 	status = log_in(r, operation, err);
 	if (status != SGATE_OK)
 		disconnect(r);
+	else
+		r->cache.connections++;
 	return status;
 }
 

@@ -56,6 +56,7 @@ enum redb_type {
 struct redb_value {
 	enum redb_type type;
 	struct sgate_bytes text; /* borrowed till the next reply */
+	long long number;        /* of an integer */
 };
 
 #define REDB_VALUES_MAX TOKEN_GROUPS

@@ -10,6 +10,7 @@
 
 #include "cache_redis.h"
 
+#include "clock.h"
 #include "failpoint.h"
 #include "record.h"
 #include "status.h"
@@ -331,26 +332,92 @@ take_done(void *arg, size_t index, const struct redb_reply *reply)
 	return is_text(reply) && bytes_equal_text(reply->values[0].text, "OK");
 }
 
+/* How many scripts it takes. */
+static enum sgate_status
+check_end(const struct end *end, size_t *out_scripts, struct sgate_error *err)
+{
+	unsigned group;
+	size_t i;
+
+	error_clear(err);
+	*out_scripts = 0;
+	for (i = 0; i < end->count; i++) {
+		const char *wrong = cache_wrong_item(&end->tombstones[i], "T");
+
+		if (wrong != NULL)
+			return misused("end", wrong, err);
+	}
+	for (group = 0; group < TOKEN_GROUPS; group++)
+		if (count_group(end, group) > 0)
+			(*out_scripts)++;
+	return SGATE_OK;
+}
+
 static enum sgate_status
 redb_end(struct cache *c, const struct cache_item *tombstones, size_t count,
     struct sgate_error *err)
 {
 	struct end end = {c, tombstones, count};
 	struct redb_question q = {"end", 0, compose_end, take_done, &end};
-	unsigned group;
-	size_t i;
+	enum sgate_status status = check_end(&end, &q.replies, err);
 
-	error_clear(err);
-	for (i = 0; i < count; i++) {
-		const char *wrong = cache_wrong_item(&tombstones[i], "T");
+	return status != SGATE_OK || count == 0 ? status : redb_ask(c, &q, err);
+}
 
-		if (wrong != NULL)
-			return misused("end", wrong, err);
-	}
-	for (group = 0; group < TOKEN_GROUPS; group++)
-		if (count_group(&end, group) > 0)
-			q.replies++;
-	return count == 0 ? SGATE_OK : redb_ask(c, &q, err);
+/*
+ * WAIT counts the replicas that have what was written on this connection: so it
+ * stands in one question with the scripts.
+ */
+struct end_on {
+	struct end end;
+	size_t scripts;
+	unsigned replicas;
+	long long reached;
+};
+
+static void
+compose_end_on(struct buf *out, void *arg, bool is_whole)
+{
+	struct end_on *on = arg;
+	int64_t left_ms = clock_left_ms(on->end.c->deadline_ms);
+
+	compose_end(out, &on->end, is_whole);
+	redb_add_command(out, 3);
+	redb_add_word(out, bytes_of("WAIT"));
+	redb_add_number(out, on->replicas);
+	/* 0 would be without an end. */
+	redb_add_number(out, left_ms > 4 ? left_ms - left_ms / 4 : 1);
+}
+
+static bool
+take_end_on(void *arg, size_t index, const struct redb_reply *reply)
+{
+	struct end_on *on = arg;
+
+	if (index < on->scripts)
+		return take_done(&on->end, index, reply);
+	on->reached = reply->values[0].number;
+	return !reply->is_list && reply->values[0].type == REDB_INTEGER;
+}
+
+static enum sgate_status
+redb_end_on(struct cache *c, const struct cache_item *tombstones, size_t count,
+    unsigned replicas, struct sgate_error *err)
+{
+	struct end_on on = {
+	    .end = {c, tombstones, count}, .replicas = replicas};
+	struct redb_question q = {"end", 0, compose_end_on, take_end_on, &on};
+	enum sgate_status status = check_end(&on.end, &on.scripts, err);
+
+	if (status != SGATE_OK || count == 0)
+		return status;
+	q.replies = on.scripts + 1;
+	status = redb_ask(c, &q, err);
+	if (status == SGATE_OK && on.reached < (long long)replicas)
+		return error_set(err, SGATE_UNAVAILABLE, REDB_SOURCE, "wait", 0,
+		    "%lld replicas have it in time, not %u", on.reached,
+		    replicas);
+	return status;
 }
 
 /* ---- touch ---- */
@@ -784,6 +851,7 @@ const struct cache_ops cache_redis = {
     .get = redb_get,
     .put = redb_put,
     .end = redb_end,
+    .end_on = redb_end_on,
     .touch = redb_touch,
     .sync_get = redb_sync_get,
     .apply = redb_apply,

@@ -773,6 +773,19 @@ fake_end(struct cache *c, const struct cache_item *tombstones, size_t count,
 	return status;
 }
 
+/* It has no replicas. */
+static enum sgate_status
+fake_end_on(struct cache *c, const struct cache_item *tombstones, size_t count,
+    unsigned replicas, struct sgate_error *err)
+{
+	enum sgate_status status = fake_end(c, tombstones, count, err);
+
+	if (status == SGATE_OK && replicas > 0 && count > 0)
+		return error_set(err, SGATE_UNAVAILABLE, "fake", "wait", 0,
+		    "0 replicas have it in time, not %u", replicas);
+	return status;
+}
+
 static enum sgate_status
 fake_touch(struct cache *c, const struct cache_touch *touches, size_t count,
     struct sgate_error *err)
@@ -939,6 +952,7 @@ const struct cache_ops cache_fake = {
     .get = fake_get,
     .put = fake_put,
     .end = fake_end,
+    .end_on = fake_end_on,
     .touch = fake_touch,
     .sync_get = fake_sync_get,
     .apply = fake_apply,

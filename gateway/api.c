@@ -2,6 +2,8 @@
 
 #include "api.h"
 
+#include "session_manager.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -139,8 +141,8 @@ api_refuse_member(
 	api_problem(c, status, code, strlen(name) > 64 ? NULL : name);
 }
 
-void
-api_deny(struct call *c, enum sgate_reason reason)
+static void
+deny(struct call *c, enum sgate_reason reason, const char *detail)
 {
 	const struct reply_reason *row = reply_reason(reason);
 
@@ -149,7 +151,13 @@ api_deny(struct call *c, enum sgate_reason reason)
 	if (c->conf->gateway.expose_reason)
 		reply_header(&c->reply, "X-Session-Reason",
 		    bytes_of(sgate_reason_text(reason)));
-	reply_problem_body(&c->reply, row->shown, row->title, NULL);
+	reply_problem_body(&c->reply, row->shown, row->title, detail);
+}
+
+void
+api_deny(struct call *c, enum sgate_reason reason)
+{
+	deny(c, reason, NULL);
 }
 
 void
@@ -178,7 +186,8 @@ api_fail(struct call *c, enum sgate_status status)
 		break;
 	}
 	call_note_error(c, "api");
-	api_deny(c, SGATE_REASON_STORE);
+	deny(c, SGATE_REASON_STORE,
+	    manager_is_recorded(&c->err) ? c->err.text : NULL);
 }
 
 /* ---- JSON ---- */

@@ -41,6 +41,7 @@ void api_status_stats(struct call *c, const struct api_path *path);
 void api_status_metrics(struct call *c, const struct api_path *path);
 /* Of these, what is about the stores: api_stores.c. */
 void api_stores_json(struct json *j, const struct gateway *gw);
+void api_spool_json(struct json *j, const struct gateway *gw);
 void api_stores_counts(struct json *j, const struct stores *stores);
 void api_stores_metrics(struct buf *out, const struct gateway *gw);
 

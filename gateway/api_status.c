@@ -214,6 +214,7 @@ api_status_full(struct call *c, const struct api_path *path)
 	    &j, "worker_deaths", (int64_t)load_count(&shared->worker_deaths));
 	add_keeper(&j, shared);
 	api_stores_json(&j, c->gw);
+	api_spool_json(&j, c->gw);
 	add_workers(&j, shared);
 	add_counters(&j, shared);
 	api_stores_counts(&j, &shared->stores);
@@ -252,6 +253,7 @@ api_status_stats(struct call *c, const struct api_path *path)
 	add_stat(&j, "users", &shared->state.users, is_known);
 	add_stat(&j, "ended", &shared->state.ended, is_known);
 	api_json_seconds(&j, "counted_at", load(&shared->state.stats_at_ms));
+	api_spool_json(&j, c->gw);
 	api_stores_counts(&j, &shared->stores);
 	api_json_end(c, &j);
 }

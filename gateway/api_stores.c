@@ -1,10 +1,12 @@
 /*
  * What health, status and metrics tell of the two stores, the fence between
- * them, and the decisions about both. From shared memory, as all of it.
+ * them, the spool, and the decisions about all of it. From shared memory, as
+ * all of it.
  */
 #include "config.h"
 
 #include "api.h"
+#include "clock.h"
 #include "outage.h"
 
 #include <string.h>
@@ -64,6 +66,52 @@ add_fence(struct json *j, const struct stores *stores)
 	    j, "groups_foreign", (int64_t)atomic_load(&stores->groups_foreign));
 	json_bool(j, "alarmed", atomic_load(&stores->fence.is_alarmed) != 0);
 	json_end(j);
+}
+
+static uint64_t
+load_count(const _Atomic uint64_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+static int64_t
+oldest_age_ms(const struct stores_spool *spool)
+{
+	int64_t oldest_ms = load(&spool->oldest_ms);
+	int64_t now_ms = clock_utc_ms();
+
+	return oldest_ms == 0 || now_ms < oldest_ms ? 0 : now_ms - oldest_ms;
+}
+
+static void
+add_spool(struct json *j, const struct stores_spool *spool)
+{
+	json_object(j, "spool");
+	api_json_seconds(j, "looked_at", load(&spool->looked_ms));
+	json_int(j, "files", (int64_t)load_count(&spool->files));
+	json_int(j, "bytes", (int64_t)load_count(&spool->bytes));
+	json_int(j, "to_durable", (int64_t)load_count(&spool->to_durable));
+	json_int(j, "to_cache", (int64_t)load_count(&spool->to_cache));
+	json_int(j, "oldest_ms", oldest_age_ms(spool));
+	json_int(j, "refused", (int64_t)load_count(&spool->refused));
+	json_int(j, "damaged", (int64_t)load_count(&spool->damaged));
+	json_int(j, "torn", (int64_t)load_count(&spool->torn));
+	json_int(j, "foreign", (int64_t)load_count(&spool->foreign));
+	api_json_seconds(j, "failed_at", load(&spool->failed_ms));
+	json_end(j);
+}
+
+void
+api_spool_json(struct json *j, const struct gateway *gw)
+{
+	const struct shared *shared = gw->shared;
+
+	/* What has not been looked at is not known. */
+	if (!conf_has_spool(gw->conf) || shared == NULL ||
+	    load(&shared->stores.spool.looked_ms) == 0)
+		json_null(j, "spool");
+	else
+		add_spool(j, &shared->stores.spool);
 }
 
 void
@@ -200,6 +248,34 @@ add_fence_metrics(struct buf *out, const struct stores *stores)
 	    out, "fence_alarmed", atomic_load(&stores->fence.is_alarmed) != 0);
 }
 
+static void
+add_spool_metrics(struct buf *out, const struct stores_spool *spool)
+{
+	int64_t age_ms = oldest_age_ms(spool);
+
+	if (load(&spool->looked_ms) == 0)
+		return;
+	add_gauge(out, "spool_files", load_count(&spool->files));
+	add_family(out, "spool_bytes", "gauge");
+	buf_printf(out,
+	    "# UNIT sessgate_spool_bytes bytes\nsessgate_spool_bytes %llu\n",
+	    (unsigned long long)load_count(&spool->bytes));
+	add_family(out, "spool_waiting", "gauge");
+	add_of_store(
+	    out, "spool_waiting", "durable", load_count(&spool->to_durable));
+	add_of_store(
+	    out, "spool_waiting", "cache", load_count(&spool->to_cache));
+	buf_printf(out,
+	    "# TYPE sessgate_spool_oldest_seconds gauge\n"
+	    "# UNIT sessgate_spool_oldest_seconds seconds\n"
+	    "sessgate_spool_oldest_seconds %lld.%03lld\n",
+	    (long long)(age_ms / 1000), (long long)(age_ms % 1000));
+	add_gauge(out, "spool_refused", load_count(&spool->refused));
+	add_gauge(out, "spool_damaged", load_count(&spool->damaged));
+	add_gauge(out, "spool_torn", load_count(&spool->torn));
+	add_gauge(out, "spool_foreign", load_count(&spool->foreign));
+}
+
 /* What is not known is left out: a 0 would be taken for a finding. */
 void
 api_stores_metrics(struct buf *out, const struct gateway *gw)
@@ -211,6 +287,8 @@ api_stores_metrics(struct buf *out, const struct gateway *gw)
 	add_store_metrics(out, gw);
 	if (conf_has_redis(gw->conf))
 		add_fence_metrics(out, stores);
+	if (conf_has_spool(gw->conf))
+		add_spool_metrics(out, &stores->spool);
 	for (i = 0; i < STORES_COUNTERS; i++) {
 		name = stores_counter_name((enum stores_counter)i);
 		buf_printf(out,

@@ -32,6 +32,7 @@
 #include "keys.h"
 #include "log.h"
 #include "session_manager.h"
+#include "spool.h"
 #include "status.h"
 
 #define LOCK_WAIT_MS 5000
@@ -135,6 +136,8 @@ instance_make_directories(const struct sgate_conf *conf,
 		status = make_parent(conf->keys.file, user, err);
 	if (status == SGATE_OK && !conf_has_mysql(conf))
 		status = make_parent(conf->sqlite.file, user, err);
+	if (status == SGATE_OK && conf_has_spool(conf))
+		status = make_parent(conf->spool.dir, user, err);
 	return status;
 }
 
@@ -332,6 +335,30 @@ make_schema(const struct sgate_conf *conf, struct sgate_manager *mgr)
 	return false;
 }
 
+/* Made by the user that writes it; a start without it would promise what it
+ * cannot keep. */
+static bool
+make_spool(const struct sgate_conf *conf)
+{
+	struct spool_limits limits = {
+	    .dir = conf->spool.dir,
+	    .max_bytes = (int64_t)conf->spool.max_bytes,
+	    .reserve_percent = conf->spool.reserve_percent,
+	    .keep_ms = conf->spool.keep_ms,
+	};
+	struct spool *spool = NULL;
+	struct sgate_error err;
+	enum sgate_status status;
+
+	if (!conf_has_spool(conf))
+		return true;
+	status = spool_open(&limits, &spool, &err);
+	spool_close(spool);
+	if (status != SGATE_OK)
+		log_error("spool.dir: %s", err.text);
+	return status == SGATE_OK;
+}
+
 static bool
 prepare(const struct sgate_conf *conf)
 {
@@ -339,7 +366,7 @@ prepare(const struct sgate_conf *conf)
 	struct sgate_error err;
 	bool is_ready;
 
-	if (!make_keys(conf->keys.file))
+	if (!make_keys(conf->keys.file) || !make_spool(conf))
 		return false;
 	if (sgate_manager_new(conf, NULL, &mgr, &err) != SGATE_OK) {
 		log_error("%s: %s", err.source, err.text);

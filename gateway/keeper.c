@@ -27,6 +27,8 @@
 #include "log.h"
 #include "outage.h"
 #include "session_manager.h"
+#include "shipper.h"
+#include "status.h"
 
 #define STEP_MS 100
 #define TOUCH_EVERY_MS 1000
@@ -43,6 +45,8 @@
 #define COUNT_SLICE_MS 50
 #define REAP_CHUNKS_MAX 100 /* a round */
 #define REAP_PAUSE_MS 20
+#define SHIP_MS 400 /* for both stores; then the others have their turn */
+#define SHIP_LAST_MS 1500
 #define BUDGET_MS 1000
 #define HOST_MAX 64
 #define DURABLE_OPEN 1u
@@ -51,6 +55,7 @@
 struct keeper {
 	const struct process_args *args;
 	struct sgate_manager *mgr;
+	struct shipper *shipper; /* NULL: there is no spool */
 	struct front *front;
 	struct gateway status_only; /* keeper.sock's: no manager */
 	sigset_t wait_mask;
@@ -246,6 +251,23 @@ breathe(struct keeper *keeper)
 	locate(keeper);
 	fence_round(keeper);
 	beat(keeper);
+}
+
+/* ---- the spool ---- */
+
+static void
+breathe_in_shipping(void *arg)
+{
+	breathe(arg);
+}
+
+/* As in a round, during a reload the younger one does it. */
+static void
+ship(struct keeper *keeper)
+{
+	if (keeper->shipper != NULL &&
+	    atomic_load(&keeper->args->shared->keeper_pid) == getpid())
+		shipper_step(keeper->shipper, SHIP_MS);
 }
 
 /* ---- touches ---- */
@@ -522,6 +544,7 @@ do_what_is_due(struct keeper *keeper)
 	const struct sgate_conf *conf = keeper->args->conf;
 
 	breathe(keeper);
+	ship(keeper);
 	if (is_due(&keeper->probe_at_ms, PROBE_EVERY_MS))
 		probe(keeper);
 	breathe(keeper);
@@ -594,6 +617,8 @@ run(struct keeper *keeper)
 	if (rc >= 0)
 		answer_last(keeper);
 	write_last_touches(keeper);
+	if (keeper->shipper != NULL)
+		shipper_last(keeper->shipper, SHIP_LAST_MS);
 	if (rc < 0)
 		log_error("waiting for requests failed");
 	return rc < 0 ? EXIT_BROKEN : EXIT_DONE;
@@ -639,6 +664,16 @@ open_manager(struct keeper *keeper, struct sgate_error *err)
 	return SGATE_OK;
 }
 
+static enum sgate_status
+open_shipper(struct keeper *keeper, struct sgate_error *err)
+{
+	if (!conf_has_spool(keeper->args->conf))
+		return SGATE_OK;
+	keeper->shipper = shipper_new(keeper->args->conf, keeper->mgr,
+	    &keeper->args->shared->stores, breathe_in_shipping, keeper);
+	return keeper->shipper != NULL ? SGATE_OK : error_memory(err, "ship");
+}
+
 static bool
 set_up(struct keeper *keeper, const struct process_args *args)
 {
@@ -656,6 +691,7 @@ set_up(struct keeper *keeper, const struct process_args *args)
 	keeper->status_only.conf = args->conf;
 	keeper->status_only.shared = args->shared;
 	if (open_manager(keeper, &err) != SGATE_OK ||
+	    open_shipper(keeper, &err) != SGATE_OK ||
 	    front_new(&keeper->status_only, args->listeners, true, NULL,
 		&keeper->front, &err) != SGATE_OK) {
 		log_error("%s: %s", err.source, err.text);
@@ -680,6 +716,7 @@ keeper_run(const struct process_args *args)
 	if (set_up(keeper, args))
 		status = run(keeper);
 	front_free(keeper->front);
+	shipper_free(keeper->shipper);
 	sgate_manager_free(keeper->mgr);
 	free(keeper);
 	return status;

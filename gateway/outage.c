@@ -7,6 +7,10 @@
 
 /* A finding of the keeper that is older than this counts as not known. */
 #define FRESH_MS 30000
+/* With both stores there, an event in the spool is shipped in a second. */
+#define SPOOL_LATE_MS 10000
+/* That the spool could not be written is told for so long. */
+#define SPOOL_FAILED_MS 60000
 
 static int64_t
 load(const _Atomic int64_t *value)
@@ -155,6 +159,73 @@ add_fence(struct json *j, const struct gateway *gw)
 	buf_clear(&text);
 }
 
+static void
+add_problem(struct json *j, struct buf *text)
+{
+	if (text->len > 0)
+		json_string(j, NULL, buf_bytes(text));
+	buf_reset(text);
+}
+
+/* What waits while its store is away is no problem of the spool's. */
+static void
+add_spool_waiting(struct buf *text, const struct gateway *gw)
+{
+	const struct stores_spool *spool = &gw->shared->stores.spool;
+	int64_t oldest_ms = load(&spool->oldest_ms);
+	uint64_t refused = atomic_load(&spool->refused);
+
+	if (atomic_load(&spool->is_unreadable) != 0)
+		buf_printf(text,
+		    "the spool in %s cannot be read: ends that are in there "
+		    "reach no store; the log says why",
+		    gw->conf->spool.dir);
+	else if (refused > 0)
+		buf_printf(text,
+		    "the stores do not take %llu events of the spool in %s: "
+		    "the log says why",
+		    (unsigned long long)refused, gw->conf->spool.dir);
+	else if (oldest_ms != 0 &&
+		 outage_store(&gw->shared->state.durable) == STORE_UP &&
+		 clock_utc_ms() - oldest_ms > SPOOL_LATE_MS)
+		buf_printf(text,
+		    "the spool is being brought to the stores: its oldest "
+		    "event is %lld s old",
+		    (long long)(clock_utc_ms() - oldest_ms) / 1000);
+}
+
+static void
+add_spool(struct json *j, const struct gateway *gw)
+{
+	const struct stores_spool *spool = &gw->shared->stores.spool;
+	uint64_t damaged = atomic_load(&spool->damaged);
+	uint64_t foreign = atomic_load(&spool->foreign);
+	int64_t failed_ms = load(&spool->failed_ms);
+	struct buf text = {0};
+
+	if (failed_ms != 0 && clock_utc_ms() - failed_ms < SPOOL_FAILED_MS)
+		buf_printf(&text,
+		    "the spool in %s cannot be written, its disk is full or "
+		    "broken: an end that mysql is not told is answered 503",
+		    gw->conf->spool.dir);
+	add_problem(j, &text);
+	add_spool_waiting(&text, gw);
+	add_problem(j, &text);
+	if (damaged > 0)
+		buf_printf(&text,
+		    "%llu damaged places in the spool in %s were passed over: "
+		    "an end may be lost; look at the disk",
+		    (unsigned long long)damaged, gw->conf->spool.dir);
+	add_problem(j, &text);
+	if (foreign > 0)
+		buf_printf(&text,
+		    "%llu files in the spool in %s are of another version of "
+		    "sessgate: start that one on them, or move them away",
+		    (unsigned long long)foreign, gw->conf->spool.dir);
+	add_problem(j, &text);
+	buf_clear(&text);
+}
+
 void
 outage_add_problems(struct json *j, const struct gateway *gw)
 {
@@ -168,5 +239,7 @@ outage_add_problems(struct json *j, const struct gateway *gw)
 		    outage_store(&state->cache) == STORE_UP)
 			add_fence(j, gw);
 	}
+	if (conf_has_spool(gw->conf))
+		add_spool(j, gw);
 	json_end(j);
 }

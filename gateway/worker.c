@@ -15,6 +15,7 @@
 #include "log.h"
 #include "serve.h"
 #include "session_manager.h"
+#include "spool.h"
 
 #include <signal.h>
 #include <sodium.h>
@@ -132,6 +133,33 @@ open_manager(const struct process_args *args, struct sgate_manager **out_mgr,
 }
 
 /*
+ * Without it requests are answered all the same, but an end that MySQL cannot
+ * be told is then not acknowledged.
+ */
+static void
+open_spool(const struct process_args *args, struct sgate_manager *mgr,
+    struct spool **out_spool)
+{
+	const struct sgate_conf *conf = args->conf;
+	struct spool_limits limits = {
+	    .dir = conf->spool.dir,
+	    .max_bytes = (int64_t)conf->spool.max_bytes,
+	    .reserve_percent = conf->spool.reserve_percent,
+	    .keep_ms = conf->spool.keep_ms,
+	};
+	struct sgate_error err;
+
+	*out_spool = NULL;
+	if (!conf_has_spool(conf))
+		return;
+	if (spool_open(&limits, out_spool, &err) != SGATE_OK)
+		log_error("no spool: %s; while mysql is away a logout is "
+			  "answered 503",
+		    err.text);
+	manager_set_spool(mgr, *out_spool);
+}
+
+/*
  * Workers that started together must not end together: 10 % either way.
  * 0 = no limit.
  */
@@ -215,6 +243,7 @@ worker_run(const struct process_args *args)
 {
 	struct gateway gw = {.conf = args->conf, .shared = args->shared};
 	struct front *front = NULL;
+	struct spool *spool = NULL;
 	struct shared_worker *row;
 	struct sgate_error err;
 	sigset_t wait_mask;
@@ -227,6 +256,7 @@ worker_run(const struct process_args *args)
 		log_error("cannot start: %s: %s", err.source, err.text);
 		goto out;
 	}
+	open_spool(args, gw.mgr, &spool);
 	if (front_new(&gw, args->listeners, false, row, &front, &err) !=
 	    SGATE_OK) {
 		log_error("cannot start: %s: %s", err.source, err.text);
@@ -239,5 +269,6 @@ worker_run(const struct process_args *args)
 out:
 	front_free(front);
 	sgate_manager_free(gw.mgr);
+	spool_close(spool);
 	return exit_status;
 }

@@ -5,15 +5,15 @@
  *   session_manager.c   make and free, the caller, the fallback table, rows
  *   manager_cache.c     every call of the cache: look, repair, publish, touch
  *   manager_look.c      token to live session: whom to believe, touches
- *   manager_change.c    one change in one transaction; ends of sessions
+ *   manager_change.c    one change in one transaction; many that end in one
  *   manager_create.c    create
- *   manager_edit.c      update, extend, rotate, end
- *   manager_input.c     checks of what callers give
- *   manager_fence.c     the round: poll, bring to the cache, raise the fence
- *   manager_user.c      a user's sessions: list, cleanup, block
- *   manager_spool.c     what the spool has, to both stores
- *   manager_care.c      reap, touches, stats, health, leases, schema, audit
- *   manager_restored.c  after a dump was loaded: the cache follows
+ *   manager_edit.c      update, extend, rotate
+ *   manager_end.c       end of one session, also while the durable store is
+ * away manager_input.c     checks of what callers give manager_fence.c     the
+ * round: poll, bring to the cache, raise the fence manager_user.c      a user's
+ * sessions: list, cleanup, block manager_spool.c     what the spool has, to
+ * both stores manager_care.c      reap, touches, stats, health, leases, schema,
+ * audit manager_restored.c  after a dump was loaded: the cache follows
  *   manager_service.c   service keys
  *   manager_db.c        the caller's own statements
  */
@@ -76,6 +76,12 @@ struct fence_work {
 	int64_t file_at_ms; /* monotonic: when the file is due for the disk */
 	int64_t told_ms[FENCE_NEWS]; /* monotonic; 0 = never */
 	bool is_clock_apart;         /* told, until they agree again */
+	/* What the stores were by the last round, to see that they may have
+	 * lost something. */
+	char ident[33];
+	uint64_t connections;
+	uint64_t marks[TOKEN_GROUPS]; /* of sync */
+	struct manager_losses losses;
 };
 
 struct sgate_manager {
@@ -239,6 +245,7 @@ void cached_seen(struct sgate_manager *mgr, struct sgate_session *session);
 struct put_result {
 	enum cache_put answer;
 	enum sgate_reason ended; /* with CACHE_PUT_ENDED */
+	bool has_tombstones;     /* a publication's: all that it had */
 };
 /*
  * Puts a live row, read at `at`, whole, into the cache. unsealed (may be NULL):
@@ -412,6 +419,8 @@ SGATE_MUST_CHECK enum sgate_status endings_write(struct sgate_manager *mgr,
 void endings_reset(struct endings *endings);
 void endings_clear(struct endings *endings);
 
+/* ---- manager_end.c ---- */
+
 /*
  * End one session that was read before, at `at`: SGATE_OK also when somebody
  * else was first. The cache is told in either case.
@@ -430,6 +439,12 @@ SGATE_MUST_CHECK enum sgate_status change_end(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status manager_spool_append(
     struct sgate_manager *mgr, struct spool_frame *frame, bool is_synced,
     struct sgate_error *err);
+/*
+ * Its tombstone into the cache, and on redis.replicas; beyond the call's budget
+ * if need be.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_spool_tell(struct sgate_manager *mgr,
+    const struct spool_frame *frame, struct sgate_error *err);
 
 /* ---- manager_input.c: each names the member in err ---- */
 

@@ -362,7 +362,7 @@ publication_make(struct sgate_manager *mgr, const struct durable_snapshot *at,
 	return point_at_bytes(out, err);
 }
 
-static void
+static bool
 send_tombstones(
     struct sgate_manager *mgr, const struct publication *publication)
 {
@@ -379,6 +379,7 @@ send_tombstones(
 	for (i = 0; status == SGATE_OK && i < publication->tombstones_count;
 	     i++)
 		stores_count(mgr->stores, STORES_PUBLISHED);
+	return status == SGATE_OK;
 }
 
 void
@@ -386,16 +387,18 @@ publication_send(struct sgate_manager *mgr,
     const struct publication *publication, struct put_result *out_put)
 {
 	const struct sgate_bytes none = {NULL, 0};
+	bool has_tombstones = false;
 	struct sgate_error err;
 
 	memset(out_put, 0, sizeof(*out_put));
 	if (publication->tombstones_count > 0)
-		send_tombstones(mgr, publication);
+		has_tombstones = send_tombstones(mgr, publication);
 	if (publication->live.record.len > 0 &&
 	    put_item(mgr, false, &publication->live, publication->at.counter,
 		none, out_put, &err) == SGATE_OK &&
 	    out_put->answer == CACHE_PUT_OK)
 		stores_count(mgr->stores, STORES_PUBLISHED);
+	out_put->has_tombstones = has_tombstones;
 }
 
 /* ---- touches ---- */

@@ -116,6 +116,55 @@ note_failure(
 		*r->err = *err;
 }
 
+/* ---- what a store may have lost ---- */
+
+static void
+see_server(struct round *r)
+{
+	struct fence_work *work = &r->mgr->fence_work;
+
+	if (work->losses.durable > 0 && strcmp(work->ident, r->poll.ident) == 0)
+		return;
+	memcpy(work->ident, r->poll.ident, sizeof(work->ident));
+	work->losses.durable++;
+}
+
+static uint64_t
+sync_mark(const char *text)
+{
+	struct fence_sync sync;
+
+	return fence_sync_read(text, &sync)
+		   ? fence_mark(sync.store.epoch, sync.number)
+		   : 0;
+}
+
+/* Whoever loses what it had makes its clients connect anew, but for an old
+ * dump that is loaded into a running server: then sync falls with the rest. */
+static void
+see_data_set(struct round *r)
+{
+	struct fence_work *work = &r->mgr->fence_work;
+	bool is_lost = work->losses.cache == 0 ||
+		       work->connections != r->mgr->cache->connections;
+	uint64_t mark;
+	unsigned group;
+
+	work->connections = r->mgr->cache->connections;
+	for (group = 0; group < TOKEN_GROUPS; group++) {
+		mark = sync_mark(r->syncs[group]);
+		is_lost = is_lost || mark < work->marks[group];
+		work->marks[group] = mark;
+	}
+	work->losses.cache += is_lost;
+}
+
+void
+manager_losses(const struct sgate_manager *mgr, struct manager_losses *out)
+{
+	*out = mgr->fence_work.losses;
+}
+
 /* ---- poll ---- */
 
 static bool
@@ -203,6 +252,7 @@ poll_durable(struct round *r)
 	half_ms = set_clock(r->fence, &r->poll, sent_ms);
 	compare_clocks(r, clock_utc_ms() - half_ms - r->poll.now_ms);
 	atomic_store(&r->fence->settings, r->poll.settings);
+	see_server(r);
 	return SGATE_OK;
 }
 
@@ -222,6 +272,8 @@ poll_cache(struct round *r)
 		status = manager_cache_left(mgr,
 		    mgr->cache_ops->sync_get(mgr->cache, r->syncs, &err), &err);
 	r->has_cache = status == SGATE_OK;
+	if (r->has_cache)
+		see_data_set(r);
 	note_failure(r, status, &err);
 }
 

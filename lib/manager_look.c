@@ -2,7 +2,8 @@
  * From a token to a live session: whom a look believes, and the touch that
  * follows it.
  *
- * A look asks the cache first. What it finds there:
+ * What this host knows to have ended, though no store has it yet, is refused
+ * (manager_end.c). Else a look asks the cache first. What it finds there:
  *
  * | a tombstone                    | refused, with its reason                |
  * | a copy that is well sealed:    |                                         |
@@ -316,9 +317,15 @@ look_ask(struct sgate_manager *mgr, struct look *look, unsigned flags,
 {
 	struct cached cached = {0};
 	struct beside beside = {.unsealed = &cached.unsealed};
+	enum sgate_reason ended =
+	    stores_ended_here(mgr->stores, &look->token.ref);
 	enum verdict verdict;
 	enum sgate_status status = SGATE_UNAVAILABLE;
 
+	if (ended != SGATE_REASON_OK) {
+		stores_count(mgr->stores, STORES_REFUSED_HERE);
+		return error_reason(err, SGATE_NOT_FOUND, ended, "get");
+	}
 	if (mgr->cache_ops != NULL)
 		status = cached_get(mgr, &look->token.ref, &cached, err);
 	beside.is_cache_up = status == SGATE_OK;

@@ -243,6 +243,17 @@ is_no_answer(enum sgate_status status)
 }
 
 static void
+count_done(struct sgate_manager *mgr, enum stores_counter counter,
+    const bool *done, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (done[i])
+			stores_count(mgr->stores, counter);
+}
+
+static void
 set_done(const struct spool_frame *frames, size_t count,
     const struct spool_frame *shipped, bool *out_done)
 {
@@ -340,11 +351,14 @@ manager_spool_apply(struct sgate_manager *mgr, const struct spool_frame *frames,
 	status = ship(mgr, &shipment, err);
 	if (is_no_answer(status))
 		return status;
-	if (status != SGATE_OK)
-		return ship_each(mgr, &shipment, frames, count, out_done, err);
-	for (i = 0; i < shipment.count; i++)
-		set_done(frames, count, shipment.frames[i], out_done);
-	return SGATE_OK;
+	if (status == SGATE_OK)
+		for (i = 0; i < shipment.count; i++)
+			set_done(frames, count, shipment.frames[i], out_done);
+	else
+		status =
+		    ship_each(mgr, &shipment, frames, count, out_done, err);
+	count_done(mgr, STORES_SPOOL_APPLIED, out_done, count);
+	return status;
 }
 
 /* ---- the cache ---- */
@@ -403,21 +417,44 @@ make_tombstones(const struct sgate_manager *mgr,
 	return SGATE_OK;
 }
 
+/* replicas 0: none needs to have them. */
 static enum sgate_status
 send_tombstones(struct sgate_manager *mgr, const struct tombstones *tombstones,
-    struct sgate_error *err)
+    bool is_in_budget, unsigned replicas, struct sgate_error *err)
 {
 	enum sgate_status status;
 
 	if (tombstones->count == 0)
 		return SGATE_OK;
-	status = manager_cache_enter(mgr, true, err);
+	status = manager_cache_enter(mgr, is_in_budget, err);
 	if (status != SGATE_OK)
 		return status;
-	return manager_cache_left(mgr,
-	    mgr->cache_ops->end(
-		mgr->cache, tombstones->items, tombstones->count, err),
-	    err);
+	if (replicas > 0)
+		status = mgr->cache_ops->end_on(mgr->cache, tombstones->items,
+		    tombstones->count, replicas, err);
+	else
+		status = mgr->cache_ops->end(
+		    mgr->cache, tombstones->items, tombstones->count, err);
+	return manager_cache_left(mgr, status, err);
+}
+
+enum sgate_status
+manager_spool_tell(struct sgate_manager *mgr, const struct spool_frame *frame,
+    struct sgate_error *err)
+{
+	struct tombstones tombstones = {.count = 0};
+	enum sgate_status status;
+
+	status = make_tombstones(mgr, frame, 1, &tombstones, err);
+	if (status == SGATE_OK)
+		status = send_tombstones(mgr, &tombstones, false,
+		    (unsigned)mgr->conf->redis.replicas, err);
+	if (status == SGATE_OK && !tombstones.is_told[0])
+		status = SGATE_UNAVAILABLE; /* another database's */
+	if (status == SGATE_OK && tombstones.count > 0)
+		stores_count(mgr->stores, STORES_PUBLISHED);
+	buf_clear(&tombstones.bytes);
+	return status;
 }
 
 enum sgate_status
@@ -436,12 +473,13 @@ manager_spool_publish(struct sgate_manager *mgr,
 	manager_begin(mgr, err);
 	status = make_tombstones(mgr, frames, count, &tombstones, err);
 	if (status == SGATE_OK) {
-		status = send_tombstones(mgr, &tombstones, &why);
+		status = send_tombstones(mgr, &tombstones, true, 0, &why);
 		if (status != SGATE_OK && err != NULL)
 			*err = why;
 	}
 	for (i = 0; i < count && status == SGATE_OK; i++)
 		out_done[i] = tombstones.is_told[i];
+	count_done(mgr, STORES_SPOOL_PUBLISHED, out_done, count);
 	buf_clear(&tombstones.bytes);
 	return status;
 }

@@ -63,6 +63,17 @@ struct manager_round {
 SGATE_MUST_CHECK enum sgate_status manager_fence_round(
     struct sgate_manager *mgr, const struct manager_round *round,
     struct sgate_error *err);
+/*
+ * How often the rounds have found a store that may have lost what it had: the
+ * first time that it is met, a durable store whose server has started anew or
+ * is another one, a cache behind a new connection or with a sync that is
+ * missing or has fallen. What the spool has is told again then (spool_again).
+ */
+struct manager_losses {
+	uint64_t durable, cache;
+};
+void manager_losses(
+    const struct sgate_manager *mgr, struct manager_losses *out);
 
 /*
  * What the spool has (spool.h), for the keeper: up to MANAGER_SPOOL_BATCH
@@ -92,6 +103,8 @@ SGATE_MUST_CHECK enum sgate_status manager_spool_publish(
  */
 struct spool;
 void manager_set_spool(struct sgate_manager *mgr, struct spool *spool);
+/* Whether an end that was "unavailable" is in there, and comes true. */
+bool manager_is_recorded(const struct sgate_error *err);
 
 /*
  * Which server of each store is the primary, where that can change: for the

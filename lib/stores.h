@@ -35,13 +35,52 @@ enum stores_counter {
 	STORES_FOREIGN_SYNC,  /* a sync of another store was met */
 	STORES_ROWS_OLDER, /* a row older than the token: restored, lost commit
 			    */
+	STORES_SPOOLED,    /* events that the spool alone has acknowledged */
+	STORES_SPOOL_FAILED,    /* events that could not be written there */
+	STORES_SPOOL_APPLIED,   /* frames that MySQL has now, or had already */
+	STORES_SPOOL_PUBLISHED, /* frames that Redis has now */
+	STORES_REFUSED_HERE,    /* looks refused because of an end that no store
+				 * has yet */
 	STORES_COUNTERS
 };
 /* "served_cache", ... Never NULL. */
 const char *stores_counter_name(enum stores_counter counter);
 
+/*
+ * Sessions of which an end is in this host's spool and in no store: whoever
+ * asks here is refused. One that has to make room is refused as soon as a store
+ * has its end, as everywhere else. An end never has to be taken out: it comes
+ * true.
+ */
+#define STORES_ENDED_SLOTS 1024
+struct stores;
+struct stores_ended {
+	_Atomic uint64_t begin; /* of the ref */
+	_Atomic uint64_t rest;  /* of it, and the reason + 1; 0: none */
+};
+void stores_end_here(struct stores *stores, const struct sgate_ref *ref,
+    enum sgate_reason reason);
+/* SGATE_REASON_OK: none is known. */
+enum sgate_reason stores_ended_here(
+    const struct stores *stores, const struct sgate_ref *ref);
+
+/* What the keeper found in the spool, struct spool_state. */
+struct stores_spool {
+	_Atomic int64_t looked_ms; /* UTC; 0: it has not looked yet */
+	_Atomic uint64_t files, bytes, to_durable, to_cache;
+	_Atomic int64_t oldest_ms; /* UTC, of both; 0: nothing is waiting */
+	_Atomic uint64_t damaged, torn, foreign;
+	/* Of those that wait: what a store that answers does not take. */
+	_Atomic uint64_t refused;
+	_Atomic int is_unreadable; /* its directory or a file in it */
+	/* UTC: when something could not be written last; 0: never. */
+	_Atomic int64_t failed_ms;
+};
+
 struct stores {
 	struct fence fence;
+	struct stores_spool spool;
+	struct stores_ended ended[STORES_ENDED_SLOTS];
 	struct breaker durable, cache;
 	/* Which server is the primary, where that can change. */
 	struct place durable_at, cache_at;

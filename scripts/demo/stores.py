@@ -203,7 +203,8 @@ class MariaDB(Server):
 	database = "sessgate";
 	user = "sessgate";
 	password_file = "WORK/data/mysql-password";
-};"""
+};
+spool: { dir = "WORK/data/spool"; };"""
 
     def is_made(self):
         return os.path.exists(os.path.join(self.dir, "made"))

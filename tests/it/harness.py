@@ -276,6 +276,7 @@ class Gateway:
             "gateway": {"runtime_dir": self.run_dir, "workers": 2},
             "keys": {"file": os.path.join(self.dir, "data", "keys")},
             "sqlite": {"file": os.path.join(self.dir, "data", "db")},
+            "spool": {"dir": os.path.join(self.dir, "data", "spool")},
         }
         if IS_ROOT:
             self.conf["gateway"]["user"] = USER

@@ -1,0 +1,389 @@
+/*
+ * Shipping: a look at the spool, then a pass for each store over what it has
+ * not got, oldest first, MANAGER_SPOOL_BATCH frames at a time.
+ *
+ * The cache comes first: a tombstone refuses a session at once. A store that
+ * does not answer ends its pass, and nothing else. A frame that a store does
+ * not take although it answers (another database's, a damaged row) is passed
+ * over: a pass that ran out of time goes on behind what it has tried, so that
+ * any number of those hold up none of the others.
+ *
+ * A store that may have lost what it had (manager_losses) is told again all
+ * that is still kept.
+ */
+#include "config.h"
+
+#include "shipper.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "failpoint.h"
+#include "log.h"
+#include "spool.h"
+
+#define OPEN_EVERY_MS 5000
+#define LOOK_EVERY_MS 200
+/* What is not taken is tried again after so long. */
+#define REFUSED_EVERY_MS 10000
+#define CALL_MS 1000
+#define LANES 2
+
+/* The way to one store. */
+struct lane {
+	unsigned store;
+	const char *name; /* for people */
+	uint64_t losses;  /* of which it has been told again */
+	bool is_behind;   /* the last pass ended for want of time, */
+	unsigned char passed[DURABLE_EVENT_BYTES]; /* behind this event */
+	uint64_t refused;                          /* of this pass, so far */
+	uint64_t left;    /* of the last whole pass: refused */
+	int64_t again_ms; /* monotonic: when those are tried again */
+};
+
+struct shipper {
+	const struct sgate_conf *conf;
+	struct sgate_manager *mgr;
+	struct stores *stores;
+	void (*breathe)(void *arg);
+	void *arg;
+	struct spool_reader *reader; /* NULL: could not be opened yet */
+	int64_t open_at_ms, look_at_ms;
+	struct lane lanes[LANES];
+	struct log_limit refused_limit, unread_limit, damage_limit;
+	uint64_t damaged_told;
+	struct spool_frame frames[MANAGER_SPOOL_BATCH];
+	struct spool_place places[MANAGER_SPOOL_BATCH];
+	bool done[MANAGER_SPOOL_BATCH];
+	size_t count;
+};
+
+struct shipper *
+shipper_new(const struct sgate_conf *conf, struct sgate_manager *mgr,
+    struct stores *stores, void (*breathe)(void *arg), void *arg)
+{
+	static const struct log_limit once_a_minute = {
+	    .burst = 1, .period_ms = 60000};
+	struct shipper *shipper = calloc(1, sizeof(*shipper));
+
+	if (shipper == NULL)
+		return NULL;
+	shipper->conf = conf;
+	shipper->mgr = mgr;
+	shipper->stores = stores;
+	shipper->breathe = breathe;
+	shipper->arg = arg;
+	shipper->lanes[0].store = SPOOL_TO_CACHE;
+	shipper->lanes[0].name = "redis";
+	shipper->lanes[1].store = SPOOL_TO_DURABLE;
+	shipper->lanes[1].name = "mysql";
+	shipper->refused_limit = once_a_minute;
+	shipper->unread_limit = once_a_minute;
+	shipper->damage_limit = once_a_minute;
+	return shipper;
+}
+
+void
+shipper_free(struct shipper *shipper)
+{
+	if (shipper == NULL)
+		return;
+	spool_reader_close(shipper->reader);
+	free(shipper);
+}
+
+/* ---- looking ---- */
+
+static bool
+has_lane(const struct shipper *shipper, const struct lane *lane)
+{
+	return lane->store == SPOOL_TO_DURABLE || conf_has_redis(shipper->conf);
+}
+
+static void
+note_unreadable(struct shipper *shipper, const struct sgate_error *err)
+{
+	atomic_store(&shipper->stores->spool.is_unreadable, 1);
+	log_limited(&shipper->unread_limit, LOG_LEVEL_ERROR,
+	    "spool: %s; what is in there reaches no store until it can be read",
+	    err->text);
+}
+
+static bool
+open_reader(struct shipper *shipper)
+{
+	const struct sgate_conf *conf = shipper->conf;
+	struct spool_limits limits = {
+	    .dir = conf->spool.dir,
+	    .max_bytes = (int64_t)conf->spool.max_bytes,
+	    .reserve_percent = conf->spool.reserve_percent,
+	    .keep_ms = conf->spool.keep_ms,
+	};
+	unsigned stores =
+	    SPOOL_TO_DURABLE | (conf_has_redis(conf) ? SPOOL_TO_CACHE : 0);
+	int64_t now_ms = clock_monotonic_ms();
+	struct sgate_error err;
+
+	if (shipper->reader != NULL)
+		return true;
+	if (now_ms < shipper->open_at_ms)
+		return false;
+	shipper->open_at_ms = now_ms + OPEN_EVERY_MS;
+	if (spool_reader_open(&limits, stores, &shipper->reader, &err) ==
+	    SGATE_OK)
+		return true;
+	note_unreadable(shipper, &err);
+	return false;
+}
+
+static int64_t
+older_ms(int64_t a_ms, int64_t b_ms)
+{
+	if (a_ms == 0 || b_ms == 0)
+		return a_ms == 0 ? b_ms : a_ms;
+	return a_ms < b_ms ? a_ms : b_ms;
+}
+
+static void
+publish_state(struct shipper *shipper)
+{
+	struct stores_spool *out = &shipper->stores->spool;
+	struct spool_state state;
+
+	spool_state(shipper->reader, &state);
+	atomic_store(&out->files, state.files);
+	atomic_store(&out->bytes, state.bytes);
+	atomic_store(&out->to_durable, state.to_durable);
+	atomic_store(&out->to_cache, state.to_cache);
+	atomic_store(&out->oldest_ms,
+	    older_ms(state.oldest_durable_ms, state.oldest_cache_ms));
+	atomic_store(&out->damaged, state.damaged);
+	atomic_store(&out->torn, state.torn);
+	atomic_store(&out->foreign, state.foreign);
+	atomic_store(
+	    &out->refused, shipper->lanes[0].left + shipper->lanes[1].left);
+	atomic_store(&out->looked_ms, clock_utc_ms());
+	if (state.damaged > shipper->damaged_told)
+		log_limited(&shipper->damage_limit, LOG_LEVEL_ERROR,
+		    "spool: %llu damaged places were passed over, the last "
+		    "one in %s: an end in there may be lost; look at the disk",
+		    (unsigned long long)state.damaged, state.last_damage);
+	shipper->damaged_told = state.damaged;
+}
+
+static void
+look(struct shipper *shipper)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	struct sgate_error err;
+
+	if (now_ms < shipper->look_at_ms)
+		return;
+	shipper->look_at_ms = now_ms + LOOK_EVERY_MS;
+	if (spool_look(shipper->reader, &err) == SGATE_OK)
+		atomic_store(&shipper->stores->spool.is_unreadable, 0);
+	else
+		note_unreadable(shipper, &err);
+	publish_state(shipper);
+}
+
+/* ---- a store that may have lost what it had ---- */
+
+static void
+tell_again(struct shipper *shipper, struct lane *lane)
+{
+	struct manager_losses losses;
+	struct sgate_error err;
+	uint64_t now;
+
+	manager_losses(shipper->mgr, &losses);
+	now = lane->store == SPOOL_TO_CACHE ? losses.cache : losses.durable;
+	if (now == lane->losses)
+		return;
+	if (!failpoint_is_off("spool-again") &&
+	    spool_again(shipper->reader, lane->store, 0, &err) != SGATE_OK) {
+		note_unreadable(shipper, &err);
+		return;
+	}
+	lane->losses = now;
+	lane->is_behind = false;
+	lane->again_ms = 0;
+}
+
+/* ---- a pass ---- */
+
+static bool
+is_open(const struct shipper *shipper, const struct lane *lane)
+{
+	return breaker_is_open(lane->store == SPOOL_TO_CACHE
+				   ? &shipper->stores->cache
+				   : &shipper->stores->durable);
+}
+
+static uint64_t
+pending(const struct shipper *shipper, const struct lane *lane)
+{
+	struct spool_state state;
+
+	spool_state(shipper->reader, &state);
+	return lane->store == SPOOL_TO_CACHE ? state.to_cache
+					     : state.to_durable;
+}
+
+static void
+set_budget(struct shipper *shipper)
+{
+	struct sgate_caller caller = {
+	    .actor = bytes_of("keeper"), .budget_ms = CALL_MS};
+	struct sgate_error err;
+
+	if (sgate_manager_set_caller(shipper->mgr, &caller, &err) != SGATE_OK)
+		log_warning("spool: %s", err.text);
+}
+
+static void
+note_refused(struct shipper *shipper, struct lane *lane, size_t count,
+    const struct sgate_error *err)
+{
+	if (count == 0)
+		return;
+	lane->refused += count;
+	log_limited(&shipper->refused_limit, LOG_LEVEL_ERROR,
+	    "spool: %llu events are not taken by %s: %s; they are kept and "
+	    "tried again",
+	    (unsigned long long)lane->refused, lane->name, err->text);
+}
+
+/* False: the store does not answer. */
+static bool
+send_batch(struct shipper *shipper, struct lane *lane)
+{
+	size_t i, refused = 0, count = shipper->count;
+	enum sgate_status status;
+	struct sgate_error err = {.text = ""};
+
+	if (count == 0)
+		return true;
+	shipper->count = 0;
+	set_budget(shipper);
+	failpoint("spool-ship");
+	if (lane->store == SPOOL_TO_CACHE)
+		status = manager_spool_publish(
+		    shipper->mgr, shipper->frames, count, shipper->done, &err);
+	else
+		status = manager_spool_apply(
+		    shipper->mgr, shipper->frames, count, shipper->done, &err);
+	failpoint("spool-done");
+	for (i = 0; i < count; i++) {
+		if (shipper->done[i])
+			spool_done(
+			    shipper->reader, &shipper->places[i], lane->store);
+		else
+			refused++;
+	}
+	if (status != SGATE_OK)
+		return false;
+	note_refused(shipper, lane, refused, &err);
+	memcpy(lane->passed, shipper->frames[count - 1].audit.event_id,
+	    sizeof(lane->passed));
+	shipper->breathe(shipper->arg);
+	return true;
+}
+
+static void
+begin_pass(struct shipper *shipper, struct lane *lane)
+{
+	struct sgate_error err;
+
+	shipper->count = 0;
+	if (!lane->is_behind) {
+		lane->refused = 0;
+		memset(lane->passed, 0, sizeof(lane->passed));
+	}
+	if (spool_pass_begin(shipper->reader, lane->store, &err) != SGATE_OK)
+		note_unreadable(shipper, &err);
+}
+
+/* A pass is only left behind at a place that some batch has come to. */
+static void
+end_pass(struct lane *lane, bool is_whole, bool is_answering)
+{
+	lane->is_behind = !is_whole && is_answering;
+	if (!is_whole)
+		return;
+	lane->left = lane->refused;
+	lane->again_ms = clock_monotonic_ms() + REFUSED_EVERY_MS;
+}
+
+static void
+pass(struct shipper *shipper, struct lane *lane, int64_t until_ms)
+{
+	bool is_answering = true, is_whole = false;
+	struct spool_frame *frame;
+
+	begin_pass(shipper, lane);
+	while (is_answering && clock_left_ms(until_ms) > 0) {
+		frame = &shipper->frames[shipper->count];
+		if (!spool_pass_next(shipper->reader, frame,
+			&shipper->places[shipper->count])) {
+			is_answering = send_batch(shipper, lane);
+			is_whole = is_answering;
+			break;
+		}
+		if (memcmp(frame->audit.event_id, lane->passed,
+			sizeof(lane->passed)) <= 0)
+			continue;
+		if (++shipper->count == MANAGER_SPOOL_BATCH)
+			is_answering = send_batch(shipper, lane);
+	}
+	end_pass(lane, is_whole, is_answering);
+}
+
+static bool
+is_due(const struct shipper *shipper, const struct lane *lane)
+{
+	uint64_t count = pending(shipper, lane);
+
+	if (!has_lane(shipper, lane) || is_open(shipper, lane) || count == 0)
+		return false;
+	return lane->is_behind || count > lane->left ||
+	       clock_left_ms(lane->again_ms) == 0;
+}
+
+void
+shipper_step(struct shipper *shipper, int64_t ms)
+{
+	size_t i;
+
+	if (!open_reader(shipper))
+		return;
+	look(shipper);
+	for (i = 0; i < LANES; i++) {
+		struct lane *lane = &shipper->lanes[i];
+
+		shipper->breathe(shipper->arg);
+		if (has_lane(shipper, lane))
+			tell_again(shipper, lane);
+		if (is_due(shipper, lane))
+			pass(shipper, lane, clock_monotonic_ms() + ms / LANES);
+		if (pending(shipper, lane) == 0)
+			lane->left = 0;
+	}
+	publish_state(shipper);
+}
+
+void
+shipper_last(struct shipper *shipper, int64_t ms)
+{
+	int64_t until_ms = clock_monotonic_ms() + ms;
+	int64_t left_ms;
+
+	do {
+		shipper->look_at_ms = 0;
+		left_ms = clock_left_ms(until_ms);
+		shipper_step(shipper, left_ms);
+	} while (shipper->reader != NULL && clock_left_ms(until_ms) > 0 &&
+		 (is_due(shipper, &shipper->lanes[0]) ||
+		     is_due(shipper, &shipper->lanes[1])));
+}

@@ -22,6 +22,7 @@ has an error or warning line that no gw.expect_log() announced. Nothing here
 needs a fixed port, and everything that waits has an end.
 """
 
+import ctypes
 import os
 import pwd
 import re
@@ -32,6 +33,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -254,10 +256,30 @@ def conf_text(sections):
                    for k, v in sections.items())
 
 
+PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl
+
+
+def spawn(command, **popen):
+    """As Popen, of a program that is killed when this one ends, however that
+    is: a test that is killed leaves no servers. It is the thread that counts:
+    what another than the first one starts is not told."""
+    parent = os.getpid()
+
+    def die_with_parent():
+        _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    if threading.current_thread() is threading.main_thread():
+        popen.setdefault("preexec_fn", die_with_parent)
+    return subprocess.Popen(command, **popen)
+
+
 class Gateway:
     """One sessgated with its directory: sessgate.conf, run/, data/, log."""
 
-    spawn = staticmethod(subprocess.Popen)
+    spawn = staticmethod(spawn)
 
     def __init__(self, conf=None, directory=None):
         self.dir = directory or tempfile.mkdtemp(prefix="sgit.")

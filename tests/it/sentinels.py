@@ -16,7 +16,7 @@ import subprocess
 import time
 
 import harness
-from harness import needs, wait_until
+from harness import needs, spawn, wait_until
 from stores import Redis, RedisError, directory
 
 NAME = "site"
@@ -59,7 +59,7 @@ class Sentinel:
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen(
+        self.process = spawn(
             [needs("redis-server"), self.path, "--sentinel"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, cwd=self.dir)

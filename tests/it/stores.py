@@ -50,7 +50,7 @@ class MariaDB:
 
     _shared = None
     _made = []
-    spawn = staticmethod(subprocess.Popen)
+    spawn = staticmethod(harness.spawn)
 
     @classmethod
     def shared(cls):
@@ -224,7 +224,7 @@ class Redis:
     OPTIONS = {"save": "", "appendonly": "no", "enable-debug-command": "yes",
                "repl-diskless-sync": "yes", "repl-diskless-sync-delay": "0",
                "repl-backlog-size": "1mb"}
-    spawn = staticmethod(subprocess.Popen)
+    spawn = staticmethod(harness.spawn)
 
     def __init__(self, t, is_tcp=False, dump=None, start=True, **options):
         self.program = needs("redis-server")

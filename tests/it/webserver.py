@@ -85,8 +85,8 @@ class Lighttpd:
                     'cgi.assign = ( ".cgi" => "" )\n%s\n' % (
                         self.port, os.path.join(self.dir, "root"), self.error_log, user,
                         ", ".join('"%s"' % m for m in modules), self.cgi, mounts))
-        self.process = subprocess.Popen([program, "-D", "-f", conf], cwd="/", stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        self.process = harness.spawn([program, "-D", "-f", conf], cwd="/", stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         t.at_end(self.stop)
         harness.wait_until(self.answers, "lighttpd answers; " + self.dir)
 

@@ -290,21 +290,48 @@ api_etag_listed(struct sgate_bytes list, const char *etag, bool is_weak)
 	return false;
 }
 
+/* The version that a strong tag of this session names; 0: it is none. */
+static uint64_t
+etag_version(struct sgate_bytes tag, const struct sgate_session *session)
+{
+	char ref[SGATE_REF_HEX + 1];
+	uint64_t version;
+
+	sgate_ref_text(sgate_session_get_ref(session), ref);
+	if (tag.len < SGATE_REF_HEX + 4 || tag.data[0] != '"' ||
+	    tag.data[tag.len - 1] != '"' ||
+	    memcmp(tag.data + 1, ref, SGATE_REF_HEX) != 0 ||
+	    tag.data[1 + SGATE_REF_HEX] != '.')
+		return 0;
+	tag.data += SGATE_REF_HEX + 2;
+	tag.len -= SGATE_REF_HEX + 3;
+	return bytes_to_uint(tag, INT64_MAX, &version) ? version : 0;
+}
+
 bool
 api_if_match(
     struct call *c, const struct sgate_session *session, uint64_t *out_version)
 {
-	char etag[API_ETAG_MAX];
+	struct sgate_bytes list = c->req.if_match;
+	uint64_t loaded = sgate_session_get_version(session);
+	uint64_t newest = 0;
 
 	*out_version = 0;
-	if (c->req.if_match.len == 0 || bytes_equal_text(c->req.if_match, "*"))
+	if (list.len == 0 || bytes_equal_text(list, "*"))
 		return true;
-	api_etag(session, etag);
-	if (!api_etag_listed(c->req.if_match, etag, false)) {
+	while (list.len > 0 && newest != loaded) {
+		struct sgate_bytes tag = bytes_trim(bytes_cut(&list, ','));
+		uint64_t version = etag_version(tag, session);
+
+		if (version == loaded || version > newest)
+			newest = version;
+	}
+	/* A copy may be behind its row, never ahead of it. */
+	if (newest < loaded) {
 		api_problem(c, 412, "version",
 		    "the session has changed since that version");
 		return false;
 	}
-	*out_version = sgate_session_get_version(session);
+	*out_version = newest;
 	return true;
 }

@@ -85,8 +85,9 @@ void api_etag(const struct sgate_session *session, char out[API_ETAG_MAX]);
  */
 bool api_etag_listed(struct sgate_bytes list, const char *etag, bool is_weak);
 /*
- * If-Match against the session as it was loaded: *out_version is what must
- * still stand (0 = no condition). False: c->reply has the 412.
+ * If-Match against the session as it was loaded, which may be a copy that is
+ * behind its row: a newer version than its own is let through. *out_version is
+ * what the row must have (0 = no condition). False: c->reply has the 412.
  */
 SGATE_MUST_CHECK bool api_if_match(
     struct call *c, const struct sgate_session *session, uint64_t *out_version);

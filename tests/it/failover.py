@@ -17,7 +17,7 @@ import time
 from harness import case, main, wait_until
 from history import History, NotLinearizable, Op, UserSessions
 from pressure import SOON_S, Load, Watch, sleep_until
-from scenario import STORES, promise
+from scenario import SLOW_POLL, STORES, promise
 from stores import Fleet, Redis, Session, run
 
 LONG = bool(os.environ.get("SESSGATE_LONG"))
@@ -306,6 +306,34 @@ def of_updates_with_if_match_exactly_one_wins(t):
     promise(not wrong, "not exactly one winner: %r" % wrong[:1])
     t.equal(fleet.hosts[1].show(session).json()["version"], 1 + count)
     t.equal(len(fleet.audit(session)), 1 + count, "audit rows")
+
+
+@case
+def if_match_is_judged_by_the_row_and_not_by_a_copy_that_is_behind(t):
+    fleet = Fleet(t, conf=dict(SLOW_POLL, session={
+        "browser_writable": ["theme"], "browser_readable": ["theme"]}))
+    fleet.expect_log(STORES)
+    a, b = fleet.hosts
+    session = a.create(data={"theme": "old"})
+    fleet.warm(session)
+    a.redis.cut()
+    changed = a.update(session, {"theme": "new"})
+
+    def patch(version):
+        return b.gw.api("PATCH", "session", {"data": {"theme": "mine"}},
+                        HTTP_COOKIE=session.cookie,
+                        HTTP_SEC_FETCH_SITE="same-origin",
+                        HTTP_IF_MATCH='"%s.%d"' % (session.ref, version))
+
+    # The other host has not heard of it: its copy has version 1.
+    t.equal(b.gw.api("GET", "session", HTTP_COOKIE=session.cookie)
+            .json()["version"], 1)
+    t.equal(changed.json()["version"], 2)
+    for version in (1, 3):
+        t.equal(patch(version).status, 412)
+    promise(patch(2).status == 200,
+            "a change if the version is that of the row was refused")
+    t.equal(patch(2).status, 412)
 
 
 @case

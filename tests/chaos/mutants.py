@@ -18,7 +18,7 @@ MUTANTS = {
     "put-guard": Mutant("put-guard=off,row-put=pause:300",
                         ["redis-flush", "redis-evict"]),
     # An end leaves no tombstone: a keeper that is late brings it back.
-    "tombstone": Mutant("tombstone=off,poll-apply=pause:400",
+    "tombstone": Mutant("tombstone=off,poll-apply=pause:20",
                         ["partition-redis", "mysql-stop"]),
     # A new session that could not be put into Redis is acknowledged so.
     "create-retry": Mutant("create-retry=off,commit-publish=pause:300",

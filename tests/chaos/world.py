@@ -40,7 +40,7 @@ CONF = {
 }
 # The relays and the clients share two cores with the servers.
 REDIS_TIMEOUT, MYSQL_TIMEOUT = "100 ms", "400 ms"
-SPOOL_DISK = 8 << 20
+SPOOL_DISK, SPOOL_MAX = 64 << 20, 48 << 20
 
 
 def free_port():
@@ -344,6 +344,8 @@ class World:
         for gateway in self.gateways:
             gateway.configure({
                 "keys": {"file": os.path.join(keys, "keys")},
+                "spool": {"dir": gateway.spool_dir,
+                          "max": "%d KiB" % (SPOOL_MAX // 1024)},
                 "mysql": dict(self.database.options(os.path.join(
                     self.sockets, gateway.mysql + ".sock")),
                     read_timeout=MYSQL_TIMEOUT, write_timeout=MYSQL_TIMEOUT),
@@ -468,8 +470,13 @@ def unwell(status):
         found.append("%d groups are behind" % fence["groups_behind"])
     if fence["alarmed"]:
         found.append("the numbers of MySQL have fallen")
-    spool = status.get("spool")
-    if spool and spool.get("unshipped"):
+    if unshipped(status):
         found.append("%d frames of the spool are not shipped" %
-                     spool["unshipped"])
+                     unshipped(status))
     return found
+
+
+def unshipped(status):
+    """Frames of its spool that a store has not got, as far as is known."""
+    spool = (status or {}).get("spool") or {}
+    return spool.get("to_durable", 0) + spool.get("to_cache", 0)

@@ -22,7 +22,6 @@ has an error or warning line that no gw.expect_log() announced. Nothing here
 needs a fixed port, and everything that waits has an end.
 """
 
-import ctypes
 import os
 import pwd
 import re
@@ -33,7 +32,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 
@@ -256,24 +254,39 @@ def conf_text(sections):
                    for k, v in sections.items())
 
 
-PR_SET_PDEATHSIG = 1
-_prctl = ctypes.CDLL(None).prctl
+# Reads "pid start-time" lines until its standard input ends, which is when the
+# test has, and kills what is still there. (PR_SET_PDEATHSIG does not outlive a
+# change of the user, and goes by the thread.)
+GUARD_PY = r"""
+import os, signal, sys
+def began(pid):
+    try:
+        with open("/proc/%s/stat" % pid) as f:
+            return f.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+for line in sys.stdin.read().splitlines():
+    pid, start = line.split()
+    if began(pid) == start:
+        os.kill(int(pid), signal.SIGKILL)
+"""
+_guard = None
 
 
 def spawn(command, **popen):
-    """As Popen, of a program that is killed when this one ends, however that
-    is: a test that is killed leaves no servers. It is the thread that counts:
-    what another than the first one starts is not told."""
-    parent = os.getpid()
-
-    def die_with_parent():
-        _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    if threading.current_thread() is threading.main_thread():
-        popen.setdefault("preexec_fn", die_with_parent)
-    return subprocess.Popen(command, **popen)
+    """As Popen, of a program that is killed when the test ends, however that
+    is: one that is killed itself leaves no servers."""
+    global _guard
+    if _guard is None:
+        _guard = subprocess.Popen(
+            [sys.executable, "-c", GUARD_PY], stdin=subprocess.PIPE, text=True,
+            cwd="/", start_new_session=True)
+    process = subprocess.Popen(command, **popen)
+    with open("/proc/%d/stat" % process.pid) as f:
+        start = f.read().rpartition(")")[2].split()[19]
+    _guard.stdin.write("%d %s\n" % (process.pid, start))
+    _guard.stdin.flush()
+    return process
 
 
 class Gateway:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from harness import BUILD, case, children, connect, is_alive, main, request_bytes, wait_until, web_params
+from harness import BUILD, case, children, connect, is_alive, main, request_bytes, spawn, wait_until, web_params
 
 FCGILOAD = os.path.join(BUILD, "tests", "it", "fcgiload")
 SHORT = bool(os.environ.get("SESSGATE_SHORT"))
@@ -24,8 +24,8 @@ class Load:
         self.file = tempfile.TemporaryFile("w+")
         self.file.write("".join(t + "\n" for t in tokens))
         self.file.seek(0)
-        self.process = subprocess.Popen([FCGILOAD, address, str(threads), str(count)], stdin=self.file,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = spawn([FCGILOAD, address, str(threads), str(count)], stdin=self.file,
+                             stdout=subprocess.PIPE, text=True)
 
     def result(self, timeout=300):
         out, _ = self.process.communicate(timeout=timeout)

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from harness import BUILD
+from harness import BUILD, spawn
 from scenario import promise
 
 FCGILOAD = os.path.join(BUILD, "tests", "it", "fcgiload")
@@ -30,7 +30,7 @@ class Load:
         self.file = tempfile.TemporaryFile("w+")
         self.file.write("".join(s.token + "\n" for s in sessions))
         self.file.seek(0)
-        self.process = subprocess.Popen(
+        self.process = spawn(
             [FCGILOAD, host.gw.pool, "128", str(int(rate * seconds)),
              str(rate)], stdin=self.file, stdout=subprocess.PIPE, text=True)
         t.at_end(self.end)

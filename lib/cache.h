@@ -8,8 +8,9 @@
  * whether it was written. An error reply of the server (-LOADING, -READONLY,
  * -OOM, -NOAUTH, ...) is SGATE_UNAVAILABLE too: only "nothing there" is a miss.
  * With it err->native_code is the errno of a connection that could not be made
- * or was lost (ETIMEDOUT: no answer in time, for whatever was asked), and 0 for
- * an error reply: the server is there. SGATE_NO_MEMORY; SGATE_INTERNAL: the
+ * or was lost (ETIMEDOUT: no answer in time, for whatever was asked), EBUSY for
+ * an error reply that every question would get (-LOADING), and 0 for another
+ * one: the server is there. SGATE_NO_MEMORY; SGATE_INTERNAL: the
  * caller's bug, used after a fork.
  *
  * Every wait ends at handle->deadline_ms (monotonic), which the manager sets

@@ -147,26 +147,27 @@ lost(struct redb *r, const char *operation, int code, struct sgate_error *err)
 
 /*
  * What the server can reply. closes: a connection made anew could lead to
- * another server, or with another password.
+ * another server, or with another password. is_all: it says the same to every
+ * question, so it is as good as away.
  */
 static const struct {
 	const char *code;
-	bool closes;
+	bool closes, is_all;
 	const char *advice;
 } refusals[] = {
-    {"NOAUTH", true, "set redis.user and redis.password_file"},
-    {"WRONGPASS", true, "correct redis.user or redis.password_file"},
-    {"NOPERM", true, "the user may not do enough: see conf/README.md"},
-    {"READONLY", true, "it is a replica: it must be the primary"},
-    {"MASTERDOWN", true, "it is a replica: it must be the primary"},
-    {"LOADING", true, "it is loading its data"},
-    {"MOVED", true, "it is a cluster's node, which will not do"},
-    {"CROSSSLOT", true, "it is a cluster's node, which will not do"},
-    {"OOM", false, "raise its maxmemory, or let it evict: volatile-lru"},
-    {"MISCONF", false, "it cannot save its data: see its log"},
-    {"NOREPLICAS", false, "see its min-replicas-to-write"},
-    {"BUSY", false, "a script of somebody's runs too long"},
-    {"WRONGTYPE", false, "somebody else writes below redis.prefix"},
+    {"NOAUTH", true, true, "set redis.user and redis.password_file"},
+    {"WRONGPASS", true, true, "correct redis.user or redis.password_file"},
+    {"NOPERM", true, false, "the user may not do enough: see conf/README.md"},
+    {"READONLY", true, false, "it is a replica: it must be the primary"},
+    {"MASTERDOWN", true, true, "it is a replica: it must be the primary"},
+    {"LOADING", true, true, "it is loading its data"},
+    {"MOVED", true, false, "it is a cluster's node, which will not do"},
+    {"CROSSSLOT", true, false, "it is a cluster's node, which will not do"},
+    {"OOM", false, false, "raise its maxmemory, or let it evict: volatile-lru"},
+    {"MISCONF", false, false, "it cannot save its data: see its log"},
+    {"NOREPLICAS", false, false, "see its min-replicas-to-write"},
+    {"BUSY", false, true, "a script of somebody's runs too long"},
+    {"WRONGTYPE", false, false, "somebody else writes below redis.prefix"},
 };
 
 static enum sgate_status
@@ -174,6 +175,7 @@ refused(struct redb *r, const char *operation, struct sgate_error *err)
 {
 	size_t len = strcspn(r->refusal, " ");
 	const char *advice = "it must be Redis 7 or later, as it comes";
+	int code = 0;
 	size_t i;
 
 	for (i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
@@ -181,10 +183,11 @@ refused(struct redb *r, const char *operation, struct sgate_error *err)
 		    memcmp(refusals[i].code, r->refusal, len) != 0)
 			continue;
 		advice = refusals[i].advice;
+		code = refusals[i].is_all ? EBUSY : 0;
 		if (refusals[i].closes)
 			disconnect(r);
 	}
-	return error_set(err, SGATE_UNAVAILABLE, REDB_SOURCE, operation, 0,
+	return error_set(err, SGATE_UNAVAILABLE, REDB_SOURCE, operation, code,
 	    "%.100s: %s: %s", r->peer, r->refusal, advice);
 }
 

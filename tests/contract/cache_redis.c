@@ -442,7 +442,7 @@ a_password_that_was_changed_is_read_anew(struct fixture *f)
 	server_run("ACL SETUSER sessgate resetpass >second");
 	server_run("CLIENT KILL USER sessgate");
 	assert_status(f, SGATE_UNAVAILABLE, do_get(f));
-	assert_int_equal(f->err.native_code, 0);
+	assert_int_equal(f->err.native_code, EBUSY);
 	assert_err(f, "WRONGPASS");
 	assert_err(f, "redis.password_file");
 	write_password(f, server.directory, "second");

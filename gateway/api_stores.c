@@ -42,8 +42,7 @@ add_store(struct json *j, const char *key, const char *name,
 	if (breaker == NULL) {
 		json_null(j, "breaker");
 	} else {
-		json_text(
-		    j, "breaker", breaker_is_open(breaker) ? "open" : "closed");
+		json_text(j, "breaker", breaker_state_text(breaker));
 		json_int(j, "breaker_opened",
 		    (int64_t)atomic_load(&breaker->opened));
 	}

@@ -69,6 +69,7 @@ struct keeper {
 	int64_t count_took_ms;
 	unsigned breakers; /* as they were: bits of DURABLE_OPEN, CACHE_OPEN */
 	bool is_lost;      /* a primary, as it was looked for before */
+	int64_t round_at_ms; /* when the last round began */
 	int64_t locate_at_ms, fence_at_ms, touch_at_ms, probe_at_ms,
 	    stats_at_ms, announce_at_ms, reap_at_ms;
 };
@@ -179,15 +180,35 @@ is_its_turn(const struct keeper *keeper)
 static void
 tell_place(void *arg, bool is_error, const char *text)
 {
-	static struct log_limit limit = {.burst = 3, .period_ms = 60000};
 	struct keeper *keeper = arg;
 
 	if (is_error) {
-		log_limited(&limit, LOG_LEVEL_ERROR, "mysql: %s", text);
+		log_error("%s", text);
 		return;
 	}
 	log_notice("%s", text);
 	keeper->fence_at_ms = 0; /* ask it at once */
+}
+
+/*
+ * When the poll says, or a breaker: while a store is given up the round is its
+ * probe, and one that has just failed is asked again soon.
+ */
+static int64_t
+fence_due_ms(const struct keeper *keeper)
+{
+	const struct stores *stores = &keeper->args->shared->stores;
+	const struct breaker *breakers[] = {&stores->durable, &stores->cache};
+	int64_t next_ms, due_ms = keeper->fence_at_ms;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		next_ms = breaker_next_ms(breakers[i], clock_monotonic_ms());
+		/* What was due before the last round has been done by it. */
+		if (next_ms > keeper->round_at_ms && next_ms < due_ms)
+			due_ms = next_ms;
+	}
+	return due_ms;
 }
 
 /*
@@ -207,8 +228,7 @@ locate(struct keeper *keeper)
 		return;
 	set_budget(keeper, BUDGET_MS);
 	status = manager_locate(keeper->mgr, &round, &err);
-	/* A conflict has been told. */
-	if (status != SGATE_OK && status != SGATE_CONFLICT && !keeper->is_lost)
+	if (status != SGATE_OK && !keeper->is_lost)
 		log_warning("looking for the primary: %s: %s; trying again",
 		    err.source, err.text);
 	keeper->is_lost = status != SGATE_OK;
@@ -228,8 +248,9 @@ fence_round(struct keeper *keeper)
 	};
 	struct sgate_error err;
 
-	if (!keeper->has_fence || clock_monotonic_ms() < keeper->fence_at_ms)
+	if (!keeper->has_fence || clock_monotonic_ms() < fence_due_ms(keeper))
 		return;
+	keeper->round_at_ms = clock_monotonic_ms();
 	if (!is_its_turn(keeper)) {
 		keeper->fence_at_ms = clock_monotonic_ms() + STEP_MS;
 		return;
@@ -570,7 +591,7 @@ do_what_is_due(struct keeper *keeper)
 static int
 wait_ms(const struct keeper *keeper)
 {
-	int64_t left_ms = keeper->fence_at_ms - clock_monotonic_ms();
+	int64_t left_ms = fence_due_ms(keeper) - clock_monotonic_ms();
 
 	if (!keeper->has_fence || left_ms > STEP_MS)
 		return STEP_MS;

@@ -3,9 +3,11 @@
 
 #include "clock.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 static int64_t
 read_us(clockid_t id)
@@ -39,6 +41,25 @@ int64_t
 clock_boot_ms(void)
 {
 	return read_us(CLOCK_BOOTTIME) / 1000;
+}
+
+int64_t
+clock_kept_waiting_us(void)
+{
+	char text[128];
+	long long ran, waited;
+	ssize_t len;
+	int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (len <= 0)
+		return 0;
+	text[len] = '\0';
+	return sscanf(text, "%lld %lld", &ran, &waited) == 2 ? waited / 1000
+							     : 0;
 }
 
 int

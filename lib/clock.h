@@ -13,6 +13,12 @@ int64_t clock_monotonic_ms(void); /* CLOCK_MONOTONIC */
 int64_t clock_monotonic_us(void);
 int64_t clock_boot_ms(void); /* CLOCK_BOOTTIME: goes on through suspend */
 
+/*
+ * For how long this thread could have run and had to wait for a processor,
+ * since it was made; 0 where the kernel does not say.
+ */
+int64_t clock_kept_waiting_us(void);
+
 /* Milliseconds left until a monotonic deadline, 0 when past, for poll(). */
 int clock_left_ms(int64_t deadline_ms);
 

@@ -40,9 +40,10 @@
 #define MANAGER_REAP_UP_MS 10000
 /* and so long after their deadline: hosts hold touches back for seconds. */
 #define MANAGER_REAP_LATE_MS 10000
-/* A keeper's round begins at most so long after it was due: it is in a chore,
- * or in the round before. Later than that, there is none. */
-#define MANAGER_ROUND_LATE_MS 2500
+/* After an outage processes connect again one by one: so long after each other,
+ * and all of them within the second number. */
+#define MANAGER_TURN_MS 5
+#define MANAGER_TURNS_MS 250
 /* Sessions that one transaction of a cleanup ends. */
 #define MANAGER_CLEANUP_CHUNK 1000
 /* The longest list of a user's sessions. */
@@ -82,6 +83,7 @@ struct fence_work {
 	uint64_t connections;
 	uint64_t marks[TOKEN_GROUPS]; /* of sync */
 	struct manager_losses losses;
+	bool was_polled; /* MySQL has answered the last round */
 };
 
 struct sgate_manager {
@@ -94,11 +96,19 @@ struct sgate_manager {
 	int64_t deadline_ms;   /* monotonic: of the call that runs */
 	struct stores *stores; /* own_stores, unless manager_set_stores() */
 	struct stores own_stores;
-	bool is_probing;        /* what a store answers closes its breaker */
-	bool is_let;            /* breakers are passed over */
-	bool is_durable_let;    /* its breaker has let this call through */
-	int64_t round_after_ms; /* monotonic: when a round is due that this
-				 * manager does by itself */
+	int64_t turn_ms;     /* manager_set_turn() */
+	bool is_probing;     /* takes a probe that is due */
+	bool is_let;         /* breakers are passed over */
+	bool is_durable_let; /* its breaker has let this call through */
+	/* Generations of the breakers when the handles were opened. */
+	uint32_t durable_generation, cache_generation;
+	uint64_t cache_connections; /* of the handles before */
+	/* Monotonic, when a question was asked whose answer should be quick; 0:
+	 * none was. */
+	int64_t durable_asked_ms, cache_asked_ms;
+	int64_t kept_waiting_us; /* clock_kept_waiting_us(), when last read */
+	int64_t round_after_ms;  /* monotonic: when a round is due that this
+				  * manager does by itself */
 	struct fence_work fence_work;
 	int64_t (*clock)(void *arg);
 	void *clock_arg;
@@ -140,11 +150,10 @@ struct sgate_manager {
  */
 void manager_begin(struct sgate_manager *mgr, struct sgate_error *err);
 /*
- * The same for the keeper's round and for health: until the next
- * manager_begin() open breakers are passed over, and (is_probing) what a store
- * answers closes its breaker.
+ * The same for the round, for health and for who sets up: until the next
+ * manager_begin() open breakers are passed over.
  */
-void manager_begin_probe(struct sgate_manager *mgr, struct sgate_error *err);
+void manager_begin_let(struct sgate_manager *mgr, struct sgate_error *err);
 /*
  * Before the durable store is asked, any number of times within a call: opens
  * it if it is not open in this process. SGATE_UNAVAILABLE at once while its
@@ -169,16 +178,30 @@ SGATE_MUST_CHECK enum sgate_status manager_read(struct sgate_manager *mgr,
     enum sgate_status answer, struct sgate_error *err);
 SGATE_MUST_CHECK enum sgate_status manager_write(struct sgate_manager *mgr,
     enum sgate_status answer, struct sgate_error *err);
+/* Before a question to the durable store that is answered at once if it is
+ * well: its answer counts for how slow that is. */
+void manager_time_durable(struct sgate_manager *mgr);
 bool manager_has_time(const struct sgate_manager *mgr);
 /* Whether manager_now_ms() is the database's clock, not this host's own. */
 bool manager_knows_time(const struct sgate_manager *mgr);
 /* Whether it does rounds by itself: no keeper ever does them for it. */
 bool manager_is_alone(const struct sgate_manager *mgr);
+/* Whether it takes probes that are due: in the round, or where it is alone. */
+bool manager_is_prober(const struct sgate_manager *mgr);
+/* Within which three failures open a breaker: as long as two rounds in which
+ * both stores hang, a second with the usual time-outs. */
+int64_t manager_window_ms(const struct sgate_manager *mgr);
+/* Whether an answer counts for the breaker of its store. */
+bool manager_tells(
+    const struct sgate_manager *mgr, const struct breaker *breaker);
 /*
- * Whether another process finds out when a store is back: a keeper that does
- * its rounds. While it hangs, or dies again and again, its workers find out.
+ * How an answer came that took took_ms, of a store that may take limit_ms;
+ * other: the breaker of the other one, NULL where there is none. Slow is half
+ * of the limit, where there is another place to look and this process was not
+ * kept waiting for its processor.
  */
-bool manager_has_keeper(const struct sgate_manager *mgr);
+enum breaker_pace manager_pace(struct sgate_manager *mgr, int64_t took_ms,
+    int64_t limit_ms, const struct breaker *other);
 struct sgate_bytes manager_realm(const struct sgate_manager *mgr);
 
 /* The row of a ref in the caller's realm, whatever its state. out_at: NULL, or

@@ -23,6 +23,34 @@
 
 /* ---- one call ---- */
 
+/*
+ * A connection of before the store was given up is not used again: who knows
+ * what it leads to.
+ */
+static bool
+cache_lets(struct sgate_manager *mgr, int64_t now_ms)
+{
+	struct breaker *breaker = &mgr->stores->cache;
+	enum breaker_leave leave;
+
+	if (mgr->is_let)
+		return true;
+	leave = breaker_lets(breaker, manager_is_prober(mgr), now_ms);
+	if (leave == BREAKER_SKIP)
+		return false;
+	if (mgr->cache == NULL ||
+	    (leave == BREAKER_ASK &&
+		mgr->cache_generation == breaker_generation(breaker)))
+		return true;
+	if (leave == BREAKER_ASK &&
+	    !breaker_is_turn(breaker, mgr->turn_ms, now_ms))
+		return false;
+	mgr->cache_connections = mgr->cache->connections;
+	mgr->cache_ops->close(mgr->cache);
+	mgr->cache = NULL;
+	return true;
+}
+
 enum sgate_status
 manager_cache_open(struct sgate_manager *mgr, struct sgate_error *err)
 {
@@ -30,10 +58,12 @@ manager_cache_open(struct sgate_manager *mgr, struct sgate_error *err)
 
 	if (mgr->cache != NULL)
 		return SGATE_OK;
+	mgr->cache_generation = breaker_generation(&mgr->stores->cache);
 	status = mgr->cache_ops->open(mgr->conf, &mgr->cache, err);
 	if (status != SGATE_OK)
 		return manager_cache_left(mgr, status, err);
 	mgr->cache->at = &mgr->stores->cache_at;
+	mgr->cache->connections = mgr->cache_connections;
 	return status;
 }
 
@@ -53,8 +83,7 @@ manager_cache_enter(
 	if (deadline_ms <= now_ms)
 		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
 		    "ask", 0, "no time left to ask");
-	if (!mgr->is_let && !breaker_lets(&mgr->stores->cache,
-				manager_has_keeper(mgr), now_ms)) {
+	if (!cache_lets(mgr, now_ms)) {
 		stores_count(mgr->stores, STORES_CACHE_SKIPPED);
 		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
 		    "ask", 0,
@@ -62,6 +91,7 @@ manager_cache_enter(
 		    "does",
 		    mgr->cache_ops->name);
 	}
+	mgr->cache_asked_ms = now_ms;
 	status = manager_cache_open(mgr, err);
 	if (status == SGATE_OK)
 		mgr->cache->deadline_ms = deadline_ms;
@@ -77,23 +107,27 @@ is_refused(const struct sgate_error *err)
 
 /*
  * The one place where the cache's breaker and error counter learn of an
- * answer. An error reply says that the server is there: it opens no breaker,
- * and closes none.
+ * answer. An error reply, but one that refuses everything, says that the server
+ * is there: it opens no breaker, and closes none.
  */
 enum sgate_status
 manager_cache_left(struct sgate_manager *mgr, enum sgate_status answer,
     const struct sgate_error *err)
 {
-	bool is_probe = mgr->is_probing || !manager_has_keeper(mgr);
 	int64_t now_ms = clock_monotonic_ms();
 
-	if (answer == SGATE_OK)
-		breaker_succeeded(&mgr->stores->cache, is_probe, now_ms);
-	else
+	if (answer != SGATE_OK)
 		stores_count(mgr->stores, STORES_CACHE_ERRORS);
+	if (!manager_tells(mgr, &mgr->stores->cache))
+		return answer;
+	if (answer == SGATE_OK)
+		breaker_succeeded(&mgr->stores->cache, mgr->cache_generation,
+		    manager_pace(mgr, now_ms - mgr->cache_asked_ms,
+			mgr->conf->redis.timeout_ms, &mgr->stores->durable),
+		    now_ms);
 	if (answer == SGATE_UNAVAILABLE && err->native_code != 0)
-		breaker_failed(&mgr->stores->cache,
-		    mgr->is_probing || is_refused(err), now_ms);
+		breaker_failed(&mgr->stores->cache, mgr->cache_generation,
+		    is_refused(err), manager_window_ms(mgr), now_ms);
 	return answer;
 }
 

@@ -340,7 +340,7 @@ probe_durable(struct sgate_manager *mgr, struct sgate_health *out)
 	memset(&why, 0, sizeof(why));
 	input_copy(out->durable_name, sizeof(out->durable_name),
 	    bytes_of(mgr->ops->name));
-	manager_begin_probe(mgr, &why);
+	manager_begin_let(mgr, &why);
 	status = manager_need_durable(mgr, &why);
 	if (status == SGATE_OK)
 		status =
@@ -409,7 +409,7 @@ sgate_health(struct sgate_manager *mgr, struct sgate_health *out_health,
 static enum sgate_status
 enter_to_set_up(struct sgate_manager *mgr, struct sgate_error *err)
 {
-	manager_begin_probe(mgr, err);
+	manager_begin_let(mgr, err);
 	return manager_need_durable(mgr, err);
 }
 

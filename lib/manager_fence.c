@@ -225,7 +225,7 @@ manager_learn_clock(struct sgate_manager *mgr, struct sgate_error *err)
 	return status;
 }
 
-/* This question is the durable store's probe. */
+/* This question is the durable store's probe, while its breaker is open. */
 static enum sgate_status
 poll_durable(struct round *r)
 {
@@ -238,9 +238,11 @@ poll_durable(struct round *r)
 	error_clear(&err);
 	status = manager_need_durable(mgr, &err);
 	sent_ms = clock_boot_ms();
-	if (status == SGATE_OK)
+	if (status == SGATE_OK) {
+		manager_time_durable(mgr);
 		status = manager_read(
 		    mgr, mgr->ops->poll(mgr->durable, &r->poll, &err), &err);
+	}
 	if (status == SGATE_OK && !is_possible(&r->poll))
 		status = error_set(&err, SGATE_CORRUPT, mgr->ops->name, "poll",
 		    0, "a counter or an epoch that cannot be");
@@ -843,21 +845,24 @@ manager_fence_round(struct sgate_manager *mgr,
 	error_clear(err);
 	if (mgr->ops->poll == NULL)
 		return SGATE_OK;
-	manager_begin_probe(mgr, err);
+	manager_begin_let(mgr, err);
+	mgr->is_let = false;
+	mgr->is_probing = true;
 	r.began_boot_ms = clock_boot_ms();
-	atomic_store(&mgr->stores->round_ms, clock_monotonic_ms());
 	r.deadline_ms = clock_monotonic_ms() + length_ms;
 	/* The last step may begin just before that. */
 	mgr->deadline_ms =
 	    r.deadline_ms + (is_by_the_way ? length_ms : STEP_MS);
 	status = poll_durable(&r);
+	mgr->fence_work.was_polled = status == SGATE_OK;
 	beat(&r);
 	poll_cache(&r);
 	beat(&r);
-	/* What follows is no probe: a large page may take long. But a breaker
-	 * that workers open meanwhile does not stop it: this connection works.
+	/* What follows is no probe: a large page may take long. And a breaker
+	 * that workers open meanwhile does not stop it: these connections work.
 	 */
 	mgr->is_probing = false;
+	mgr->is_let = true;
 	if (status != SGATE_OK)
 		return r.status;
 	settle_store(&r);

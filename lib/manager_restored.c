@@ -172,7 +172,7 @@ manager_restored(struct sgate_manager *mgr, bool *out_is_needed,
 	mgr->round_after_ms = INT64_MAX;
 	status = manager_locate(mgr, &round, err);
 	if (status == SGATE_OK) {
-		manager_begin_probe(mgr, err);
+		manager_begin_let(mgr, err);
 		status = manager_need_durable(mgr, err);
 	}
 	if (status == SGATE_OK && *out_is_needed && mgr->cache_ops != NULL)

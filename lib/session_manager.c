@@ -85,16 +85,48 @@ manager_is_alone(const struct sgate_manager *mgr)
 	return mgr->stores == &mgr->own_stores;
 }
 
-/* In the gateway it is the keeper that finds out when a store is back. */
 bool
-manager_has_keeper(const struct sgate_manager *mgr)
+manager_is_prober(const struct sgate_manager *mgr)
 {
-	int64_t late_ms =
-	    mgr->conf->fence.poll_interval_ms + MANAGER_ROUND_LATE_MS;
+	return mgr->is_probing || manager_is_alone(mgr);
+}
 
-	return !manager_is_alone(mgr) &&
-	       clock_monotonic_ms() - atomic_load(&mgr->stores->round_ms) <
-		   late_ms;
+int64_t
+manager_window_ms(const struct sgate_manager *mgr)
+{
+	int64_t round_ms = mgr->conf->redis.timeout_ms +
+			   mgr->conf->mysql.read_timeout_ms +
+			   2 * BREAKER_PROBE_MIN_MS;
+
+	return 2 * round_ms > 1000 ? 2 * round_ms : 1000;
+}
+
+/* What was asked past an open breaker is no probe: nobody took one. */
+bool
+manager_tells(const struct sgate_manager *mgr, const struct breaker *breaker)
+{
+	return !mgr->is_let || breaker_state(breaker) != BREAKER_OPEN;
+}
+
+/* Within a part of what the answer took: then the store may have been quick. */
+static bool
+was_kept_waiting(struct sgate_manager *mgr, int64_t took_ms)
+{
+	int64_t before_us = mgr->kept_waiting_us;
+
+	mgr->kept_waiting_us = clock_kept_waiting_us();
+	return 2 * (mgr->kept_waiting_us - before_us) >= took_ms * 1000;
+}
+
+enum breaker_pace
+manager_pace(struct sgate_manager *mgr, int64_t took_ms, int64_t limit_ms,
+    const struct breaker *other)
+{
+	if (mgr->is_let)
+		return BREAKER_UNTIMED;
+	if (2 * took_ms <= limit_ms || other == NULL || breaker_is_open(other))
+		return BREAKER_FAST;
+	return was_kept_waiting(mgr, took_ms) ? BREAKER_UNTIMED : BREAKER_SLOW;
 }
 
 /* A file has no breaker: it does not hang as a server does. */
@@ -106,14 +138,28 @@ durable_has_breaker(const struct sgate_manager *mgr)
 
 /* What the driver says beside its answer. */
 static bool
-was_unreachable(struct sgate_manager *mgr)
+was_unreachable(struct sgate_manager *mgr, bool *out_refused)
 {
 	bool is_unreachable =
 	    mgr->durable != NULL && mgr->durable->is_unreachable;
 
+	*out_refused = mgr->durable != NULL && mgr->durable->is_refused;
 	if (mgr->durable != NULL)
-		mgr->durable->is_unreachable = false;
+		mgr->durable->is_unreachable = mgr->durable->is_refused = false;
 	return is_unreachable;
+}
+
+static enum breaker_pace
+durable_pace(struct sgate_manager *mgr, int64_t now_ms)
+{
+	int64_t asked_ms = mgr->durable_asked_ms;
+
+	mgr->durable_asked_ms = 0;
+	if (asked_ms == 0)
+		return BREAKER_UNTIMED;
+	return manager_pace(mgr, now_ms - asked_ms,
+	    mgr->conf->mysql.read_timeout_ms,
+	    mgr->cache_ops != NULL ? &mgr->stores->cache : NULL);
 }
 
 /*
@@ -124,17 +170,19 @@ was_unreachable(struct sgate_manager *mgr)
 static void
 durable_left(struct sgate_manager *mgr, enum sgate_status answer)
 {
-	bool is_probe = mgr->is_probing || !manager_has_keeper(mgr);
-	bool is_unreachable = was_unreachable(mgr);
+	bool is_refused, is_unreachable = was_unreachable(mgr, &is_refused);
 	int64_t now_ms = clock_monotonic_ms();
+	enum breaker_pace pace = durable_pace(mgr, now_ms);
+	bool is_told = manager_tells(mgr, &mgr->stores->durable);
 
 	switch (answer) {
 	case SGATE_UNAVAILABLE:
 	case SGATE_UNCERTAIN:
 		stores_count(mgr->stores, STORES_DURABLE_ERRORS);
-		if (durable_has_breaker(mgr) && is_unreachable)
-			breaker_failed(
-			    &mgr->stores->durable, mgr->is_probing, now_ms);
+		if (durable_has_breaker(mgr) && is_unreachable && is_told)
+			breaker_failed(&mgr->stores->durable,
+			    mgr->durable_generation, is_refused,
+			    manager_window_ms(mgr), now_ms);
 		break;
 	case SGATE_NO_MEMORY:
 	case SGATE_INTERNAL:
@@ -146,7 +194,9 @@ durable_left(struct sgate_manager *mgr, enum sgate_status answer)
 	case SGATE_CORRUPT:
 	case SGATE_TOO_LARGE:
 	case SGATE_DENIED:
-		breaker_succeeded(&mgr->stores->durable, is_probe, now_ms);
+		if (is_told)
+			breaker_succeeded(&mgr->stores->durable,
+			    mgr->durable_generation, pace, now_ms);
 		break;
 	}
 }
@@ -335,6 +385,13 @@ manager_set_spool(struct sgate_manager *mgr, struct spool *spool)
 	mgr->spool = spool;
 }
 
+void
+manager_set_turn(struct sgate_manager *mgr, unsigned index)
+{
+	mgr->turn_ms = index % (MANAGER_TURNS_MS / MANAGER_TURN_MS) *
+		       INT64_C(1) * MANAGER_TURN_MS;
+}
+
 const struct stores *
 manager_stores(const struct sgate_manager *mgr)
 {
@@ -400,6 +457,7 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 	mgr->is_probing = false;
 	mgr->is_let = false;
 	mgr->is_durable_let = false;
+	mgr->durable_asked_ms = 0;
 	mgr->deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
 	if (mgr->pid != pid && !failpoint_is_off("fork"))
 		manager_settle_in(mgr, pid);
@@ -407,9 +465,10 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 
 /*
  * A manager that no keeper polls for does the keeper's round by itself. While
- * MySQL does not answer that is as rare as its breaker makes it.
+ * MySQL does not answer that is as rare as its breaker makes it. True: MySQL
+ * has just answered.
  */
-static void
+static bool
 round_by_the_way(struct sgate_manager *mgr)
 {
 	const struct manager_round round = {.runtime_dir = NULL};
@@ -419,13 +478,15 @@ round_by_the_way(struct sgate_manager *mgr)
 
 	if (!manager_is_alone(mgr) || mgr->ops->poll == NULL ||
 	    now_ms < mgr->round_after_ms ||
-	    !breaker_lets(&mgr->stores->durable, false, now_ms))
-		return;
+	    (breaker_state(&mgr->stores->durable) == BREAKER_OPEN &&
+		now_ms < breaker_next_ms(&mgr->stores->durable, now_ms)))
+		return false;
 	mgr->round_after_ms = now_ms + mgr->conf->fence.poll_interval_ms;
 	/* What it could not find out is not known, and so not believed. */
 	status = manager_locate(mgr, &round, &ignored);
 	status = manager_fence_round(mgr, &round, &ignored);
 	(void)status;
+	return mgr->fence_work.was_polled;
 }
 
 void
@@ -433,9 +494,10 @@ manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	int64_t deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
 	struct sgate_error ignored;
+	bool is_up = round_by_the_way(mgr);
 
-	round_by_the_way(mgr);
 	begin(mgr, err);
+	mgr->is_durable_let = is_up;
 	mgr->deadline_ms = deadline_ms;
 	/* Only in the first moments of a host, before its keeper has polled.
 	 * When MySQL cannot tell, it does not tell of sessions either. */
@@ -445,23 +507,47 @@ manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
 }
 
 void
-manager_begin_probe(struct sgate_manager *mgr, struct sgate_error *err)
+manager_begin_let(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	begin(mgr, err);
-	mgr->is_probing = true;
 	mgr->is_let = true;
 }
 
-/* A call that was let through once is not stopped half-way. */
+/*
+ * A call that was let through once is not stopped half-way. Before its first
+ * question a connection of before the store was given up is let go.
+ */
 static bool
 durable_lets(struct sgate_manager *mgr)
 {
-	if (!durable_has_breaker(mgr) || mgr->is_let)
+	struct breaker *breaker = &mgr->stores->durable;
+	int64_t now_ms = clock_monotonic_ms();
+	enum breaker_leave leave;
+
+	if (!durable_has_breaker(mgr) || mgr->is_let || mgr->is_durable_let)
 		return true;
-	if (!mgr->is_durable_let)
-		mgr->is_durable_let = breaker_lets(&mgr->stores->durable,
-		    manager_has_keeper(mgr), clock_monotonic_ms());
+	leave = breaker_lets(breaker, manager_is_prober(mgr), now_ms);
+	if (leave == BREAKER_SKIP)
+		return false;
+	mgr->is_durable_let = true;
+	if (mgr->durable == NULL ||
+	    (leave == BREAKER_ASK &&
+		mgr->durable_generation == breaker_generation(breaker)))
+		return true;
+	if (leave == BREAKER_ASK &&
+	    !breaker_is_turn(breaker, mgr->turn_ms, now_ms))
+		mgr->is_durable_let = false;
+	if (mgr->is_durable_let) {
+		mgr->ops->close(mgr->durable);
+		mgr->durable = NULL;
+	}
 	return mgr->is_durable_let;
+}
+
+void
+manager_time_durable(struct sgate_manager *mgr)
+{
+	mgr->durable_asked_ms = clock_monotonic_ms();
 }
 
 /* No store has answered yet when it is open. */
@@ -471,10 +557,7 @@ manager_open(
 {
 	enum sgate_status status = mgr->ops->open(mgr->conf, out, err);
 
-	if (status != SGATE_OK)
-		return manager_read(mgr, status, err);
-	(*out)->at = &mgr->stores->durable_at;
-	return status;
+	return status == SGATE_OK ? status : manager_read(mgr, status, err);
 }
 
 /*
@@ -508,6 +591,8 @@ manager_need_durable(struct sgate_manager *mgr, struct sgate_error *err)
 		    mgr->ops->name);
 	}
 	if (mgr->durable == NULL) {
+		mgr->durable_generation =
+		    breaker_generation(&mgr->stores->durable);
 		status = manager_open(mgr, &mgr->durable, err);
 		if (status != SGATE_OK)
 			return status;
@@ -546,6 +631,8 @@ manager_read_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	enum sgate_status status;
 
 	*out = NULL;
+	if ((durable_flags & DURABLE_FOR_UPDATE) == 0)
+		manager_time_durable(mgr);
 	status = manager_read(mgr,
 	    mgr->ops->session_get(
 		mgr->durable, ref, durable_flags, &session, out_at, err),

@@ -43,6 +43,11 @@ SGATE_MUST_CHECK enum sgate_status manager_new_with(
  * and polls by itself, at most once in fence.poll_interval, within a call.
  */
 void manager_set_stores(struct sgate_manager *mgr, struct stores *stores);
+/*
+ * The index of a worker: after an outage of a store they connect again one by
+ * one.
+ */
+void manager_set_turn(struct sgate_manager *mgr, unsigned index);
 const struct stores *manager_stores(const struct sgate_manager *mgr);
 
 /*

@@ -84,9 +84,6 @@ struct stores {
 	struct breaker durable, cache;
 	/* Which server is the primary, where that can change. */
 	struct place durable_at, cache_at;
-	/* When the last round of the fence began, whatever became of it:
-	 * monotonic; 0 = none has. */
-	_Atomic int64_t round_ms;
 	/* Fence groups whose copies the last round left in doubt. */
 	_Atomic unsigned groups_behind;
 	/* Of these, those whose sync is another database's. */

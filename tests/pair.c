@@ -102,8 +102,6 @@ pair_poll(struct pair *p, struct stores *stores)
 		    fence_mark(poll.store.epoch, poll.counters[group]));
 		atomic_store(&fence->complete_ms[group], clock_boot_ms());
 	}
-	/* However slow the test is. */
-	atomic_store(&stores->round_ms, clock_monotonic_ms() + HOUR);
 }
 
 void
@@ -139,20 +137,20 @@ pair_up_since(struct stores *stores, int64_t ms)
 {
 	int64_t since_ms = clock_monotonic_ms() - ms;
 
-	atomic_store(&stores->durable.up_since_ms, since_ms);
-	atomic_store(&stores->cache.up_since_ms, since_ms);
+	breaker_close(&stores->durable, since_ms);
+	breaker_close(&stores->cache, since_ms);
 }
 
 void
 pair_durable_down(struct pair *p)
 {
-	breaker_failed(&p->stores.durable, true, clock_monotonic_ms());
+	breaker_open(&p->stores.durable, clock_monotonic_ms());
 }
 
 void
 pair_durable_back(struct pair *p)
 {
-	breaker_succeeded(&p->stores.durable, true, clock_monotonic_ms());
+	breaker_close(&p->stores.durable, clock_monotonic_ms());
 }
 
 void
@@ -165,7 +163,7 @@ void
 pair_cache_back(struct pair *p)
 {
 	cache_fake_set_down(false, CACHE_FAKE_UNAVAILABLE);
-	breaker_succeeded(&p->stores.cache, true, clock_monotonic_ms());
+	breaker_close(&p->stores.cache, clock_monotonic_ms());
 }
 
 uint64_t

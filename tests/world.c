@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "keys.h"
 #include "mariadb.h"
 
@@ -366,8 +367,8 @@ world_start_with(struct world *w, const char *const *more)
 	assert_status(w, manager_schema_init(w->mgr, &w->err), SGATE_OK);
 	world_round(w);
 	/* As if both stores had been up for long. */
-	atomic_store(&w->stores.durable.up_since_ms, 1);
-	atomic_store(&w->stores.cache.up_since_ms, 1);
+	breaker_close(&w->stores.durable, 1);
+	breaker_close(&w->stores.cache, 1);
 }
 
 void
@@ -499,4 +500,13 @@ world_caller(struct sgate_manager *mgr, const char *realm)
 
 	assert_int_equal(
 	    sgate_manager_set_caller(mgr, &caller, &err), SGATE_OK);
+}
+
+void
+world_probe_is_late(struct breaker *breaker)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	breaker_close(breaker, now_ms);
+	breaker_open(breaker, now_ms - MINUTE);
 }

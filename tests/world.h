@@ -115,4 +115,7 @@ void world_caller(struct sgate_manager *mgr, const char *realm);
 
 #define B(text) bytes_of(text)
 
+/* It has been open for long, and nobody has taken its probe. */
+void world_probe_is_late(struct breaker *breaker);
+
 #endif

@@ -16,7 +16,7 @@ import time
 
 from harness import case, main, wait_until
 from history import History, NotLinearizable, Op, UserSessions
-from pressure import SOON_S, Load, Watch, sleep_until
+from pressure import Load, SOON_S, Watch, logged_in, p99_ms, sleep_until
 from scenario import SLOW_POLL, STORES, promise
 from stores import Fleet, Redis, Session, run
 
@@ -26,13 +26,6 @@ OUTAGE_S = 3 if SHORT else 10
 RECOVERED_S = 3.0
 HEALTHY_S = 1.0
 WORKERS = {"gateway": {"workers": 8}}
-
-
-def logged_in(fleet, count):
-    sessions = [fleet.hosts[i % len(fleet.hosts)].create("user%d" % i)
-                for i in range(count)]
-    fleet.warm(*sessions)
-    return sessions
 
 
 # ---- killed ------------------------------------------------------------------
@@ -134,11 +127,9 @@ def stop_under_load(t, server, is_recovered, **conf):
     first = load.latencies(begin + 1, begin + 2)
     rest = load.latencies(begin + 2, begin + 1 + OUTAGE_S)
 
-    def p99(values):
-        return values[len(values) * 99 // 100] * 1e3
     print("# p99 before %.1f ms, first second %.1f ms (max %.0f ms), then "
           "%.1f ms (max %.0f ms); recovered %.2f s after SIGCONT" % (
-              p99(usual), p99(first), first[-1] * 1e3, p99(rest),
+              p99_ms(usual), p99_ms(first), first[-1] * 1e3, p99_ms(rest),
               rest[-1] * 1e3, took))
     load.none_late()
     promise(took < RECOVERED_S + 2 * load.stall_s,

@@ -131,3 +131,15 @@ class Watch:
 
 def sleep_until(moment):
     time.sleep(max(0, moment - time.monotonic()))
+
+
+def logged_in(fleet, count):
+    sessions = [fleet.hosts[i % len(fleet.hosts)].create("user%d" % i)
+                for i in range(count)]
+    fleet.warm(*sessions)
+    return sessions
+
+
+def p99_ms(latencies):
+    """Of sorted ones, in seconds."""
+    return latencies[len(latencies) * 99 // 100] * 1e3 if latencies else 0.0

@@ -27,6 +27,7 @@ import asyncio
 import os
 import re
 import threading
+import time
 
 PASS, HOLD, HOLD_REPLY, LOSE_REPLY, MUTE_REPLY, CUT = (
     "pass", "hold", "hold reply", "lose reply", "mute reply", "cut")
@@ -222,6 +223,7 @@ class Proxy:
         self.trickle_s = 0.0
         self.change_reply = None  # function(request, reply): other bytes
         self.connections = 0
+        self.accepted = []  # when, time.monotonic()
         self.server = None
         self.gate = asyncio.Event()
         self.gate.set()
@@ -237,6 +239,7 @@ class Proxy:
     async def _accept(self, reader, writer):
         pair = Pair(self, reader, writer)
         self.connections += 1
+        self.accepted.append(time.monotonic())
         self.pairs.add(pair)
         await pair.run()
 

@@ -501,6 +501,15 @@ class Host:
         return result, [word for name, word in SERVED.items()
                         if after[name] > before[name]]
 
+    def wait_closed(self):
+        """Until everybody here may ask both stores."""
+        def is_closed():
+            status = self.status()
+            return all(status[store]["breaker"] in ("closed", None)
+                       for store in ("durable", "cache") if status[store])
+        wait_until(is_closed, "the breakers of host %d are closed" %
+                   self.number, 30)
+
     def wait_poll(self, count=1, timeout=10):
         """Until that many complete rounds of the keeper have begun."""
         target = self.count("polls") + count

@@ -962,7 +962,7 @@ status_and_stats_tell_of_both_stores_and_every_decision(void **state)
 	    "\"cache\":{\"name\":\"redis\",\"up\":null,\"since_at\":null"));
 	see_store(&site.shared->state.durable, true);
 	see_store(&site.shared->state.cache, false);
-	breaker_failed(&stores->cache, true, 1);
+	breaker_open(&stores->cache, 1);
 	complete_rounds(&site, 700);
 	atomic_store(&stores->groups_behind, 3);
 	for (i = 0; i < STORES_COUNTERS; i++)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "contract/durable_fake.h"
 
 static void
@@ -31,7 +32,7 @@ fault_stop(struct world *w)
 static void
 close_breaker(struct world *w)
 {
-	breaker_succeeded(&w->mgr->stores->durable, true, 1);
+	breaker_close(&w->mgr->stores->durable, clock_monotonic_ms());
 }
 
 static uint64_t
@@ -182,6 +183,7 @@ a_touch_that_fails_fails_no_look(void **state)
 	assert_status(&w,
 	    sgate_session_extend(w.mgr, B(made.token), &s, &w.err),
 	    SGATE_UNAVAILABLE);
+	close_breaker(&w);
 	fake_script("touch", 1, FAKE_UNCERTAIN_DONE);
 	assert_status(&w,
 	    sgate_session_extend(w.mgr, B(made.token), &s, &w.err), SGATE_OK);
@@ -360,6 +362,7 @@ every_other_change_with_an_uncertain_commit_happens_once(void **state)
 		sgate_session_free(s);
 		assert_int_equal(world_look(&w, token), SGATE_REASON_OK);
 		sgate_token_free(token);
+		close_breaker(&w);
 		fake_script("commit", 1, answers[i]);
 		assert_status(&w,
 		    sgate_session_end(
@@ -546,6 +549,7 @@ a_reap_that_fails_goes_on_where_it_was(void **state)
 	assert_int_equal(reaped.ended, 0);
 	assert_int_equal(world_audit(&w, "end", NULL), 0);
 	/* Nobody knows, and it is asked again: once is enough. */
+	close_breaker(&w);
 	fake_script("commit", 1, FAKE_UNCERTAIN_DONE);
 	assert_status(&w, sgate_reap(w.mgr, &reaped, &w.err), SGATE_OK);
 	assert_int_equal(world_audit(&w, "end", &made.ref), 1);

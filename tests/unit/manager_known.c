@@ -281,7 +281,8 @@ a_manager_without_a_keeper_finds_out_when_mysql_is_back(void **state)
 	breaker = &p.w.mgr->own_stores.durable;
 	world_create(&p.w, "ann", &made);
 	wait_ms(30);
-	fake_script("poll", 1, FAKE_UNAVAILABLE);
+	/* However slow this test is: not before its first probe is due. */
+	breaker_open(breaker, clock_monotonic_ms() + MINUTE);
 	polls = fake_calls("poll");
 	for (i = 0; i < 5; i++) {
 		assert_status(&p.w,
@@ -290,16 +291,23 @@ a_manager_without_a_keeper_finds_out_when_mysql_is_back(void **state)
 		    SGATE_UNAVAILABLE);
 		wait_ms(30);
 	}
-	assert_true(breaker_is_open(breaker));
-	assert_int_equal(fake_calls("poll"), polls + 1);
-	/* A second later one call finds it up, and goes on. */
-	atomic_store(&breaker->retry_at_ms, clock_monotonic_ms());
+	assert_int_equal(breaker_state(breaker), BREAKER_OPEN);
+	assert_int_equal(fake_calls("poll"), polls);
+	/* Later one call's round finds it up, and the call goes on. */
+	world_probe_is_late(breaker);
 	assert_status(&p.w,
 	    sgate_user_cleanup(p.w.mgr, B("ann"), NULL, SGATE_REASON_REVOKED,
 		&count, &p.w.err),
 	    SGATE_OK);
 	assert_int_equal(count, 1);
-	assert_false(breaker_is_open(breaker));
+	assert_int_equal(fake_calls("poll"), polls + 1);
+	assert_int_equal(breaker_state(breaker), BREAKER_HALF);
+	/* It has nobody to leave the asking to. */
+	for (i = 0; i < 9; i++)
+		assert_status(&p.w,
+		    sgate_user_cleanup(p.w.mgr, B("ann"), NULL,
+			SGATE_REASON_REVOKED, &count, &p.w.err),
+		    SGATE_OK);
 	made_clear(&made);
 	pair_stop(&p);
 }
@@ -320,8 +328,7 @@ a_call_that_was_let_through_is_not_stopped_halfway(void **state)
 	world_create(&p.w, "ann", &made);
 	/* No round of its own comes before it. */
 	p.w.mgr->round_after_ms = INT64_MAX;
-	breaker_failed(breaker, true, clock_monotonic_ms());
-	atomic_store(&breaker->retry_at_ms, clock_monotonic_ms());
+	world_probe_is_late(breaker);
 	assert_status(&p.w,
 	    sgate_user_cleanup(p.w.mgr, B("ann"), NULL, SGATE_REASON_REVOKED,
 		&count, &p.w.err),
@@ -353,10 +360,98 @@ own_statements_are_not_begun_while_mysql_does_not_answer(void **state)
 	pair_stop(&p);
 }
 
+/* ---- connections of before an outage ---- */
+
+static unsigned opened;
+
+static enum sgate_status
+open_counted(
+    const struct sgate_conf *conf, struct cache **out, struct sgate_error *err)
+{
+	opened++;
+	return cache_fake.open(conf, out, err);
+}
+
+/* One after the other: a worker whose turn is not yet asks MySQL. */
+static void
+after_an_outage_each_worker_connects_anew_in_its_turn(void **state)
+{
+	struct cache_ops counted = cache_fake;
+	int64_t now_ms = clock_monotonic_ms();
+	struct made made;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	counted.open = open_counted;
+	p.w.mgr->cache_ops = &counted;
+	opened = 0;
+	world_create(&p.w, "ann", &made);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	assert_int_equal(opened, 1);
+	/* As at the moment of closing, however slow this test is. */
+	breaker_open(&p.stores.cache, now_ms);
+	breaker_close(&p.stores.cache, now_ms + 15 * MINUTE);
+	manager_set_turn(p.w.mgr, 3);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	assert_int_equal(opened, 1);
+	breaker_close(&p.stores.cache, now_ms - MINUTE);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	assert_int_equal(opened, 2);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	assert_int_equal(opened, 2);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
+static void
+turns_are_within_a_quarter_of_a_second(void **state)
+{
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_start(&p);
+	for (i = 0; i < 1000; i++) {
+		manager_set_turn(p.w.mgr, i);
+		assert_in_range(p.w.mgr->turn_ms, 0, MANAGER_TURNS_MS);
+		if (i < 50)
+			assert_int_equal(p.w.mgr->turn_ms, i * MANAGER_TURN_MS);
+	}
+	pair_stop(&p);
+}
+
+/* ---- slow ---- */
+
+static void
+slow_is_half_of_the_limit_where_another_can_be_asked(void **state)
+{
+	struct breaker other = {0};
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	p.w.mgr->kept_waiting_us = INT64_MAX / 4;
+	assert_int_equal(manager_pace(p.w.mgr, 25, 50, &other), BREAKER_FAST);
+	assert_int_equal(manager_pace(p.w.mgr, 26, 50, &other), BREAKER_SLOW);
+	assert_int_equal(manager_pace(p.w.mgr, 26, 50, NULL), BREAKER_FAST);
+	breaker_open(&other, 1);
+	assert_int_equal(manager_pace(p.w.mgr, 26, 50, &other), BREAKER_FAST);
+	breaker_close(&other, 2);
+	/* It had to wait for the processor, not for the store. */
+	p.w.mgr->kept_waiting_us = clock_kept_waiting_us() - 13000;
+	assert_int_equal(
+	    manager_pace(p.w.mgr, 26, 50, &other), BREAKER_UNTIMED);
+	p.w.mgr->is_let = true;
+	assert_int_equal(
+	    manager_pace(p.w.mgr, 26, 50, &other), BREAKER_UNTIMED);
+	pair_stop(&p);
+}
+
 /* ---- health ---- */
 
 static void
-health_tells_of_both_stores_and_closes_breakers(void **state)
+health_tells_of_both_stores_and_changes_no_breaker(void **state)
 {
 	struct sgate_health health;
 	struct pair p;
@@ -374,14 +469,15 @@ health_tells_of_both_stores_and_closes_breakers(void **state)
 	assert_false(health.durable_up || health.cache_up);
 	assert_true(health.durable_text[0] != '\0');
 	assert_true(health.cache_text[0] != '\0');
-	assert_true(breaker_is_open(&p.stores.durable));
-	assert_true(breaker_is_open(&p.stores.cache));
+	/* It asks whatever is known, and is no probe. */
+	breaker_open(&p.stores.durable, clock_monotonic_ms());
+	breaker_open(&p.stores.cache, clock_monotonic_ms());
 	cache_fake_set_down(false, CACHE_FAKE_UNAVAILABLE);
 	assert_status(&p.w, sgate_health(p.w.mgr, &health, &p.w.err), SGATE_OK);
 	assert_true(health.durable_up && health.cache_up);
 	assert_string_equal(health.cache_text, "");
-	assert_false(breaker_is_open(&p.stores.durable));
-	assert_false(breaker_is_open(&p.stores.cache));
+	assert_int_equal(breaker_state(&p.stores.durable), BREAKER_OPEN);
+	assert_int_equal(breaker_state(&p.stores.cache), BREAKER_OPEN);
 	pair_stop(&p);
 }
 
@@ -626,7 +722,10 @@ static const struct CMUnitTest manager_known[] = {
     cmocka_unit_test(a_manager_without_a_keeper_finds_out_when_mysql_is_back),
     cmocka_unit_test(a_call_that_was_let_through_is_not_stopped_halfway),
     cmocka_unit_test(own_statements_are_not_begun_while_mysql_does_not_answer),
-    cmocka_unit_test(health_tells_of_both_stores_and_closes_breakers),
+    cmocka_unit_test(after_an_outage_each_worker_connects_anew_in_its_turn),
+    cmocka_unit_test(turns_are_within_a_quarter_of_a_second),
+    cmocka_unit_test(slow_is_half_of_the_limit_where_another_can_be_asked),
+    cmocka_unit_test(health_tells_of_both_stores_and_changes_no_breaker),
     cmocka_unit_test(health_without_a_cache_names_none),
     cmocka_unit_test(a_restore_ends_what_had_ended_and_sets_every_sync),
     cmocka_unit_test(a_restore_goes_through_all_rows),

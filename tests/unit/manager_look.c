@@ -327,7 +327,7 @@ a_host_blind_to_the_new_epoch_does_not_serve_the_old_one(void **state)
 	pair_other_open(&p, &other);
 	fake_server()->store.epoch = 2;
 	pair_round(&p, &other.stores);
-	breaker_failed(&p.stores.durable, true, 1);
+	pair_durable_down(&p);
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
 	pair_other_close(&other);
 	made_clear(&made);
@@ -1141,7 +1141,7 @@ errors_that_mysql_answers_open_no_breaker(void **state)
 	/* While it is open such an error does not close it, either. */
 	manager_set_stores(p.w.mgr, NULL);
 	p.w.mgr->round_after_ms = INT64_MAX;
-	breaker_failed(&p.w.mgr->own_stores.durable, true, 1);
+	breaker_open(&p.w.mgr->own_stores.durable, 1);
 	fake_script("audit_insert", 1, FAKE_REFUSED);
 	fake_script("audit_insert", 2, FAKE_REFUSED);
 	assert_status(&p.w, sgate_user_unblock(p.w.mgr, B("ann"), &p.w.err),
@@ -1215,32 +1215,37 @@ without_a_keeper_workers_find_out_when_a_store_is_back(void **state)
 {
 	struct made made, other;
 	struct pair p;
+	unsigned calls;
+	int i;
 
 	(void)state;
 	pair_start(&p);
 	world_create(&p.w, "ann", &made);
 	pair_durable_down(&p);
 	pair_cache_down();
-	breaker_failed(&p.stores.cache, true, clock_monotonic_ms());
+	breaker_open(&p.stores.cache, clock_monotonic_ms());
 	cache_fake_set_down(false, CACHE_FAKE_UNAVAILABLE);
 	pair_age(&p.stores, 20000);
-	/* Its rounds go on: only it asks. */
-	p.stores.durable.retry_at_ms = p.stores.cache.retry_at_ms = 0;
+	/* It is the keeper's to ask. */
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
-	p.stores.round_ms = clock_monotonic_ms() - 20000;
+	world_probe_is_late(&p.stores.durable);
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, ROW);
-	assert_false(breaker_is_open(&p.stores.durable));
-	assert_false(breaker_is_open(&p.stores.cache));
+	/* One answer is not enough, and the next probe is the keeper's too. */
+	assert_int_equal(breaker_state(&p.stores.durable), BREAKER_OPEN);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
+	pair_durable_back(&p);
+	pair_cache_back(&p);
 	world_create(&p.w, "bea", &other);
 	made_clear(&other);
-	/* One in a second, while it is still away. */
-	pair_durable_down(&p);
-	p.stores.durable.retry_at_ms = 0;
+	/* One of many, while it is still away. */
+	world_probe_is_late(&p.stores.durable);
 	fake_script("session_get", 1, FAKE_UNAVAILABLE);
-	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
-	assert_true(breaker_is_open(&p.stores.durable));
-	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
-	assert_int_equal(pair_count(&p, STORES_SERVED_BLIND), 2);
+	calls = fake_calls("session_get");
+	for (i = 0; i < 5; i++)
+		pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	assert_int_equal(fake_calls("session_get"), calls + 1);
+	assert_int_equal(breaker_state(&p.stores.durable), BREAKER_OPEN);
+	assert_int_equal(pair_count(&p, STORES_SERVED_BLIND), 5);
 	made_clear(&made);
 	pair_stop(&p);
 }

@@ -293,6 +293,7 @@ what_was_settled_as_done_is_told_to_redis(void **state)
 			fake_script("audit_exists", 1, FAKE_UNAVAILABLE);
 		world_create(&p.w, "ann", &made);
 		assert_int_equal(pair_version(&made.ref), 1);
+		pair_durable_back(&p);
 		fake_script("commit", 1, FAKE_UNCERTAIN_DONE);
 		if (!by_audit)
 			fake_script("audit_exists", 1, FAKE_UNAVAILABLE);
@@ -305,6 +306,7 @@ what_was_settled_as_done_is_told_to_redis(void **state)
 			p.w.mgr, B(made.token), &s, &token, &p.w.err),
 		    SGATE_OK);
 		assert_int_equal(pair_version(&made.ref), 3);
+		pair_durable_back(&p);
 		fake_script("commit", 1, FAKE_UNCERTAIN_DONE);
 		if (!by_audit)
 			fake_script("audit_exists", 1, FAKE_UNAVAILABLE);

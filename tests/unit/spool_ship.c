@@ -90,7 +90,7 @@ publish_all(struct pair *p, const struct spool_frame *frames, size_t count,
 static void
 close_breaker(struct pair *p)
 {
-	breaker_succeeded(&p->stores.durable, true, 1);
+	breaker_close(&p->stores.durable, 1);
 }
 
 /* ---- the durable store ---- */

@@ -109,14 +109,25 @@ def staleness(verdict):
     return table
 
 
+# No fault of the nemesis: the machine stood still.
+STALL = "machine-stall"
+VALIDATIONS = ("check", "get", "introspect")
+INSIDE, THOSE, OUTSIDE = ("inside fault windows", "  validations",
+                          "outside fault windows")
+
+
 def unavailability(past):
     """503 among all, inside and outside of the gateways' fault windows."""
-    table = {name: [0, 0, 0] for name in ("inside", "outside")}
+    table = {name: [0, 0, 0] for name in (INSIDE, THOSE, OUTSIDE)}
     for op in past.ops:
-        row = table["inside" if past.is_in_fault(op) else "outside"]
-        row[0] += 1
-        row[1] += op.res == "unavailable"
-        row[2] += op.res == "unknown"
+        is_inside = past.is_in_fault(op)
+        rows = [table[INSIDE if is_inside else OUTSIDE]]
+        if is_inside and op.kind in VALIDATIONS:
+            rows.append(table[THOSE])
+        for row in rows:
+            row[0] += 1
+            row[1] += op.res == "unavailable"
+            row[2] += op.res == "unknown"
     return {name: {"operations": n, "503": unavailable, "no answer": unknown,
                    "503_percent": round(100 * unavailable / n, 3) if n else 0}
             for name, (n, unavailable, unknown) in table.items()}
@@ -236,16 +247,16 @@ def print_figures(f):
         rows.append([kind, row["count"], row["lasted"]["p50_ms"],
                      row["lasted"]["max_ms"], row["recovered"]["p50_ms"],
                      row["recovered"]["max_ms"], row["not_recovered"]])
-    rows.append(["all", sum(r["count"] for r in f["faults"].values()), "", "",
-                 "", "", sum(r["not_recovered"]
-                             for r in f["faults"].values())])
+    done = [row for kind, row in f["faults"].items() if kind != STALL]
+    rows.append(["all but stalls", sum(row["count"] for row in done), "", "",
+                 "", "", sum(row["not_recovered"] for row in done)])
     print(columns(rows))
     rows = [["staleness of", "count", "p50 ms", "p99", "max"]]
     rows += [spread_row(name, s) for name, s in f["staleness"].items()]
     print(columns(rows))
     rows = [["answers", "count", "503", "%", "no answer"]]
     for name, row in f["unavailable"].items():
-        rows.append([name + " fault windows", row["operations"], row["503"],
+        rows.append([name, row["operations"], row["503"],
                      row["503_percent"], row["no answer"]])
     print(columns(rows))
 

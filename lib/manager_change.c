@@ -136,7 +136,8 @@ change_committed(struct change *change, struct sgate_error *err)
 	if (mgr->cache_ops == NULL || change->is_void)
 		return SGATE_OK;
 	failpoint("commit-publish");
-	publication_send(mgr, &change->publication, &change->put);
+	if (!failpoint_is_off("publish"))
+		publication_send(mgr, &change->publication, &change->put);
 	if (change->put.answer != CACHE_PUT_ENDED)
 		return SGATE_OK;
 	mgr->served_by = mgr->cache_ops->name;

@@ -84,6 +84,23 @@ def h2_an_end_is_seen_by_the_fence_when_rows_cannot_be_brought(t):
     never_accepted([b], session, 1.0)
 
 
+# ---- H10: between the two stores ---------------------------------------------
+
+
+@hazard(off="publish")
+def h10_redis_is_told_before_a_change_is_acknowledged(t):
+    fleet = Fleet(t, conf=dict(SLOW_POLL, **EXPORT))
+    a, b = fleet.hosts
+    fleet.expect_log(STORES)
+    session = a.create(data={"n": 1})
+    fleet.warm(session)
+    a.update(session, {"n": 2})
+    for host in fleet.hosts:  # No keeper has polled since.
+        host.mysql.black_hole()
+    verdict = answer(b, session)
+    promise(verdict.data("n") == "2", "what was before the change is served")
+
+
 # ---- H3: read repair ---------------------------------------------------------
 
 

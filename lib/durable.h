@@ -21,7 +21,6 @@
 #include <stdbool.h>
 
 #include "conf.h"
-#include "place.h"
 #include "record.h"
 #include "session.h"
 
@@ -37,9 +36,6 @@ struct durable {
 	bool is_unreachable;
 	/* Set beside it: nobody listens there. To ask again tells no more. */
 	bool is_refused;
-	/* Borrowed; NULL: nobody tells which server is the primary, should
-	 * there be several: the first is used that takes writes. */
-	const struct place *at;
 };
 
 /* The audit table, and its kinds: names are stored, never rename. */
@@ -136,6 +132,9 @@ struct durable_count {
 	bool is_user_counted;
 };
 
+/* What counter_next calls the number of the settings. */
+#define DURABLE_SETTINGS 255
+
 /* flags of session_get */
 #define DURABLE_FOR_UPDATE 1u /* inside a transaction */
 #define DURABLE_NO_DATA 2u    /* leave data "" */
@@ -145,6 +144,8 @@ struct durable_count {
  * store must not be called from within.
  */
 typedef int durable_session_fn(void *arg, const struct sgate_session *session);
+typedef int durable_user_fn(
+    void *arg, struct sgate_bytes realm, struct sgate_bytes user);
 typedef int durable_audit_fn(void *arg, const struct durable_audit *audit);
 typedef int durable_service_fn(void *arg, const struct durable_service *svc);
 typedef int durable_lease_fn(
@@ -158,14 +159,6 @@ struct durable_ops {
 	void (*close)(struct durable *d);
 	/* One round trip: is it there? */
 	enum sgate_status (*ping)(struct durable *d, struct sgate_error *err);
-	/*
-	 * Find out which server is the primary, and write that into *at.
-	 * SGATE_OK also where that is no question. SGATE_CONFLICT: somebody
-	 * must set that right, as err says; *at may be nobody now. Else *at is
-	 * as it was. NULL: it is always where it was opened.
-	 */
-	enum sgate_status (*locate)(
-	    struct durable *d, struct place *at, struct sgate_error *err);
 	/* Create what is missing; repeatable. */
 	enum sgate_status (*schema_init)(
 	    struct durable *d, struct sgate_error *err);
@@ -229,6 +222,9 @@ struct durable_ops {
 	    struct sgate_bytes realm, struct sgate_bytes user,
 	    int64_t blocked_ms, struct sgate_bytes reason,
 	    struct sgate_error *err);
+	/* Blocked users, in any order, at most limit. */
+	enum sgate_status (*blocked_users)(struct durable *d, size_t limit,
+	    durable_user_fn *fn, void *arg, struct sgate_error *err);
 	/* Live rows of a user, newest first, without data. limit 0 = all. */
 	enum sgate_status (*user_sessions)(struct durable *d,
 	    struct sgate_bytes realm, struct sgate_bytes user, size_t limit,
@@ -271,7 +267,11 @@ struct durable_ops {
 	enum sgate_status (*live)(struct durable *d, int64_t now_ms,
 	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
 	    durable_session_fn *fn, void *arg, struct sgate_error *err);
-	/* The next number of a fence group (0..15): the last lock taken. */
+	/*
+	 * The next number of a fence group (0..15): the last lock taken, but
+	 * for that of the settings (DURABLE_SETTINGS), in a store that has
+	 * `poll`: raised when users are blocked.
+	 */
 	enum sgate_status (*counter_next)(struct durable *d, unsigned group,
 	    uint64_t *out_seq, struct sgate_error *err);
 

@@ -10,7 +10,7 @@
 #include "status.h"
 
 /* The row of meta that has the number of the settings. */
-#define SETTINGS_GROUP 255
+#define SETTINGS_GROUP DURABLE_SETTINGS
 
 /* ---- texts ---- */
 

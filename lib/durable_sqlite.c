@@ -820,6 +820,7 @@ const struct durable_ops durable_sqlite = {
     .idempotency_remove = sql_idempotency_remove,
     .user_lock = sqlite_user_lock,
     .user_block = sql_user_block,
+    .blocked_users = sql_blocked_users,
     .user_sessions = sql_user_sessions,
     .session_get = sql_session_get,
     .session_insert = sql_session_insert,

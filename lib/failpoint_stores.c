@@ -108,6 +108,10 @@ DURABLE(user_block,
     (struct durable * d, struct sgate_bytes realm, struct sgate_bytes user,
 	int64_t blocked_ms, struct sgate_bytes reason, struct sgate_error *err),
     (d, realm, user, blocked_ms, reason, err), VOID, NOTHING, NOTHING)
+DURABLE(blocked_users,
+    (struct durable * d, size_t limit, durable_user_fn *fn, void *arg,
+	struct sgate_error *err),
+    (d, limit, fn, arg, err), VOID, NOTHING, NOTHING)
 DURABLE(user_sessions,
     (struct durable * d, struct sgate_bytes realm, struct sgate_bytes user,
 	size_t limit, durable_session_fn *fn, void *arg,
@@ -276,6 +280,7 @@ failpoint_durable(const struct durable_ops *ops)
 	WRAP(table, durable, idempotency_remove);
 	WRAP(table, durable, user_lock);
 	WRAP(table, durable, user_block);
+	WRAP(table, durable, blocked_users);
 	WRAP(table, durable, user_sessions);
 	WRAP(table, durable, session_get);
 	WRAP(table, durable, session_insert);

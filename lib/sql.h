@@ -40,6 +40,7 @@ enum sql_statement {
 	SQL_USER_MAKE,
 	SQL_USER_BLOCK,
 	SQL_USER_UNBLOCK,
+	SQL_USERS_BLOCKED,
 	SQL_USER_SESSIONS,
 	SQL_SESSION_GET,
 	SQL_SESSION_GET_AT,
@@ -267,6 +268,8 @@ enum sgate_status sql_snapshot(struct durable *d, unsigned group,
 enum sgate_status sql_user_block(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, int64_t blocked_ms, struct sgate_bytes reason,
     struct sgate_error *err);
+enum sgate_status sql_blocked_users(struct durable *d, size_t limit,
+    durable_user_fn *fn, void *arg, struct sgate_error *err);
 enum sgate_status sql_user_sessions(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, size_t limit, durable_session_fn *fn, void *arg,
     struct sgate_error *err);

@@ -412,6 +412,30 @@ sql_user_block(struct durable *d, struct sgate_bytes realm,
 }
 
 enum sgate_status
+sql_blocked_users(struct durable *d, size_t limit, durable_user_fn *fn,
+    void *arg, struct sgate_error *err)
+{
+	char realm[SESSION_REALM_MAX + 1], user[SESSION_USER_MAX + 1];
+	struct sql_run r;
+	enum sgate_status status =
+	    sql_open(&r, d, SQL_USERS_BLOCKED, "blocked_users", err);
+
+	if (status != SGATE_OK)
+		return status;
+	sql_bind_limit(&r, limit);
+	while ((status = sql_step(&r)) == SGATE_OK) {
+		sql_get_text(&r, realm, sizeof(realm));
+		sql_get_text(&r, user, sizeof(user));
+		status = sql_row_status(&r, "a user's row");
+		if (status != SGATE_OK ||
+		    fn(arg, bytes_of(realm), bytes_of(user)) != 0)
+			break;
+	}
+	sql_close(&r);
+	return status == SGATE_NOT_FOUND ? SGATE_OK : status;
+}
+
+enum sgate_status
 sql_user_sessions(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, size_t limit, durable_session_fn *fn, void *arg,
     struct sgate_error *err)

@@ -199,6 +199,10 @@ poll_gives_every_counter_the_store_and_its_clock(struct fixture *f)
 	for (group = 0; group < TOKEN_GROUPS; group++)
 		assert_true(poll.counters[group] == group);
 	assert_true(poll.settings == 0);
+	next_number(f, f->a, DURABLE_SETTINGS);
+	next_number(f, f->b, DURABLE_SETTINGS);
+	assert_ok(f, f->ops->poll(f->b, &poll, &f->err));
+	assert_true(poll.settings == 2 && poll.counters[0] == 0);
 	assert_ok(f, f->ops->store_get(f->a, id, &epoch, &f->err));
 	assert_memory_equal(poll.store.id, id, sizeof(id));
 	assert_int_equal(poll.store.epoch, epoch);

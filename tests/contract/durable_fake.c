@@ -731,6 +731,28 @@ fake_user_block(struct durable *d, struct sgate_bytes realm,
 	return SGATE_OK;
 }
 
+static enum sgate_status
+fake_blocked_users(struct durable *d, size_t limit, durable_user_fn *fn,
+    void *arg, struct sgate_error *err)
+{
+	const struct user_row *row;
+	struct call call;
+	enum sgate_status status =
+	    fake_enter_made(&call, d, "blocked_users", err);
+	size_t i;
+
+	for (i = 0; status == SGATE_OK && limit > 0 && i < call.db->users.count;
+	     i++) {
+		row = list_at(&call.db->users, i);
+		if (row->state.blocked_ms == 0)
+			continue;
+		limit--;
+		if (fn(arg, bytes_of(row->realm), bytes_of(row->user)) != 0)
+			break;
+	}
+	return status;
+}
+
 static int
 session_compare_newest(const void *a, const void *b)
 {
@@ -983,6 +1005,10 @@ fake_counter_next(struct durable *d, unsigned group, uint64_t *out_seq,
 	*out_seq = 0;
 	if (status != SGATE_OK)
 		return status;
+	if (group == DURABLE_SETTINGS) {
+		*out_seq = ++server.settings;
+		return SGATE_OK;
+	}
 	if (group >= TOKEN_GROUPS)
 		return call_fail(&call, SGATE_CORRUPT, "no such counter");
 	*out_seq = ++call.db->counters[group];
@@ -1466,6 +1492,7 @@ const struct durable_ops durable_fake = {
     .idempotency_remove = fake_idempotency_remove,
     .user_lock = fake_user_lock,
     .user_block = fake_user_block,
+    .blocked_users = fake_blocked_users,
     .user_sessions = fake_user_sessions,
     .session_get = fake_session_get,
     .session_insert = fake_session_insert,

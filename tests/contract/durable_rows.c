@@ -3,6 +3,7 @@
 
 #include "durable_cases.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
@@ -674,6 +675,58 @@ a_block_is_seen_with_the_lock_and_can_be_lifted(struct fixture *f)
 	block_user(f, "", "never", 0, "");
 }
 
+struct seen_users {
+	char names[4][SESSION_REALM_MAX + SESSION_USER_MAX + 2];
+	size_t count;
+	size_t stop_at; /* 0 = never */
+};
+
+static int
+see_user(void *arg, struct sgate_bytes realm, struct sgate_bytes user)
+{
+	struct seen_users *seen = arg;
+
+	assert_true(seen->count < 4);
+	snprintf(seen->names[seen->count], sizeof(seen->names[0]), "%.*s/%.*s",
+	    (int)realm.len, realm.data, (int)user.len, user.data);
+	return ++seen->count == seen->stop_at;
+}
+
+static bool
+has_seen(const struct seen_users *seen, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < seen->count; i++)
+		if (strcmp(seen->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void
+blocked_users_are_those_that_are_blocked(struct fixture *f)
+{
+	struct seen_users seen = {.count = 0};
+
+	lock_user(f, f->b, "", "free", true);
+	assert_ok(f, f->ops->blocked_users(f->a, 4, see_user, &seen, &f->err));
+	assert_int_equal(seen.count, 0);
+	block_user(f, "", "anna", T0, "x");
+	block_user(f, "r", "anna", T0, "");
+	block_user(f, "", "bert", T0, "");
+	block_user(f, "", "bert", 0, "");
+	assert_ok(f, f->ops->blocked_users(f->b, 4, see_user, &seen, &f->err));
+	assert_int_equal(seen.count, 2);
+	assert_true(has_seen(&seen, "/anna") && has_seen(&seen, "r/anna"));
+	seen.count = 0;
+	assert_ok(f, f->ops->blocked_users(f->b, 1, see_user, &seen, &f->err));
+	assert_int_equal(seen.count, 1);
+	seen.count = 0;
+	seen.stop_at = 1;
+	assert_ok(f, f->ops->blocked_users(f->b, 4, see_user, &seen, &f->err));
+	assert_int_equal(seen.count, 1);
+}
+
 /* ---- leases and service keys ---- */
 
 static void
@@ -859,6 +912,7 @@ const struct contract_case row_cases[] = {
     CASE(an_audit_row_twice_is_a_conflict_and_rollback_leaves_nothing),
     CASE(an_idempotency_row_round_trips_once_and_can_be_removed),
     CASE(a_block_is_seen_with_the_lock_and_can_be_lifted),
+    CASE(blocked_users_are_those_that_are_blocked),
     CASE(a_lease_has_one_holder_until_it_is_over),
     CASE(a_service_key_is_found_by_its_hash_until_removed),
     CASE(a_service_key_goes_with_the_transaction_that_is_open),

@@ -56,6 +56,7 @@ struct shipper {
 	struct spool_frame frames[MANAGER_SPOOL_BATCH];
 	struct spool_place places[MANAGER_SPOOL_BATCH];
 	bool done[MANAGER_SPOOL_BATCH];
+	struct buf records[MANAGER_SPOOL_BATCH]; /* of creations */
 	size_t count;
 };
 
@@ -84,12 +85,23 @@ shipper_new(const struct sgate_conf *conf, struct sgate_manager *mgr,
 	return shipper;
 }
 
+/* They hold data of sessions. */
+static void
+drop_records(struct shipper *shipper, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		buf_wipe(&shipper->records[i]);
+}
+
 void
 shipper_free(struct shipper *shipper)
 {
 	if (shipper == NULL)
 		return;
 	spool_reader_close(shipper->reader);
+	drop_records(shipper, MANAGER_SPOOL_BATCH);
 	free(shipper);
 }
 
@@ -255,6 +267,25 @@ note_refused(struct shipper *shipper, struct lane *lane, size_t count,
 	    (unsigned long long)lane->refused, lane->name, err->text);
 }
 
+/* One that cannot be read is not taken, and told of as such. */
+static void
+load_records(struct shipper *shipper, size_t count)
+{
+	struct sgate_error err;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		struct buf *record = &shipper->records[i];
+
+		if (shipper->frames[i].record.len == 0)
+			continue;
+		buf_reset(record);
+		if (spool_load(shipper->reader, &shipper->places[i], record,
+			&err) == SGATE_OK)
+			shipper->frames[i].record = buf_bytes(record);
+	}
+}
+
 /* False: the store does not answer. */
 static bool
 send_batch(struct shipper *shipper, struct lane *lane)
@@ -266,6 +297,7 @@ send_batch(struct shipper *shipper, struct lane *lane)
 	if (count == 0)
 		return true;
 	shipper->count = 0;
+	load_records(shipper, count);
 	set_budget(shipper);
 	failpoint("spool-ship");
 	if (lane->store == SPOOL_TO_CACHE)
@@ -275,6 +307,7 @@ send_batch(struct shipper *shipper, struct lane *lane)
 		status = manager_spool_apply(
 		    shipper->mgr, shipper->frames, count, shipper->done, &err);
 	failpoint("spool-done");
+	drop_records(shipper, count);
 	for (i = 0; i < count; i++) {
 		if (shipper->done[i])
 			spool_done(

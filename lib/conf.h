@@ -124,6 +124,7 @@ struct sgate_conf {
 		int max_sessions;        /* 0 = no limit */
 		enum conf_on_limit on_limit;
 		enum conf_bind bind_agent, bind_address;
+		bool create_without_mysql;
 		int64_t self_service_max_auth_age_ms; /* 0 = no limit */
 		char **admin_roles;
 	} session;

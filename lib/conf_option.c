@@ -230,6 +230,10 @@ static const struct option options[] = {
 	CHOICE(WORD, "session", "bind_address", IN_CONF(session.bind_address),
 	    "off", LIVE, bind_words,
 	    "When the address changes within a session"),
+	YES_NO("session", "create_without_mysql",
+	    IN_CONF(session.create_without_mysql), "no", LIVE,
+	    "Let users log in while MySQL is away: Redis and the spool hold "
+	    "the session till it is back; no effect without both"),
 	NUMBER(DURATION, "session", "self_service_max_auth_age",
 	    IN_CONF(session.self_service_max_auth_age_ms), "0", LIVE,
 	    0, 400 * DAY,
@@ -291,9 +295,8 @@ static const struct option options[] = {
 	    "store that has lost what it had"),
 
 	STRING(LIST, "mysql", "hosts", IN_CONF(mysql.hosts), "", FIXED,
-	    server, "The server, or a primary and its replicas: the one that "
-	    "takes writes is used; with mysql.hosts or mysql.socket the "
-	    "sessions are in MySQL"),
+	    server, "Servers that may be written to, the first that answers; "
+	    "with mysql.hosts or mysql.socket the sessions are in MySQL"),
 	STRING(TEXT, "mysql", "socket", IN_CONF(mysql.socket), "", FIXED,
 	    socket, "Instead of hosts: a server on this machine"),
 	STRING(TEXT, "mysql", "database", IN_CONF(mysql.database), "sessgate",

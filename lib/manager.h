@@ -7,13 +7,16 @@
  *   manager_look.c      token to live session: whom to believe, touches
  *   manager_change.c    one change in one transaction; many that end in one
  *   manager_create.c    create
+ *   manager_away.c      created while the durable store is away, and landing
  *   manager_edit.c      update, extend, rotate
  *   manager_end.c       end of one session, also while the durable store is
- * away manager_input.c     checks of what callers give manager_fence.c     the
- * round: poll, bring to the cache, raise the fence manager_user.c      a user's
- * sessions: list, cleanup, block manager_spool.c     what the spool has, to
- * both stores manager_care.c      reap, touches, stats, health, leases, schema,
- * audit manager_restored.c  after a dump was loaded: the cache follows
+ *                       away
+ *   manager_input.c     checks of what callers give
+ *   manager_fence.c     the round: poll, bring to the cache, raise the fence
+ *   manager_user.c      a user's sessions: list, cleanup, block
+ *   manager_spool.c     what the spool has, to both stores
+ *   manager_care.c      reap, touches, stats, health, leases, schema, audit
+ *   manager_restored.c  after a dump was loaded: the cache follows
  *   manager_service.c   service keys
  *   manager_db.c        the caller's own statements
  */
@@ -211,6 +214,15 @@ SGATE_MUST_CHECK enum sgate_status manager_read_ref(struct sgate_manager *mgr,
     struct sgate_session **out, struct durable_snapshot *out_at,
     struct sgate_error *err);
 /*
+ * The same outside of a transaction: one that was created while the durable
+ * store was away is brought there first. SGATE_UNAVAILABLE also: it may be on
+ * its way there.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_find_ref(struct sgate_manager *mgr,
+    const struct sgate_ref *ref, unsigned durable_flags,
+    struct sgate_session **out, struct durable_snapshot *out_at,
+    struct sgate_error *err);
+/*
  * A row: SGATE_OK, or SGATE_NOT_FOUND with the reason: ended or expired. A
  * touch that somebody has not written yet counts, and before the row alone
  * says "idle" the cache's copy is asked for a later last_seen, which the
@@ -252,8 +264,12 @@ struct endings;
 struct cached {
 	enum sgate_reason ended;       /* of a tombstone, else OK */
 	struct sgate_session *session; /* a well-sealed copy, else NULL */
-	enum fence_trust trust;        /* how far the copy counts */
-	struct buf unsealed; /* the bytes of a copy with a wrong seal */
+	bool is_new; /* it is 'U': the durable store may not have it yet */
+	struct record_birth birth;
+	enum fence_trust trust;    /* how far the copy, or one that is made now,
+				    * counts */
+	struct record_store store; /* what a copy must be sealed for */
+	struct buf unsealed;       /* the bytes of a copy with a wrong seal */
 };
 /*
  * SGATE_OK, SGATE_UNAVAILABLE (no answer, or there is no cache), NO_MEMORY.
@@ -279,6 +295,20 @@ SGATE_MUST_CHECK enum sgate_status cached_put(struct sgate_manager *mgr,
     const struct sgate_session *session, const struct durable_snapshot *at,
     const struct buf *unsealed, struct put_result *out,
     struct sgate_error *err);
+/*
+ * The cache's operations of those names. user: NULL, or TOKEN_USER_BYTES.
+ * is_in_budget: not past the call's own deadline.
+ */
+SGATE_MUST_CHECK enum sgate_status cached_create(struct sgate_manager *mgr,
+    const struct cache_item *item, const unsigned char *user,
+    int64_t set_ttl_ms, bool is_in_budget, struct put_result *out,
+    struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status cached_land(struct sgate_manager *mgr,
+    const struct cache_item *item, const unsigned char *user,
+    struct put_result *out, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status cached_unlanded(struct sgate_manager *mgr,
+    struct sgate_bytes user, struct sgate_ref out_refs[CACHE_UNLANDED_MAX],
+    size_t *out_count, struct sgate_error *err);
 /* Of up to MANAGER_TOUCH_BATCH touches what concerns copies. */
 bool cached_touch(struct sgate_manager *mgr,
     const struct durable_touch *touches, size_t count);
@@ -368,6 +398,9 @@ struct change {
 	struct durable_audit audit;
 	/* No key is needed: doing it twice does no harm. */
 	bool is_repeatable;
+	/* Somebody else may have done this very event: then it is SGATE_OK, and
+	 * nothing is changed. */
+	bool may_be_done;
 	enum sgate_status (*apply)(
 	    struct change *change, struct sgate_error *err);
 	void *arg;
@@ -452,6 +485,14 @@ SGATE_MUST_CHECK enum sgate_status change_end(struct sgate_manager *mgr,
     const struct sgate_session *session, const struct durable_snapshot *at,
     enum sgate_reason reason, struct sgate_error *err);
 
+/*
+ * The durable store has not answered: a synced frame, and the tombstone.
+ * SGATE_UNAVAILABLE: manager_is_recorded() says whether it comes true.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_end_away(struct sgate_manager *mgr,
+    const struct sgate_session *session, enum sgate_reason reason,
+    struct sgate_error *err);
+
 /* ---- manager_spool.c: shipping is in session_manager.h ---- */
 
 /*
@@ -468,6 +509,55 @@ SGATE_MUST_CHECK enum sgate_status manager_spool_append(
  */
 SGATE_MUST_CHECK enum sgate_status manager_spool_tell(struct sgate_manager *mgr,
     const struct spool_frame *frame, struct sgate_error *err);
+
+/* ---- manager_away.c ---- */
+
+/* Whether sessions are created without the durable store, here and elsewhere.
+ */
+bool away_is_on(const struct sgate_manager *mgr);
+/* The durable store does not answer a round, or has not answered a creation. */
+void away_lost(struct sgate_manager *mgr);
+/* It has answered a round: what must be known when it is away next time. */
+SGATE_MUST_CHECK enum sgate_status away_polled(struct sgate_manager *mgr,
+    const struct durable_poll *poll, struct sgate_error *err);
+/*
+ * After the durable store has failed a creation. audit: of what was tried.
+ * SGATE_OK: it is created; SGATE_DENIED: the user is blocked;
+ * SGATE_UNAVAILABLE: err has both reasons.
+ */
+SGATE_MUST_CHECK enum sgate_status away_create(struct sgate_manager *mgr,
+    const struct sgate_session *session, const struct durable_audit *audit,
+    struct sgate_error *err);
+/*
+ * Brings a session that was found as 'U' to the durable store, within a call
+ * and outside of a transaction. SGATE_OK: there is a row now, or its life is
+ * over; another answer: it is not known.
+ */
+SGATE_MUST_CHECK enum sgate_status away_land(struct sgate_manager *mgr,
+    const struct sgate_session *session, const struct record_birth *birth,
+    struct sgate_error *err);
+/*
+ * The durable store has no such row: SGATE_OK: now it has, read it again;
+ * SGATE_NOT_FOUND: nor has anybody else; SGATE_UNAVAILABLE: somebody may.
+ */
+SGATE_MUST_CHECK enum sgate_status away_meet(struct sgate_manager *mgr,
+    const struct sgate_ref *ref, struct sgate_error *err);
+/* The same when the cache has been asked already, and has it not. */
+SGATE_MUST_CHECK enum sgate_status away_judge_absent(struct sgate_manager *mgr,
+    const struct sgate_ref *ref, struct sgate_error *err);
+/* A creation that the spool has, to each store. SGATE_OK: that has it. */
+struct spool_frame;
+SGATE_MUST_CHECK enum sgate_status away_apply_frame(struct sgate_manager *mgr,
+    const struct spool_frame *frame, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status away_publish_frame(struct sgate_manager *mgr,
+    const struct spool_frame *frame, struct sgate_error *err);
+/* A row that has ended, for a ref of a user's set that has none. */
+SGATE_MUST_CHECK enum sgate_status away_placeholder(
+    const struct sgate_manager *mgr, const struct sgate_ref *ref,
+    struct sgate_bytes user, enum sgate_reason reason,
+    struct sgate_session **out, struct sgate_error *err);
+/* What a cleanup that could not read the set has in its audit row. */
+#define AWAY_SET_UNREAD "without the cache"
 
 /* ---- manager_input.c: each names the member in err ---- */
 

@@ -182,8 +182,12 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
 
 	assume_store(mgr, &sealed_for);
 	record_epoch(record, &sealed_for.epoch);
-	status = record_read(
-	    mgr->keys, &sealed_for, ref, record, &state, &out->session, err);
+	if (record.data[0] == 'U')
+		status = record_read_new(mgr->keys, &sealed_for, ref, record,
+		    &out->session, &out->birth, err);
+	else
+		status = record_read(mgr->keys, &sealed_for, ref, record,
+		    &state, &out->session, err);
 	if (status == SGATE_CORRUPT) {
 		stores_count(mgr->stores, STORES_BAD_SEALS);
 		stores_count(mgr->stores, STORES_DOUBTED);
@@ -194,6 +198,7 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	}
 	if (status != SGATE_OK)
 		return status;
+	out->is_new = record.data[0] == 'U' && !failpoint_is_off("u-state");
 	if (out->trust == FENCE_NO) {
 		stores_count(mgr->stores, STORES_DISTRUSTED);
 	} else if (sealed_for.epoch != store->epoch &&
@@ -211,7 +216,6 @@ cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
     struct cached *out, struct sgate_error *err)
 {
 	const struct sgate_conf *conf = mgr->conf;
-	struct record_store store;
 	struct cache_copy copy;
 	enum sgate_status status;
 
@@ -226,15 +230,15 @@ cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	out->ended = tombstone_reason(copy.record);
 	if (out->ended != SGATE_REASON_OK)
 		return SGATE_OK;
+	/* The fence is loaded after the reply: it may have risen meanwhile. */
+	out->trust = fence_trusts(&mgr->stores->fence, token_ref_group(ref),
+	    copy.sync, conf->fence.poll_interval_ms, conf->fence.max_blind_ms,
+	    clock_boot_ms(), &out->store);
 	if (copy.record.len == 0) {
 		stores_count(mgr->stores, STORES_CACHE_MISSES);
 		return SGATE_OK;
 	}
-	/* The fence is loaded after the reply: it may have risen meanwhile. */
-	out->trust = fence_trusts(&mgr->stores->fence, token_ref_group(ref),
-	    copy.sync, conf->fence.poll_interval_ms, conf->fence.max_blind_ms,
-	    clock_boot_ms(), &store);
-	return cached_open(mgr, ref, copy.record, &store, out, err);
+	return cached_open(mgr, ref, copy.record, &out->store, out, err);
 }
 
 void
@@ -315,6 +319,77 @@ cached_put(struct sgate_manager *mgr, const struct sgate_session *session,
 		stores_count(mgr->stores, STORES_REPAIRED);
 	buf_clear(&record);
 	return status;
+}
+
+/* ---- sessions that the durable store has not got ---- */
+
+static enum sgate_status
+put_left(struct sgate_manager *mgr, enum sgate_status answer,
+    const struct cache_copy *found, struct put_result *out,
+    struct sgate_error *err)
+{
+	enum sgate_status status = manager_cache_left(mgr, answer, err);
+
+	if (status != SGATE_OK)
+		memset(out, 0, sizeof(*out));
+	else if (out->answer == CACHE_PUT_ENDED)
+		out->ended = tombstone_reason(found->record);
+	return status;
+}
+
+enum sgate_status
+cached_create(struct sgate_manager *mgr, const struct cache_item *item,
+    const unsigned char *user, int64_t set_ttl_ms, bool is_in_budget,
+    struct put_result *out, struct sgate_error *err)
+{
+	struct cache_copy found = {.record = {NULL, 0}};
+	enum sgate_status status;
+
+	memset(out, 0, sizeof(*out));
+	status = manager_cache_enter(mgr, is_in_budget, err);
+	if (status != SGATE_OK)
+		return status;
+	status = mgr->cache_ops->create(
+	    mgr->cache, item, user, set_ttl_ms, &out->answer, &found, err);
+	return put_left(mgr, status, &found, out, err);
+}
+
+enum sgate_status
+cached_land(struct sgate_manager *mgr, const struct cache_item *item,
+    const unsigned char *user, struct put_result *out, struct sgate_error *err)
+{
+	struct cache_copy found = {.record = {NULL, 0}};
+	enum sgate_status status;
+
+	memset(out, 0, sizeof(*out));
+	status = manager_cache_enter(mgr, false, err);
+	if (status != SGATE_OK)
+		return status;
+	status = mgr->cache_ops->land(
+	    mgr->cache, item, user, &out->answer, &found, err);
+	return put_left(mgr, status, &found, out, err);
+}
+
+enum sgate_status
+cached_unlanded(struct sgate_manager *mgr, struct sgate_bytes user,
+    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
+    struct sgate_error *err)
+{
+	struct sgate_bytes realm = manager_realm(mgr);
+	unsigned char hash[TOKEN_USER_BYTES];
+	enum sgate_status status;
+
+	*out_count = 0;
+	status = manager_cache_enter(mgr, true, err);
+	if (status != SGATE_OK)
+		return status;
+	token_user_hash(mgr->keys, realm, user, hash);
+	status = mgr->cache_ops->unlanded(mgr->cache,
+	    token_user_group(mgr->keys, realm, user) % TOKEN_GROUPS, hash,
+	    out_refs, out_count, err);
+	/* That there are too many is an answer, too. */
+	return status == SGATE_TOO_LARGE ? status
+					 : manager_cache_left(mgr, status, err);
 }
 
 /* ---- what a change has to tell ---- */

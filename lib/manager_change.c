@@ -227,7 +227,10 @@ change_run(struct change *change, struct sgate_error *err)
 		if (tries > 1 && failpoint_is_off("event-id"))
 			write_event_id(change->mgr, change->audit.event_id);
 		status = change_try(change, &was_done, err);
-		if (was_done && tries > 1 && change->was_applied) {
+		if (was_done && change->may_be_done) {
+			status = SGATE_OK;
+			change->is_void = true;
+		} else if (was_done && tries > 1 && change->was_applied) {
 			status = SGATE_OK;
 			change->is_void = false;
 		} else if (was_done) {

@@ -32,6 +32,8 @@ struct creation {
 	struct durable_idempotency key; /* the row that this create makes */
 	bool is_key_expired;            /* an old row of it must go first */
 	bool is_repeat;                 /* another create has used it */
+	struct durable_audit audit;     /* of the token; see has_token */
+	bool has_token;
 	bool has_replaced;
 	struct sgate_ref replaced;
 	struct endings endings;
@@ -596,6 +598,23 @@ put_again(struct creation *c, struct sgate_error *err)
 	return SGATE_OK;
 }
 
+/* The token, and the audit row of its creation, whichever store takes it. */
+static enum sgate_status
+make_event(struct creation *c, struct sgate_error *err)
+{
+	enum sgate_status status = make_token(c, err);
+
+	if (status != SGATE_OK)
+		return status;
+	audit_init(&c->audit, c->mgr, "create", SGATE_REASON_OK);
+	audit_about(&c->audit, c->session);
+	memcpy(c->audit.client_ip, c->session->client_ip,
+	    sizeof(c->audit.client_ip));
+	c->audit.client_ip_len = c->session->client_ip_len;
+	c->has_token = true;
+	return SGATE_OK;
+}
+
 static enum sgate_status
 create_run(struct creation *c, struct sgate_error *err)
 {
@@ -608,15 +627,12 @@ create_run(struct creation *c, struct sgate_error *err)
 	if (status == SGATE_OK && !c->is_repeat) {
 		status = look_for_replaced(c, err);
 		if (status == SGATE_OK)
-			status = make_token(c, err);
+			status = make_event(c, err);
 		if (status != SGATE_OK)
 			return status;
 		change_init(&change, c->mgr, "create", SGATE_REASON_OK,
 		    create_apply, c);
-		audit_about(&change.audit, c->session);
-		memcpy(change.audit.client_ip, c->session->client_ip,
-		    sizeof(change.audit.client_ip));
-		change.audit.client_ip_len = c->session->client_ip_len;
+		change.audit = c->audit;
 		status = change_run(&change, err);
 		if (status == SGATE_OK && c->is_repeat)
 			status = look_for_key(c, &row, err);
@@ -633,6 +649,95 @@ create_run(struct creation *c, struct sgate_error *err)
 		return error_set(err, SGATE_UNAVAILABLE, "session", "create", 0,
 		    "the idempotency key was just being used; try again");
 	return repeat(c, &row, err);
+}
+
+/* ---- without the durable store ---- */
+
+/*
+ * The anonymous session that was replaced ends after the login: one that cannot
+ * be ended now runs out by itself, and a login that failed would have ended it
+ * for nothing. A copy says whose it is, however old.
+ */
+static enum sgate_status
+read_replaced(
+    struct creation *c, struct sgate_session **out, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = c->mgr;
+	struct cached cached = {0};
+	struct sgate_error ignored;
+	struct token token;
+	enum sgate_status status = SGATE_OK;
+
+	*out = NULL;
+	memset(&token, 0, sizeof(token));
+	if (c->create->replaces.len > 0 && c->create->replaces.data != NULL &&
+	    token_read(mgr->keys, manager_realm(mgr), c->create->replaces,
+		&token) == SGATE_REASON_OK &&
+	    cached_get(mgr, &token.ref, &cached, &ignored) == SGATE_OK &&
+	    cached.session != NULL &&
+	    strcmp(cached.session->realm, mgr->realm) == 0) {
+		*out = cached.session;
+		cached.session = NULL;
+	}
+	if (*out != NULL && (*out)->user[0] != '\0') {
+		sgate_session_free(*out);
+		*out = NULL;
+		status = error_set(err, SGATE_INVALID, "input", "replaces", 0,
+		    "replaces: the token of a session with a user");
+	}
+	token_wipe(&token);
+	cached_clear(&cached);
+	return status;
+}
+
+/* Whatever becomes of it, the login stands. */
+static void
+end_replaced(struct sgate_manager *mgr, const struct sgate_session *session)
+{
+	struct sgate_error ignored;
+	enum sgate_status status;
+
+	status =
+	    manager_end_away(mgr, session, SGATE_REASON_REPLACED, &ignored);
+	(void)status;
+}
+
+static bool
+is_no_answer(enum sgate_status status)
+{
+	return status == SGATE_UNAVAILABLE || status == SGATE_UNCERTAIN;
+}
+
+/*
+ * The durable store has not answered. A creation with an Idempotency-Key waits
+ * for it: nobody else could tell another host's repeat from a second login.
+ */
+static enum sgate_status
+create_away(
+    struct creation *c, enum sgate_status answer, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = c->mgr;
+	struct sgate_session *replaced = NULL;
+	enum sgate_status status;
+
+	if (!is_no_answer(answer) || !away_is_on(mgr) || mgr->spool == NULL ||
+	    c->has_key)
+		return answer;
+	status = read_replaced(c, &replaced, err);
+	if (status == SGATE_OK && !c->has_token)
+		status = make_event(c, err);
+	if (status == SGATE_OK)
+		status = away_create(mgr, c->session, &c->audit, err);
+	if (status == SGATE_OK && replaced != NULL)
+		end_replaced(mgr, replaced);
+	sgate_session_free(replaced);
+	/* What was tried may still have happened. */
+	if (status == SGATE_UNAVAILABLE && answer == SGATE_UNCERTAIN) {
+		status = answer;
+		if (err != NULL)
+			err->status = answer;
+	}
+	return status;
 }
 
 enum sgate_status
@@ -652,15 +757,17 @@ sgate_session_create(struct sgate_manager *mgr,
 	status = fill_session(&c, err);
 	if (status == SGATE_OK)
 		status = read_key(&c, err);
-	if (status == SGATE_OK)
-		status = manager_need_durable(mgr, err);
 	if (status == SGATE_OK) {
 		text = calloc(1, SGATE_TOKEN_LEN + 1);
 		if (text == NULL)
 			status = error_memory(err, "create");
 	}
-	if (status == SGATE_OK)
-		status = create_run(&c, err);
+	if (status == SGATE_OK) {
+		status = manager_need_durable(mgr, err);
+		if (status == SGATE_OK)
+			status = create_run(&c, err);
+		status = create_away(&c, status, err);
+	}
 	if (status == SGATE_OK &&
 	    !token_write(mgr->keys, manager_realm(mgr), &c.token, text))
 		status = error_set(err, SGATE_INTERNAL, "keys", "create", 0,

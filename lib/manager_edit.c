@@ -200,7 +200,7 @@ sgate_session_update(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	/* Whose session it is never changes; the rest is read under the lock.
 	 */
 	if (status == SGATE_OK)
-		status = manager_read_ref(
+		status = manager_find_ref(
 		    mgr, ref, DURABLE_NO_DATA, &before, NULL, err);
 	if (status == SGATE_OK)
 		status = manager_judge(mgr, before, err);

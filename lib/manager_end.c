@@ -121,6 +121,17 @@ end_by_spool(struct sgate_manager *mgr, const struct durable_audit *audit,
 	    "recorded, takes effect as soon as a store is back");
 }
 
+enum sgate_status
+manager_end_away(struct sgate_manager *mgr, const struct sgate_session *session,
+    enum sgate_reason reason, struct sgate_error *err)
+{
+	struct durable_audit audit;
+
+	audit_init(&audit, mgr, "end", reason);
+	audit_about(&audit, session);
+	return end_by_spool(mgr, &audit, session, err);
+}
+
 bool
 manager_is_recorded(const struct sgate_error *err)
 {
@@ -300,7 +311,6 @@ end_away(struct sgate_manager *mgr, const struct sgate_ref *ref,
     enum sgate_reason reason, bool has_token, struct sgate_error *err)
 {
 	struct sgate_session *session = NULL;
-	struct durable_audit audit;
 	struct cached cached = {0};
 	struct sgate_error ignored;
 	enum sgate_status status = SGATE_UNAVAILABLE;
@@ -324,9 +334,7 @@ end_away(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		    err, SGATE_NOT_FOUND, SGATE_REASON_EXPIRED_ABSOLUTE, "end");
 		goto out;
 	}
-	audit_init(&audit, mgr, "end", reason);
-	audit_about(&audit, session);
-	status = end_by_spool(mgr, &audit, session, err);
+	status = manager_end_away(mgr, session, reason, err);
 out:
 	sgate_session_free(session);
 	cached_clear(&cached);
@@ -346,7 +354,7 @@ end_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	status = manager_enter(mgr, err);
 	spare_time(mgr);
 	if (status == SGATE_OK)
-		status = manager_read_ref(mgr, ref, DURABLE_NO_DATA, &session,
+		status = manager_find_ref(mgr, ref, DURABLE_NO_DATA, &session,
 		    mgr->cache_ops != NULL ? &at : NULL, err);
 	if (status == SGATE_OK)
 		status = change_end(mgr, session, &at, reason, err);

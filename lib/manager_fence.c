@@ -53,7 +53,8 @@ enum news {
 	NEWS_ROWS,
 	NEWS_FILE,
 	NEWS_CLOCK,
-	NEWS_STORE
+	NEWS_STORE,
+	NEWS_BLOCKED
 };
 
 struct round {
@@ -249,6 +250,7 @@ poll_durable(struct round *r)
 	if (status != SGATE_OK) {
 		stores_count(mgr->stores, STORES_POLLS_FAILED);
 		note_failure(r, status, &err);
+		away_lost(mgr);
 		return status;
 	}
 	half_ms = set_clock(r->fence, &r->poll, sent_ms);
@@ -279,6 +281,20 @@ poll_cache(struct round *r)
 	note_failure(r, status, &err);
 }
 
+/* What is to be known while it is away. */
+static void
+note_away(struct round *r)
+{
+	enum sgate_status status;
+	struct sgate_error err;
+
+	error_clear(&err);
+	status = away_polled(r->mgr, &r->poll, &err);
+	note_failure(r, status, &err);
+	if (status == SGATE_TOO_LARGE)
+		tell(r, NEWS_BLOCKED, true, "%s", err.text);
+}
+
 /* ---- what the poll says of the store itself ---- */
 
 /* The database is another than before: nothing of before counts. */
@@ -301,6 +317,7 @@ settle_store(struct round *r)
 		    "one is believed",
 		    r->mgr->ops->name);
 	fence_reset(fence, store->id);
+	atomic_store(&r->mgr->stores->blocked.number, 0);
 	atomic_store(&fence->clock_offset_ms, offset_ms);
 	atomic_store(&fence->settings, r->poll.settings);
 	memset(r->mgr->fence_work.groups, 0, sizeof(r->mgr->fence_work.groups));
@@ -866,6 +883,7 @@ manager_fence_round(struct sgate_manager *mgr,
 	if (status != SGATE_OK)
 		return r.status;
 	settle_store(&r);
+	note_away(&r);
 	if (!is_alarmed(&r)) {
 		write_higher(&r);
 		bring(&r);

@@ -19,6 +19,10 @@
  * |   below the fence              |                                         |
  * | a wrong seal, nothing, no      | the row                                 |
  * |   answer                       |                                         |
+ * | 'U': created while the durable | as a copy, but it is brought to the     |
+ * |   store was away               | durable store first; where there is no  |
+ * |                                | row and that fails, it is the session,  |
+ * |                                | whatever its sync: an end leaves a row  |
  *
  * The row is judged with the latest last_seen that is known, and put into the
  * cache with the number of its group at which it was read. The put is the
@@ -248,6 +252,72 @@ look_at_row(struct sgate_manager *mgr, struct look *look, unsigned flags,
 	return SGATE_OK;
 }
 
+/* ---- created while the durable store was away ---- */
+
+/* The copy of a session that the durable store may not have yet. */
+struct newcomer {
+	bool is_there;
+	bool is_live; /* as far as the copy tells, whatever its sync */
+	struct record_birth birth;
+};
+
+static void
+newcomer_see(struct sgate_manager *mgr, struct look *look,
+    const struct cached *cached, struct newcomer *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->is_there = cached->is_new && away_is_on(mgr);
+	if (!out->is_there)
+		return;
+	out->birth = cached->birth;
+	out->is_live = judge_copy(mgr, look) == VERDICT_LIVE;
+}
+
+/*
+ * Whoever meets one brings it to the durable store, if that is there, so that
+ * it depends on nobody's spool. True: its row is to be asked now.
+ */
+static bool
+look_lands(struct sgate_manager *mgr, const struct look *look,
+    const struct newcomer *newcomer)
+{
+	struct sgate_error ignored;
+
+	return newcomer->is_there &&
+	       manager_need_durable(mgr, &ignored) == SGATE_OK &&
+	       away_land(mgr, look->session, &newcomer->birth, &ignored) ==
+		   SGATE_OK;
+}
+
+/*
+ * There is no row. SGATE_OK: there is one now, and it is in `look`, or *out_is_
+ * copy: the copy in `look` is the session.
+ */
+static enum sgate_status
+look_meet(struct sgate_manager *mgr, struct look *look, const struct look *copy,
+    const struct newcomer *newcomer, unsigned flags,
+    const struct beside *beside, bool *out_is_copy, struct put_result *out_put,
+    struct sgate_error *err)
+{
+	enum sgate_status status;
+	bool was_read = false;
+
+	*out_is_copy = false;
+	if (!newcomer->is_there)
+		return away_judge_absent(mgr, &look->token.ref, err);
+	status = away_land(mgr, copy->session, &newcomer->birth, err);
+	if (status == SGATE_OK)
+		status = look_at_row(
+		    mgr, look, flags, beside, &was_read, out_put, err);
+	if (status == SGATE_OK || (status == SGATE_NOT_FOUND && was_read))
+		return status;
+	if (!newcomer->is_live || (flags & LOOK_AT_ROW) != 0)
+		return error_set(err, SGATE_UNAVAILABLE, "session", "get", 0,
+		    "%s does not know the session yet", mgr->ops->name);
+	*out_is_copy = true;
+	return SGATE_OK;
+}
+
 /* ---- both ---- */
 
 static enum sgate_status
@@ -284,20 +354,26 @@ look_end_with_copy(struct sgate_manager *mgr, struct look *look,
  */
 static enum sgate_status
 look_beyond_copy(struct sgate_manager *mgr, struct look *look, unsigned flags,
-    struct beside *beside, bool is_copy_good, struct sgate_error *err)
+    struct beside *beside, const struct newcomer *newcomer, bool is_copy_good,
+    struct sgate_error *err)
 {
 	struct look copy = *look;
 	struct put_result put;
 	enum sgate_status status;
-	bool was_read;
+	bool was_read, is_copy = false;
 
 	beside->seen_ms = copy.session != NULL ? copy.session->last_seen_ms : 0;
 	look->session = NULL;
 	look->is_copy = false;
 	status = look_at_row(mgr, look, flags, beside, &was_read, &put, err);
-	if (status == SGATE_UNAVAILABLE && !was_read && is_copy_good) {
+	if (status == SGATE_NOT_FOUND && !was_read)
+		status = look_meet(mgr, look, &copy, newcomer, flags, beside,
+		    &is_copy, &put, err);
+	else if (status == SGATE_UNAVAILABLE && !was_read && is_copy_good)
+		copy.is_blind = is_copy = true;
+	if (is_copy) {
+		sgate_session_free(look->session);
 		*look = copy;
-		look->is_blind = true;
 		status = look_end_with_copy(mgr, look, VERDICT_LIVE, err);
 	} else {
 		sgate_session_free(copy.session);
@@ -316,6 +392,7 @@ look_ask(struct sgate_manager *mgr, struct look *look, unsigned flags,
     struct sgate_error *err)
 {
 	struct cached cached = {0};
+	struct newcomer newcomer = {.is_there = false};
 	struct beside beside = {.unsealed = &cached.unsealed};
 	enum sgate_reason ended =
 	    stores_ended_here(mgr->stores, &look->token.ref);
@@ -336,12 +413,14 @@ look_ask(struct sgate_manager *mgr, struct look *look, unsigned flags,
 		goto out;
 	}
 	verdict = look_take_copy(mgr, look, flags, &cached);
+	newcomer_see(mgr, look, &cached, &newcomer);
 	if (verdict == VERDICT_EXPIRED ||
-	    (verdict != VERDICT_DOUBT && cached.trust == FENCE_YES))
+	    (verdict != VERDICT_DOUBT && cached.trust == FENCE_YES &&
+		!look_lands(mgr, look, &newcomer)))
 		status = look_end_with_copy(mgr, look, verdict, err);
 	else
-		status = look_beyond_copy(
-		    mgr, look, flags, &beside, verdict == VERDICT_LIVE, err);
+		status = look_beyond_copy(mgr, look, flags, &beside, &newcomer,
+		    verdict == VERDICT_LIVE, err);
 out:
 	cached_clear(&cached);
 	return status;

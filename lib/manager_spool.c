@@ -16,6 +16,8 @@
  *
  * The tombstone needs nothing of the durable store: it can only refuse what has
  * ended. So the two stores are told in any order, each when it is there.
+ *
+ * Creations go one by one: manager_away.c.
  */
 #include "config.h"
 
@@ -302,6 +304,8 @@ load_shipment(const struct spool_frame *frames, size_t count,
 
 	out->count = 0;
 	for (i = 0; i < count; i++) {
+		if (frames[i].kind != SPOOL_END)
+			continue;
 		if (is_of_store(&frames[i], store_id))
 			out->frames[out->count++] = &frames[i];
 		else
@@ -326,6 +330,40 @@ check_count(size_t count, bool *out_done, struct sgate_error *err)
 	return SGATE_OK;
 }
 
+/*
+ * Behind the ends, which are more urgent; either may be first, also of one
+ * session: where the end was, its placeholder stays (H21).
+ */
+static enum sgate_status
+apply_creations(struct sgate_manager *mgr, const struct spool_frame *frames,
+    size_t count, const unsigned char store_id[16], bool *out_done,
+    struct sgate_error *err)
+{
+	enum sgate_status status;
+	struct sgate_error why;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (frames[i].kind != SPOOL_CREATE ||
+		    frames[i].record.data == NULL)
+			continue;
+		if (!is_of_store(&frames[i], store_id)) {
+			error_foreign(err);
+			continue;
+		}
+		if (!manager_has_time(mgr))
+			return error_set(err, SGATE_UNAVAILABLE, "spool",
+			    "ship", 0, "the time is up; more are left");
+		status = away_apply_frame(mgr, &frames[i], &why);
+		out_done[i] = status == SGATE_OK;
+		if (status != SGATE_OK && err != NULL)
+			*err = why;
+		if (is_no_answer(status))
+			return status;
+	}
+	return SGATE_OK;
+}
+
 enum sgate_status
 manager_spool_apply(struct sgate_manager *mgr, const struct spool_frame *frames,
     size_t count, bool *out_done, struct sgate_error *err)
@@ -346,9 +384,8 @@ manager_spool_apply(struct sgate_manager *mgr, const struct spool_frame *frames,
 	if (status != SGATE_OK)
 		return status;
 	load_shipment(frames, count, store_id, &shipment, err);
-	if (shipment.count == 0)
-		return SGATE_OK;
-	status = ship(mgr, &shipment, err);
+	if (shipment.count > 0)
+		status = ship(mgr, &shipment, err);
 	if (is_no_answer(status))
 		return status;
 	if (status == SGATE_OK)
@@ -357,6 +394,9 @@ manager_spool_apply(struct sgate_manager *mgr, const struct spool_frame *frames,
 	else
 		status =
 		    ship_each(mgr, &shipment, frames, count, out_done, err);
+	if (status == SGATE_OK)
+		status = apply_creations(
+		    mgr, frames, count, store_id, out_done, err);
 	count_done(mgr, STORES_SPOOL_APPLIED, out_done, count);
 	return status;
 }
@@ -401,7 +441,10 @@ make_tombstones(const struct sgate_manager *mgr,
 		struct record_store store =
 		    known_store(mgr, &frames[i].audit.ref);
 
-		out->is_told[i] = is_of_store(&frames[i], store.id);
+		out->is_told[i] = frames[i].kind == SPOOL_END &&
+				  is_of_store(&frames[i], store.id);
+		if (frames[i].kind != SPOOL_END)
+			continue;
 		if (out->is_told[i])
 			add_tombstone(mgr, &frames[i], &store, out);
 		else
@@ -457,6 +500,32 @@ manager_spool_tell(struct sgate_manager *mgr, const struct spool_frame *frame,
 	return status;
 }
 
+static enum sgate_status
+publish_creations(struct sgate_manager *mgr, const struct spool_frame *frames,
+    size_t count, bool *out_done, struct sgate_error *err)
+{
+	enum sgate_status status = SGATE_OK;
+	struct record_store store;
+	struct sgate_error why;
+	size_t i;
+
+	for (i = 0; i < count && status == SGATE_OK; i++) {
+		if (frames[i].kind != SPOOL_CREATE ||
+		    frames[i].record.data == NULL)
+			continue;
+		store = known_store(mgr, &frames[i].audit.ref);
+		if (!is_of_store(&frames[i], store.id)) {
+			error_foreign(err);
+			continue;
+		}
+		status = away_publish_frame(mgr, &frames[i], &why);
+		out_done[i] = status == SGATE_OK;
+		if (status != SGATE_OK && err != NULL)
+			*err = why;
+	}
+	return status;
+}
+
 enum sgate_status
 manager_spool_publish(struct sgate_manager *mgr,
     const struct spool_frame *frames, size_t count, bool *out_done,
@@ -479,6 +548,8 @@ manager_spool_publish(struct sgate_manager *mgr,
 	}
 	for (i = 0; i < count && status == SGATE_OK; i++)
 		out_done[i] = tombstones.is_told[i];
+	if (status == SGATE_OK)
+		status = publish_creations(mgr, frames, count, out_done, err);
 	count_done(mgr, STORES_SPOOL_PUBLISHED, out_done, count);
 	buf_clear(&tombstones.bytes);
 	return status;

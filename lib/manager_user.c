@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "status.h"
 
 /* ---- list ---- */
@@ -137,6 +138,10 @@ struct cleanup {
 	bool is_block; /* this part blocks the user as well */
 	struct sgate_bytes block_text;
 	bool is_first_part;
+	/* Of sessions that the durable store may not have yet. */
+	struct sgate_ref unlanded[CACHE_UNLANDED_MAX];
+	size_t unlanded_count;
+	bool is_set_unread;
 	/* What a part leaves. */
 	size_t listed;
 	uint64_t count;
@@ -159,6 +164,65 @@ cleanup_add(void *arg, const struct sgate_session *session)
 	return c->list_status != SGATE_OK;
 }
 
+/*
+ * Sessions that were created while the durable store was away stand in the
+ * user's set until they have landed. When that cannot be read the cleanup says
+ * so, and they end as they land.
+ */
+static enum sgate_status
+cleanup_read_set(
+    struct sgate_manager *mgr, struct cleanup *c, struct sgate_error *err)
+{
+	enum sgate_status status;
+
+	if (!away_is_on(mgr) || failpoint_is_off("u-set"))
+		return SGATE_OK;
+	status =
+	    cached_unlanded(mgr, c->user, c->unlanded, &c->unlanded_count, err);
+	if (status == SGATE_TOO_LARGE) {
+		if (err != NULL)
+			err->status = SGATE_UNAVAILABLE;
+		return SGATE_UNAVAILABLE;
+	}
+	c->is_set_unread = status == SGATE_UNAVAILABLE;
+	return c->is_set_unread ? SGATE_OK : status;
+}
+
+static bool
+has_ending(const struct endings *endings, const struct sgate_ref *ref)
+{
+	size_t i;
+
+	for (i = 0; i < endings->count; i++)
+		if (memcmp(endings->items[i].ref.bytes, ref->bytes,
+			SGATE_REF_BYTES) == 0)
+			return true;
+	return false;
+}
+
+static enum sgate_status
+cleanup_add_unlanded(
+    struct sgate_manager *mgr, struct cleanup *c, struct sgate_error *err)
+{
+	enum sgate_status status = SGATE_OK;
+	const struct sgate_ref *ref;
+	size_t i;
+
+	for (i = 0; i < c->unlanded_count && status == SGATE_OK; i++) {
+		ref = &c->unlanded[i];
+		if (has_ending(&c->endings, ref) ||
+		    (c->except != NULL && memcmp(c->except->bytes, ref->bytes,
+					      SGATE_REF_BYTES) == 0))
+			continue;
+		status = endings_add(&c->endings, ref, c->reason, err);
+		if (status == SGATE_OK)
+			status = away_placeholder(mgr, ref, c->user, c->reason,
+			    &c->endings.items[c->endings.count - 1].absent,
+			    err);
+	}
+	return status;
+}
+
 static enum sgate_status
 cleanup_collect(
     struct sgate_manager *mgr, struct cleanup *c, struct sgate_error *err)
@@ -174,7 +238,25 @@ cleanup_collect(
 	    mgr->ops->user_sessions(mgr->durable, manager_realm(mgr), c->user,
 		MANAGER_CLEANUP_CHUNK, cleanup_add, c, err),
 	    err);
-	return status == SGATE_OK ? c->list_status : status;
+	if (status == SGATE_OK)
+		status = c->list_status;
+	if (status == SGATE_OK && c->is_first_part)
+		status = cleanup_add_unlanded(mgr, c, err);
+	return status;
+}
+
+/* Hosts read the list of blocked users again; the last lock of all. */
+static enum sgate_status
+note_settings(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	uint64_t number;
+
+	if (mgr->ops->poll == NULL)
+		return SGATE_OK;
+	return manager_write(mgr,
+	    mgr->ops->counter_next(
+		mgr->durable, DURABLE_SETTINGS, &number, err),
+	    err);
 }
 
 static enum sgate_status
@@ -202,6 +284,8 @@ cleanup_apply(struct change *change, struct sgate_error *err)
 	if (status == SGATE_OK)
 		status =
 		    endings_store(change, &c->endings, false, &c->count, err);
+	if (status == SGATE_OK && c->is_block)
+		status = note_settings(mgr, err);
 	change->is_void = !c->is_first_part && c->count == 0;
 	return status;
 }
@@ -210,6 +294,7 @@ static void
 describe_cleanup(const struct cleanup *c, struct durable_audit *audit)
 {
 	char ref[SGATE_REF_HEX + 1];
+	size_t len;
 
 	input_copy(audit->user, sizeof(audit->user), c->user);
 	if (!c->is_first_part)
@@ -220,6 +305,10 @@ describe_cleanup(const struct cleanup *c, struct durable_audit *audit)
 		    audit->detail, sizeof(audit->detail), "all but %s", ref);
 	} else if (c->is_block)
 		input_copy(audit->detail, sizeof(audit->detail), c->block_text);
+	len = strlen(audit->detail);
+	if (c->is_set_unread)
+		snprintf(audit->detail + len, sizeof(audit->detail) - len,
+		    "%s" AWAY_SET_UNREAD, len > 0 ? "; " : "");
 }
 
 static enum sgate_status
@@ -231,6 +320,9 @@ cleanup_run(struct sgate_manager *mgr, struct cleanup *c, uint64_t *out_count,
 	uint64_t total = 0;
 
 	c->is_first_part = true;
+	status = cleanup_read_set(mgr, c, err);
+	if (status != SGATE_OK)
+		return status;
 	do {
 		if (!c->is_first_part && !manager_has_time(mgr)) {
 			status = error_set(err, SGATE_UNAVAILABLE, "session",
@@ -324,10 +416,11 @@ unblock_apply(struct change *change, struct sgate_error *err)
 	change->is_void = user.blocked_ms == 0;
 	if (change->is_void)
 		return SGATE_OK;
-	return manager_write(mgr,
+	status = manager_write(mgr,
 	    mgr->ops->user_block(mgr->durable, manager_realm(mgr), *user_id, 0,
 		bytes_of(""), err),
 	    err);
+	return status == SGATE_OK ? note_settings(mgr, err) : status;
 }
 
 enum sgate_status

@@ -557,10 +557,7 @@ manager_open(
 {
 	enum sgate_status status = mgr->ops->open(mgr->conf, out, err);
 
-	if (status != SGATE_OK)
-		return manager_read(mgr, status, err);
-	(*out)->at = &mgr->stores->durable_at;
-	return status;
+	return status == SGATE_OK ? status : manager_read(mgr, status, err);
 }
 
 /*
@@ -654,6 +651,22 @@ manager_read_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	return SGATE_OK;
 }
 
+enum sgate_status
+manager_find_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    unsigned durable_flags, struct sgate_session **out,
+    struct durable_snapshot *out_at, struct sgate_error *err)
+{
+	enum sgate_status status;
+
+	status = manager_read_ref(mgr, ref, durable_flags, out, out_at, err);
+	if (status != SGATE_NOT_FOUND || !away_is_on(mgr))
+		return status;
+	status = away_meet(mgr, ref, err);
+	return status == SGATE_OK
+		   ? manager_read_ref(mgr, ref, durable_flags, out, out_at, err)
+		   : status;
+}
+
 /*
  * A touch that somebody has not written yet counts as if it were; the future
  * counts as now.
@@ -734,7 +747,7 @@ sgate_session_get_by_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	*out_session = NULL;
 	status = manager_enter(mgr, err);
 	if (status == SGATE_OK)
-		status = manager_read_ref(mgr, ref, 0, &session, NULL, err);
+		status = manager_find_ref(mgr, ref, 0, &session, NULL, err);
 	if (status == SGATE_OK)
 		status = manager_judge(mgr, session, err);
 	if (status == SGATE_OK) {
@@ -754,6 +767,6 @@ manager_session_any(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	*out = NULL;
 	status = manager_enter(mgr, err);
 	if (status == SGATE_OK)
-		status = manager_read_ref(mgr, ref, 0, out, NULL, err);
+		status = manager_find_ref(mgr, ref, 0, out, NULL, err);
 	return status;
 }

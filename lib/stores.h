@@ -41,6 +41,11 @@ enum stores_counter {
 	STORES_SPOOL_PUBLISHED, /* frames that Redis has now */
 	STORES_REFUSED_HERE,    /* looks refused because of an end that no store
 				 * has yet */
+	STORES_CREATED_AWAY,    /* sessions, while the durable store was away */
+	STORES_LANDED,          /* of these, brought to the durable store */
+	STORES_LANDED_ENDED, /* and ended there: blocked or cleaned meanwhile */
+	STORES_ABSENT_HELD,  /* looks that waited for one of these to come */
+	STORES_ABSENT,       /* genuine tokens of sessions that nobody has */
 	STORES_COUNTERS
 };
 /* "served_cache", ... Never NULL. */
@@ -77,10 +82,32 @@ struct stores_spool {
 	_Atomic int64_t failed_ms;
 };
 
+/*
+ * Blocked users, for creating without the durable store: the first bytes of
+ * token_user_hash(), read whenever the number of the settings has changed.
+ */
+#define STORES_BLOCKED_MAX 16384
+struct stores_blocked {
+	_Atomic uint64_t turn;   /* odd: it is being written */
+	_Atomic uint64_t number; /* of the settings, and 1; 0: not known */
+	_Atomic uint64_t full;   /* the same when more were blocked than fit */
+	_Atomic uint64_t count;
+	_Atomic uint64_t users[STORES_BLOCKED_MAX];
+};
+
+/* When the durable store was away last, as rounds and creations find it. */
+struct stores_absence {
+	_Atomic int64_t polled_ms; /* UTC by it: the last good poll; 0: none */
+	_Atomic int64_t since_ms;  /* UTC: it was there last; 0: not known */
+	_Atomic int64_t back_ms;   /* monotonic: it is there again; 0: away */
+};
+
 struct stores {
 	struct fence fence;
 	struct stores_spool spool;
 	struct stores_ended ended[STORES_ENDED_SLOTS];
+	struct stores_absence absence;
+	struct stores_blocked blocked;
 	struct breaker durable, cache;
 	/* Which server is the primary, where that can change. */
 	struct place durable_at, cache_at;

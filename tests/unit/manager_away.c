@@ -1,0 +1,867 @@
+/*
+ * Sessions that are created while the durable store is away: over the fakes,
+ * with a spool of their own. What real servers make of it: tests/it/away.py.
+ */
+#include "config.h"
+
+#include "tap.h"
+
+#include "pair.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "spool.h"
+
+struct away {
+	struct pair p;
+	char dir[100];
+	struct spool_limits limits;
+	struct spool *spool;
+	struct spool_reader *reader;
+};
+
+/* A round of the keeper. */
+static void
+round_of(struct away *a, struct sgate_manager *mgr)
+{
+	const struct manager_round round = {.runtime_dir = NULL};
+
+	assert_status(
+	    &a->p.w, manager_fence_round(mgr, &round, &a->p.w.err), SGATE_OK);
+}
+
+static struct sgate_manager *
+worker(struct away *a)
+{
+	struct sgate_manager *mgr = pair_manager(&a->p);
+
+	manager_set_spool(mgr, a->spool);
+	return mgr;
+}
+
+static void
+away_start_with(struct away *a, bool is_on)
+{
+	memset(a, 0, sizeof(*a));
+	pair_start(&a->p);
+	fake_server()->now_ms = a->p.w.now_ms;
+	a->p.w.conf->session.create_without_mysql = is_on;
+	snprintf(a->dir, sizeof(a->dir), "%s.spool", a->p.w.dir);
+	a->limits = (struct spool_limits){.dir = a->dir,
+	    .max_bytes = INT64_C(1) << 26,
+	    .keep_ms = 15 * MINUTE};
+	assert_status(
+	    &a->p.w, spool_open(&a->limits, &a->spool, &a->p.w.err), SGATE_OK);
+	assert_status(&a->p.w,
+	    spool_reader_open(&a->limits, SPOOL_TO_DURABLE | SPOOL_TO_CACHE,
+		&a->reader, &a->p.w.err),
+	    SGATE_OK);
+	sgate_manager_free(a->p.w.mgr);
+	a->p.w.mgr = worker(a);
+	round_of(a, a->p.w.mgr);
+}
+
+static void
+away_start(struct away *a)
+{
+	away_start_with(a, true);
+}
+
+static void
+away_stop(struct away *a)
+{
+	char command[160];
+
+	spool_close(a->spool);
+	spool_reader_close(a->reader);
+	snprintf(command, sizeof(command), "rm -rf %s", a->dir);
+	assert_int_equal(system(command), 0);
+	pair_stop(&a->p);
+}
+
+/* What the keeper ships to one store; how many frames that has now. */
+static size_t
+ship_to(struct away *a, unsigned store)
+{
+	struct spool_frame frames[MANAGER_SPOOL_BATCH];
+	struct spool_place places[MANAGER_SPOOL_BATCH];
+	struct buf records[MANAGER_SPOOL_BATCH] = {{0}};
+	bool done[MANAGER_SPOOL_BATCH];
+	enum sgate_status status;
+	size_t i, count = 0, taken = 0;
+
+	assert_status(&a->p.w, spool_look(a->reader, &a->p.w.err), SGATE_OK);
+	assert_status(
+	    &a->p.w, spool_pass_begin(a->reader, store, &a->p.w.err), SGATE_OK);
+	while (count < MANAGER_SPOOL_BATCH &&
+	       spool_pass_next(a->reader, &frames[count], &places[count])) {
+		if (frames[count].record.len > 0) {
+			assert_status(&a->p.w,
+			    spool_load(a->reader, &places[count],
+				&records[count], &a->p.w.err),
+			    SGATE_OK);
+			frames[count].record = buf_bytes(&records[count]);
+		}
+		count++;
+	}
+	status = (store == SPOOL_TO_CACHE ? manager_spool_publish
+					  : manager_spool_apply)(
+	    a->p.w.mgr, frames, count, done, &a->p.w.err);
+	for (i = 0; i < count; i++) {
+		if (done[i]) {
+			spool_done(a->reader, &places[i], store);
+			taken++;
+		}
+		buf_clear(&records[i]);
+	}
+	if (status != SGATE_OK)
+		assert_true(taken < count);
+	return taken;
+}
+
+static size_t
+ship(struct away *a)
+{
+	return ship_to(a, SPOOL_TO_DURABLE);
+}
+
+static enum sgate_status
+try_create(struct away *a, const struct sgate_create *create)
+{
+	struct sgate_session *session = NULL;
+	enum sgate_status status;
+	char *token = NULL;
+
+	status = sgate_session_create(
+	    a->p.w.mgr, create, &session, &token, &a->p.w.err);
+	assert_int_equal(session != NULL, status == SGATE_OK);
+	sgate_session_free(session);
+	sgate_token_free(token);
+	return status;
+}
+
+static enum sgate_status
+try_login(struct away *a, const char *user)
+{
+	const struct sgate_create create = {.user_id = B(user)};
+
+	return try_create(a, &create);
+}
+
+/* Of the durable store, past every breaker. */
+static struct sgate_session *
+row_of(struct away *a, const struct sgate_ref *ref)
+{
+	struct sgate_session *row = NULL;
+	struct sgate_error err;
+	enum sgate_status status;
+
+	a->p.keeper->deadline_ms = clock_monotonic_ms() + 10000;
+	status =
+	    durable_fake.session_get(a->p.keeper, ref, 0, &row, NULL, &err);
+	assert_int_equal(status, row != NULL ? SGATE_OK : SGATE_NOT_FOUND);
+	return row;
+}
+
+static bool
+has_row(struct away *a, const struct sgate_ref *ref)
+{
+	struct sgate_session *row = row_of(a, ref);
+
+	sgate_session_free(row);
+	return row != NULL;
+}
+
+static enum sgate_reason
+row_end(struct away *a, const struct sgate_ref *ref)
+{
+	struct sgate_session *row = row_of(a, ref);
+	enum sgate_reason reason;
+
+	assert_non_null(row);
+	reason =
+	    row->state == SESSION_ENDED ? row->end_reason : SGATE_REASON_OK;
+	sgate_session_free(row);
+	return reason;
+}
+
+static size_t
+unlanded(struct away *a, const char *user)
+{
+	struct sgate_ref refs[CACHE_UNLANDED_MAX];
+	size_t count = 0;
+
+	manager_begin(a->p.w.mgr, &a->p.w.err);
+	assert_status(&a->p.w,
+	    cached_unlanded(a->p.w.mgr, B(user), refs, &count, &a->p.w.err),
+	    SGATE_OK);
+	return count;
+}
+
+/* ---- creating ---- */
+
+static void
+a_login_without_mysql_is_a_session_everywhere(void **state)
+{
+	const struct sgate_create create = {
+	    .user_id = B("ann"), .data = B("{\"theme\":\"dark\"}")};
+	struct sgate_session *found;
+	struct sgate_manager *second;
+	struct other other;
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_other_open(&a.p, &other);
+	second = worker(&a);
+	pair_durable_down(&a.p);
+	world_create_with(&a.p.w, &create, &made);
+	assert_string_equal(manager_served_by(a.p.w.mgr), COPY);
+	assert_int_equal(pair_state(&made.ref), 'U');
+	assert_int_equal(unlanded(&a, "ann"), 1);
+	assert_false(has_row(&a, &made.ref));
+	pair_expect(&a.p, second, made.token, SGATE_REASON_OK, COPY);
+	breaker_open(&other.stores.durable, clock_monotonic_ms());
+	pair_expect(&a.p, other.mgr, made.token, SGATE_REASON_OK, COPY);
+	found = pair_get(&a.p, made.token, COPY);
+	assert_bytes(sgate_session_get_data(found), "{\"theme\":\"dark\"}");
+	sgate_session_free(found);
+	assert_true(pair_count(&a.p, STORES_CREATED_AWAY) == 1);
+
+	pair_durable_back(&a.p);
+	assert_int_equal(ship(&a), 1);
+	assert_int_equal(row_end(&a, &made.ref), SGATE_REASON_OK);
+	assert_int_equal(pair_state(&made.ref), 'L');
+	assert_int_equal(unlanded(&a, "ann"), 0);
+	assert_int_equal(world_audit(&a.p.w, "create", &made.ref), 1);
+	found = pair_get(&a.p, made.token, COPY);
+	assert_bytes(sgate_session_get_data(found), "{\"theme\":\"dark\"}");
+	sgate_session_free(found);
+
+	/* Told again to both: nothing comes of it. */
+	assert_status(&a.p.w,
+	    spool_again(a.reader, SPOOL_TO_DURABLE, 0, &a.p.w.err), SGATE_OK);
+	assert_status(&a.p.w,
+	    spool_again(a.reader, SPOOL_TO_CACHE, 0, &a.p.w.err), SGATE_OK);
+	assert_int_equal(ship(&a), 1);
+	assert_int_equal(ship_to(&a, SPOOL_TO_CACHE), 1);
+	assert_int_equal(world_audit(&a.p.w, "create", &made.ref), 1);
+	assert_int_equal(pair_state(&made.ref), 'L');
+	assert_true(pair_count(&a.p, STORES_LANDED) == 1);
+	made_clear(&made);
+	sgate_manager_free(second);
+	pair_other_close(&other);
+	away_stop(&a);
+}
+
+static void
+anonymous_and_remembered_sessions_are_created_too(void **state)
+{
+	const struct sgate_create remembered = {
+	    .user_id = B("ann"), .remember = 1};
+	struct made made[2];
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "", &made[0]);
+	world_create_with(&a.p.w, &remembered, &made[1]);
+	assert_int_equal(pair_state(&made[0].ref), 'U');
+	pair_expect(&a.p, a.p.w.mgr, made[0].token, SGATE_REASON_OK, COPY);
+	pair_durable_back(&a.p);
+	assert_int_equal(ship(&a), 2);
+	assert_int_equal(row_end(&a, &made[0].ref), SGATE_REASON_OK);
+	assert_int_equal(pair_state(&made[0].ref), 'L');
+	assert_int_equal(pair_state(&made[1].ref), 'L');
+	made_clear(&made[0]);
+	made_clear(&made[1]);
+	away_stop(&a);
+}
+
+static void
+it_is_off_by_default(void **state)
+{
+	struct away a;
+
+	(void)state;
+	away_start_with(&a, false);
+	pair_durable_down(&a.p);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	assert_int_equal(cache_fake_calls("create"), 0);
+	away_stop(&a);
+}
+
+/* Every one of these leaves nothing that anybody could use. */
+static void
+what_is_not_known_or_not_kept_is_not_created(void **state)
+{
+	const struct sgate_create keyed = {
+	    .user_id = B("ann"), .idempotency_key = B("k")};
+	char command[160];
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	/* A repeat could not be told from a second login. */
+	assert_status(&a.p.w, try_create(&a, &keyed), SGATE_UNAVAILABLE);
+	/* Redis, and the answer of Redis. */
+	cache_fake_script("create", 1, CACHE_FAKE_UNAVAILABLE);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	pair_cache_back(&a.p);
+	cache_fake_script("create", 1, CACHE_FAKE_DONE);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	pair_cache_back(&a.p);
+	/* Blind for too long; no sync; the blocked are not known. */
+	pair_age(&a.p.stores, 31000);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	assert_non_null(strstr(a.p.w.err.text, "max_blind"));
+	pair_age(&a.p.stores, 20000);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_OK);
+	atomic_store(&a.p.stores.blocked.number, 0);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	assert_non_null(strstr(a.p.w.err.text, "blocked"));
+	pair_durable_back(&a.p);
+	round_of(&a, a.p.w.mgr);
+	pair_durable_down(&a.p);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_OK);
+	/* The spool. */
+	manager_set_spool(a.p.w.mgr, NULL);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	manager_set_spool(a.p.w.mgr, a.spool);
+	snprintf(command, sizeof(command), "rm -rf %s", a.dir);
+	assert_int_equal(system(command), 0);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	pair_durable_back(&a.p);
+	assert_int_equal(world_audit(&a.p.w, "create", NULL), 0);
+	away_stop(&a);
+}
+
+/* It may have been done; whoever lands it finds that out. */
+static void
+a_commit_without_an_answer_is_one_session(void **state)
+{
+	static const enum fake_answer answers[] = {
+	    FAKE_UNCERTAIN_DONE, FAKE_UNCERTAIN_LOST};
+	struct made made;
+	struct away a;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		away_start(&a);
+		fake_script("commit", 1, answers[i]);
+		fake_script("audit_exists", 1, FAKE_UNAVAILABLE);
+		fake_script("begin", 2, FAKE_UNAVAILABLE);
+		world_create(&a.p.w, "ann", &made);
+		assert_int_equal(has_row(&a, &made.ref), i == 0);
+		assert_int_equal(pair_state(&made.ref), 'U');
+		pair_durable_back(&a.p);
+		assert_int_equal(ship(&a), 1);
+		assert_true(has_row(&a, &made.ref));
+		assert_int_equal(world_audit(&a.p.w, "create", &made.ref), 1);
+		assert_int_equal(pair_state(&made.ref), 'L');
+		made_clear(&made);
+		away_stop(&a);
+	}
+}
+
+static void
+the_anonymous_session_that_is_replaced_ends(void **state)
+{
+	struct sgate_create create = {.user_id = B("ann")};
+	struct made before, user, after;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	world_create(&a.p.w, "", &before);
+	world_create(&a.p.w, "bob", &user);
+	pair_durable_down(&a.p);
+	create.replaces = B(user.token);
+	assert_status(&a.p.w, try_create(&a, &create), SGATE_INVALID);
+	create.replaces = B(before.token);
+	world_create_with(&a.p.w, &create, &after);
+	pair_expect(&a.p, a.p.w.mgr, before.token, SGATE_REASON_REPLACED, COPY);
+	pair_expect(&a.p, a.p.w.mgr, after.token, SGATE_REASON_OK, COPY);
+	pair_durable_back(&a.p);
+	assert_int_equal(ship(&a), 2);
+	assert_int_equal(row_end(&a, &before.ref), SGATE_REASON_REPLACED);
+	made_clear(&before);
+	made_clear(&user);
+	made_clear(&after);
+	away_stop(&a);
+}
+
+/* ---- blocked users ---- */
+
+static void
+a_blocked_user_is_refused_without_mysql(void **state)
+{
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	assert_status(&a.p.w,
+	    sgate_user_block(a.p.w.mgr, B("ann"), B(""), NULL, &a.p.w.err),
+	    SGATE_OK);
+	round_of(&a, a.p.w.mgr);
+	pair_durable_down(&a.p);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_DENIED);
+	assert_int_equal(a.p.w.err.reason, SGATE_REASON_BLOCKED);
+	world_create(&a.p.w, "bob", &made);
+	made_clear(&made);
+	pair_durable_back(&a.p);
+	assert_status(&a.p.w,
+	    sgate_user_unblock(a.p.w.mgr, B("ann"), &a.p.w.err), SGATE_OK);
+	round_of(&a, a.p.w.mgr);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	made_clear(&made);
+	away_stop(&a);
+}
+
+/* The list is read when the settings have changed, and only then. */
+static void
+the_blocked_are_read_when_they_change(void **state)
+{
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	assert_int_equal(fake_calls("blocked_users"), 1);
+	round_of(&a, a.p.w.mgr);
+	round_of(&a, a.p.w.mgr);
+	assert_int_equal(fake_calls("blocked_users"), 1);
+	assert_status(&a.p.w,
+	    sgate_user_block(a.p.w.mgr, B("ann"), B(""), NULL, &a.p.w.err),
+	    SGATE_OK);
+	/* One that fails is tried again, and nothing is known meanwhile. */
+	fake_script("blocked_users", 1, FAKE_REFUSED);
+	assert_int_not_equal(
+	    manager_fence_round(a.p.w.mgr,
+		&(const struct manager_round){.runtime_dir = NULL}, &a.p.w.err),
+	    SGATE_OK);
+	assert_true(atomic_load(&a.p.stores.blocked.number) == 0);
+	round_of(&a, a.p.w.mgr);
+	assert_true(atomic_load(&a.p.stores.blocked.count) == 1);
+	away_stop(&a);
+}
+
+/* The block came after the last round: it holds as soon as MySQL is there. */
+static void
+a_user_who_was_blocked_meanwhile_ends_as_he_lands(void **state)
+{
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	pair_durable_back(&a.p);
+	pair_cache_down(); /* the set cannot be read */
+	assert_status(&a.p.w,
+	    sgate_user_block(a.p.w.mgr, B("ann"), B(""), NULL, &a.p.w.err),
+	    SGATE_OK);
+	pair_cache_back(&a.p);
+	pair_round(&a.p, &a.p.stores);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_BLOCKED, ROW);
+	assert_int_equal(row_end(&a, &made.ref), SGATE_REASON_BLOCKED);
+	assert_int_equal(pair_state(&made.ref), 'T');
+	assert_int_equal(ship(&a), 1);
+	assert_int_equal(world_audit(&a.p.w, "create", &made.ref), 1);
+	assert_int_equal(world_audit(&a.p.w, "end", &made.ref), 1);
+	made_clear(&made);
+	away_stop(&a);
+}
+
+/* ---- looks ---- */
+
+static void
+a_look_lands_what_it_meets(void **state)
+{
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	pair_durable_back(&a.p);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	assert_true(has_row(&a, &made.ref));
+	assert_int_equal(pair_state(&made.ref), 'L');
+	assert_int_equal(unlanded(&a, "ann"), 0);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	/* What the spool then has is done already. */
+	assert_int_equal(ship(&a), 1);
+	assert_int_equal(world_audit(&a.p.w, "create", &made.ref), 1);
+	made_clear(&made);
+	away_stop(&a);
+}
+
+/* The activity of the time without MySQL is not lost. */
+static void
+landing_keeps_the_activity(void **state)
+{
+	struct sgate_session *session = NULL;
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	a.p.w.now_ms += 25 * MINUTE;
+	assert_status(&a.p.w,
+	    sgate_session_get(
+		a.p.w.mgr, B(made.token), 0, &session, &a.p.w.err),
+	    SGATE_OK);
+	sgate_session_free(session);
+	a.p.w.now_ms += 25 * MINUTE;
+	pair_durable_back(&a.p);
+	assert_int_equal(ship(&a), 1);
+	assert_int_equal(world_look(&a.p.w, made.token), SGATE_REASON_OK);
+	made_clear(&made);
+	away_stop(&a);
+}
+
+/* H22: no row, and it cannot be landed now: an end would have left a row. */
+static void
+a_new_session_without_a_row_is_not_logged_out(void **state)
+{
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	pair_durable_back(&a.p);
+	/* Trusted. */
+	fake_script("begin", 1, FAKE_REFUSED);
+	fake_script("begin", 2, FAKE_REFUSED);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	/* Not trusted: there is no sync. */
+	cache_fake_set_sync(token_ref_group(&made.ref), "");
+	fake_script("begin", 1, FAKE_REFUSED);
+	fake_script("begin", 2, FAKE_REFUSED);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	assert_false(has_row(&a, &made.ref));
+	/* And then it can. */
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	assert_true(has_row(&a, &made.ref));
+	made_clear(&made);
+	away_stop(&a);
+}
+
+/* While MySQL is away a copy that is not believed is nobody's session. */
+static void
+without_mysql_a_copy_counts_as_far_as_the_fence_goes(void **state)
+{
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	pair_age(&a.p.stores, 20000);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	pair_age(&a.p.stores, 31000);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_STORE, "");
+	made_clear(&made);
+	away_stop(&a);
+}
+
+static void
+a_change_lands_it_first(void **state)
+{
+	const struct sgate_update update = {.data_patch = B("{\"a\":1}")};
+	struct sgate_session *session = NULL;
+	struct made made;
+	struct away a;
+	char *token = NULL;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	assert_status(&a.p.w,
+	    sgate_session_update(
+		a.p.w.mgr, &made.ref, &update, &session, &a.p.w.err),
+	    SGATE_UNAVAILABLE);
+	assert_status(&a.p.w,
+	    sgate_session_rotate(
+		a.p.w.mgr, B(made.token), &session, &token, &a.p.w.err),
+	    SGATE_UNAVAILABLE);
+	pair_durable_back(&a.p);
+	fake_script("begin", 1, FAKE_REFUSED);
+	fake_script("begin", 2, FAKE_REFUSED);
+	assert_status(&a.p.w,
+	    sgate_session_update(
+		a.p.w.mgr, &made.ref, &update, &session, &a.p.w.err),
+	    SGATE_UNAVAILABLE);
+	assert_status(&a.p.w,
+	    sgate_session_update(
+		a.p.w.mgr, &made.ref, &update, &session, &a.p.w.err),
+	    SGATE_OK);
+	assert_bytes(sgate_session_get_data(session), "{\"a\":1}");
+	sgate_session_free(session);
+	assert_true(pair_version(&made.ref) == 2);
+	assert_status(&a.p.w,
+	    sgate_session_rotate(
+		a.p.w.mgr, B(made.token), &session, &token, &a.p.w.err),
+	    SGATE_OK);
+	sgate_session_free(session);
+	assert_int_equal(ship(&a), 1);
+	pair_expect(&a.p, a.p.w.mgr, token, SGATE_REASON_OK, COPY);
+	sgate_token_free(token);
+	made_clear(&made);
+	away_stop(&a);
+}
+
+/* ---- ends ---- */
+
+/* H21, whichever is shipped first. */
+static void
+an_end_and_its_creation_may_come_in_any_order(void **state)
+{
+	struct made made;
+	struct away a;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		away_start(&a);
+		pair_durable_down(&a.p);
+		world_create(&a.p.w, "ann", &made);
+		if (i == 1) { /* landed, then ended without MySQL */
+			pair_durable_back(&a.p);
+			assert_int_equal(ship(&a), 1);
+			pair_durable_down(&a.p);
+		}
+		assert_status(&a.p.w,
+		    sgate_session_end_token(a.p.w.mgr, B(made.token),
+			SGATE_REASON_LOGGED_OUT, &a.p.w.err),
+		    SGATE_OK);
+		pair_expect(
+		    &a.p, a.p.w.mgr, made.token, SGATE_REASON_LOGGED_OUT, COPY);
+		pair_durable_back(&a.p);
+		assert_int_equal(ship(&a), 2 - i);
+		assert_int_equal(
+		    row_end(&a, &made.ref), SGATE_REASON_LOGGED_OUT);
+		assert_int_equal(pair_state(&made.ref), 'T');
+		assert_int_equal(world_audit(&a.p.w, "create", &made.ref), 1);
+		assert_int_equal(world_audit(&a.p.w, "end", &made.ref), 1);
+		/* Redis lost everything: the end is told again after it. */
+		cache_fake_flush();
+		assert_status(&a.p.w,
+		    spool_again(a.reader, SPOOL_TO_CACHE, 0, &a.p.w.err),
+		    SGATE_OK);
+		assert_int_equal(ship_to(&a, SPOOL_TO_CACHE), 2);
+		assert_int_equal(pair_state(&made.ref), 'T');
+		made_clear(&made);
+		away_stop(&a);
+	}
+}
+
+/* At a host that has MySQL, before the spool is shipped. */
+static void
+an_end_with_mysql_leaves_nothing_to_land(void **state)
+{
+	struct made made[2];
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made[0]);
+	world_create(&a.p.w, "ann", &made[1]);
+	pair_durable_back(&a.p);
+	assert_status(&a.p.w,
+	    sgate_session_end_token(a.p.w.mgr, B(made[0].token),
+		SGATE_REASON_LOGGED_OUT, &a.p.w.err),
+	    SGATE_OK);
+	assert_status(&a.p.w,
+	    sgate_session_end(
+		a.p.w.mgr, &made[1].ref, SGATE_REASON_REVOKED, &a.p.w.err),
+	    SGATE_OK);
+	assert_true(ship(&a) >= 2);
+	assert_int_equal(row_end(&a, &made[0].ref), SGATE_REASON_LOGGED_OUT);
+	assert_int_equal(row_end(&a, &made[1].ref), SGATE_REASON_REVOKED);
+	assert_int_equal(world_audit(&a.p.w, "create", NULL), 2);
+	pair_expect(&a.p, a.p.w.mgr, made[1].token, SGATE_REASON_REVOKED, COPY);
+	made_clear(&made[0]);
+	made_clear(&made[1]);
+	away_stop(&a);
+}
+
+/* ---- cleanup ---- */
+
+static void
+a_cleanup_ends_what_has_not_landed(void **state)
+{
+	struct made made[3];
+	uint64_t count = 0;
+	struct away a;
+	int i;
+
+	(void)state;
+	away_start(&a);
+	world_create(&a.p.w, "ann", &made[0]);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made[1]);
+	world_create(&a.p.w, "ann", &made[2]);
+	assert_status(&a.p.w,
+	    sgate_user_cleanup(a.p.w.mgr, B("ann"), NULL, SGATE_REASON_REVOKED,
+		&count, &a.p.w.err),
+	    SGATE_UNAVAILABLE);
+	pair_durable_back(&a.p);
+	assert_status(&a.p.w,
+	    sgate_user_cleanup(a.p.w.mgr, B("ann"), &made[2].ref,
+		SGATE_REASON_REVOKED, &count, &a.p.w.err),
+	    SGATE_OK);
+	assert_true(count == 2);
+	assert_int_equal(row_end(&a, &made[1].ref), SGATE_REASON_REVOKED);
+	assert_false(has_row(&a, &made[2].ref));
+	assert_int_equal(ship(&a), 2);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(row_end(&a, &made[i].ref),
+		    i < 2 ? SGATE_REASON_REVOKED : SGATE_REASON_OK);
+		assert_int_equal(pair_state(&made[i].ref), i < 2 ? 'T' : 'L');
+		assert_int_equal(
+		    world_audit(&a.p.w, "create", &made[i].ref), 1);
+		made_clear(&made[i]);
+	}
+	away_stop(&a);
+}
+
+/* MySQL is back and Redis is not: the set cannot be read. */
+static void
+a_cleanup_without_the_set_ends_what_lands_later(void **state)
+{
+	struct made made[3];
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made[0]);
+	world_create(&a.p.w, "ann", &made[1]);
+	world_create(&a.p.w, "bob", &made[2]);
+	pair_durable_back(&a.p);
+	pair_cache_down();
+	assert_status(&a.p.w,
+	    sgate_user_cleanup(a.p.w.mgr, B("ann"), &made[1].ref,
+		SGATE_REASON_REVOKED, NULL, &a.p.w.err),
+	    SGATE_OK);
+	pair_cache_back(&a.p);
+	assert_int_equal(ship(&a), 3);
+	assert_int_equal(row_end(&a, &made[0].ref), SGATE_REASON_REVOKED);
+	assert_int_equal(pair_state(&made[0].ref), 'T');
+	assert_int_equal(row_end(&a, &made[1].ref), SGATE_REASON_OK);
+	assert_int_equal(row_end(&a, &made[2].ref), SGATE_REASON_OK);
+	assert_true(pair_count(&a.p, STORES_LANDED_ENDED) == 1);
+	made_clear(&made[0]);
+	made_clear(&made[1]);
+	made_clear(&made[2]);
+	away_stop(&a);
+}
+
+/* ---- H32 ---- */
+
+static void
+a_session_that_nobody_knows_yet_is_held(void **state)
+{
+	struct made before, made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	world_create(&a.p.w, "ann", &before);
+	a.p.w.now_ms += 10 * MINUTE;
+	fake_server()->now_ms = a.p.w.now_ms;
+	round_of(&a, a.p.w.mgr);
+	pair_durable_down(&a.p);
+	a.p.w.now_ms += MINUTE;
+	world_create(&a.p.w, "ann", &made);
+	cache_fake_flush();
+	pair_durable_back(&a.p);
+	pair_round(&a.p, &a.p.stores);
+	round_of(&a, a.p.w.mgr);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_STORE, "fake");
+	assert_status(&a.p.w,
+	    sgate_session_end(
+		a.p.w.mgr, &made.ref, SGATE_REASON_REVOKED, &a.p.w.err),
+	    SGATE_UNAVAILABLE);
+	/* One of before the outage is known, or it is none. */
+	pair_expect(&a.p, a.p.w.mgr, before.token, SGATE_REASON_OK, ROW);
+	assert_true(pair_count(&a.p, STORES_ABSENT) == 0);
+	/* MySQL has been back for a minute. */
+	atomic_store(&a.p.stores.absence.back_ms, clock_monotonic_ms() - 61000);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_UNKNOWN, "fake");
+	assert_true(pair_count(&a.p, STORES_ABSENT) == 1);
+	/* It was in the spool all the time. */
+	assert_int_equal(ship(&a), 1);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	made_clear(&before);
+	made_clear(&made);
+	away_stop(&a);
+}
+
+/* Redis has lost it: the spool of the host that created it brings it back. */
+static void
+a_lost_record_is_told_again(void **state)
+{
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	assert_int_equal(ship_to(&a, SPOOL_TO_CACHE), 0);
+	cache_fake_flush();
+	assert_status(&a.p.w,
+	    spool_again(a.reader, SPOOL_TO_CACHE, 0, &a.p.w.err), SGATE_OK);
+	assert_int_equal(ship_to(&a, SPOOL_TO_CACHE), 1);
+	assert_int_equal(pair_state(&made.ref), 'U');
+	assert_int_equal(unlanded(&a, "ann"), 1);
+	pair_round(&a.p, &a.p.stores);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	made_clear(&made);
+	away_stop(&a);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_login_without_mysql_is_a_session_everywhere),
+    cmocka_unit_test(anonymous_and_remembered_sessions_are_created_too),
+    cmocka_unit_test(it_is_off_by_default),
+    cmocka_unit_test(what_is_not_known_or_not_kept_is_not_created),
+    cmocka_unit_test(a_commit_without_an_answer_is_one_session),
+    cmocka_unit_test(the_anonymous_session_that_is_replaced_ends),
+    cmocka_unit_test(a_blocked_user_is_refused_without_mysql),
+    cmocka_unit_test(the_blocked_are_read_when_they_change),
+    cmocka_unit_test(a_user_who_was_blocked_meanwhile_ends_as_he_lands),
+    cmocka_unit_test(a_look_lands_what_it_meets),
+    cmocka_unit_test(landing_keeps_the_activity),
+    cmocka_unit_test(a_new_session_without_a_row_is_not_logged_out),
+    cmocka_unit_test(without_mysql_a_copy_counts_as_far_as_the_fence_goes),
+    cmocka_unit_test(a_change_lands_it_first),
+    cmocka_unit_test(an_end_and_its_creation_may_come_in_any_order),
+    cmocka_unit_test(an_end_with_mysql_leaves_nothing_to_land),
+    cmocka_unit_test(a_cleanup_ends_what_has_not_landed),
+    cmocka_unit_test(a_cleanup_without_the_set_ends_what_lands_later),
+    cmocka_unit_test(a_session_that_nobody_knows_yet_is_held),
+    cmocka_unit_test(a_lost_record_is_told_again),
+};
+
+TAP_MAIN(tests)

@@ -149,7 +149,9 @@ connect_to(struct mydb *store, const struct mydb_host *host,
  * all connections, so each setting that could change it is set here.
  *
  * The server gives a statement up when we have: nobody waits for its answer,
- * and its locks are in the way. Lock waits count in whole seconds there.
+ * and its locks are in the way. Lock waits count in whole seconds there. So it
+ * does with a transaction of a host that was cut off in the middle: the server
+ * does not learn of that, and its locks would hold up all other hosts.
  */
 static enum sgate_status
 set_session(struct mydb *store, const char *operation, struct sgate_error *err)
@@ -158,7 +160,7 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 			      ? store->read_timeout_ms
 			      : store->write_timeout_ms;
 	char sql[800];
-	char limit[80];
+	char limit[80], idle[80] = "";
 	enum sgate_status status;
 
 	store->is_mariadb =
@@ -169,6 +171,10 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 	    store->is_mariadb ? "max_statement_time = %lld.%03lld"
 			      : "max_execution_time = %lld%03lld",
 	    (long long)(most_ms / 1000), (long long)(most_ms % 1000));
+	if (store->is_mariadb && store->purpose == MYDB_TO_USE)
+		snprintf(idle, sizeof(idle),
+		    ", idle_transaction_timeout = %lld",
+		    (long long)(1 + (most_ms - 1) / 1000));
 	snprintf(sql, sizeof(sql),
 	    "SET SESSION autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,"
 	    "NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
@@ -177,8 +183,8 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 	    "collation_connection = utf8mb4_bin, "
 	    "completion_type = 'NO_CHAIN', sql_safe_updates = 0, "
 	    "sql_select_limit = 18446744073709551615, sql_big_selects = 1, "
-	    "innodb_lock_wait_timeout = 1, lock_wait_timeout = %d, %s",
-	    store->purpose == MYDB_TO_USE ? 1 : 10, limit);
+	    "innodb_lock_wait_timeout = 1, lock_wait_timeout = %d, %s%s",
+	    store->purpose == MYDB_TO_USE ? 1 : 10, limit, idle);
 	status = mydb_query(&store->sql.durable, sql, operation, err);
 	if (status == SGATE_OK)
 		status = mydb_query(&store->sql.durable,

@@ -1873,6 +1873,9 @@ a_connection_that_was_idle_for_too_long_costs_no_failure(struct fixture *f)
 
 	add_session(f, make_session(1, 1));
 	run_sql(f, "SET GLOBAL wait_timeout = 1");
+	/* A transaction has as long as its longest statement, in whole s. */
+	f->conf.mysql.read_timeout_ms = 1000;
+	f->conf.mysql.write_timeout_ms = 1000;
 	d = open_handle(f);
 	assert_ok(f, do_get(f, d));
 	pause_ms(1500);

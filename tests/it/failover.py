@@ -16,7 +16,9 @@ import time
 
 from harness import case, main, wait_until
 from history import History, NotLinearizable, Op, UserSessions
-from pressure import Load, SOON_S, Watch, logged_in, p99_ms, sleep_until
+from pressure import (REQUEST_S, SOON_S, Load, Watch, logged_in, p99_ms,
+                      sleep_until)
+from proxy import HOLD
 from scenario import SLOW_POLL, STORES, promise
 from stores import Fleet, Redis, Session, run
 
@@ -325,6 +327,29 @@ def if_match_is_judged_by_the_row_and_not_by_a_copy_that_is_behind(t):
     promise(patch(2).status == 200,
             "a change if the version is that of the row was refused")
     t.equal(patch(2).status, 412)
+
+
+@case
+def the_locks_of_a_host_that_was_cut_off_hold_nobody_up_for_long(t):
+    fleet = Fleet(t)
+    fleet.expect_log(STORES)
+    a, b = fleet.hosts
+    session = a.create()
+    # The server has not been told that nobody is there any more.
+    cut = a.mysql.on(b"^\x03COMMIT", HOLD)
+    writer = threading.Thread(
+        target=lambda: a.update(session, {"a": 1}, check=False))
+    writer.start()
+    cut.wait()
+    begin = time.monotonic()
+    writer.join()
+    while b.update(session, {"b": 1}, check=False).status != 200:
+        promise(time.monotonic() - begin < SOON_S + REQUEST_S,
+                "a session's row is still locked by a host that is gone")
+        time.sleep(0.05)
+    print("# changed after %.1f s" % (time.monotonic() - begin))
+    cut.release()
+    t.equal(b.show(session).json()["data"], {"b": 1})
 
 
 @case

@@ -28,12 +28,19 @@ FAULTS = {}
 ALL, ONE, SOME = "all", "one", "some"
 
 
+# What can leave a transaction half done while its connection lives on: its locks
+# hold up the other gateways until MySQL ends it (idle_transaction_timeout).
+HOLDS_LOCKS = {"disk-full", "keeper-stop", "mysql-delay", "mysql-mute",
+               "mysql-trickle", "partition-mysql", "worker-stop"}
+
+
 class Kind:
     def __init__(self, function, name, stores, hosts, process, seconds,
                  needs):
         self.run, self.name = function, name
         self.stores, self.hosts, self.process = stores, hosts, process
         self.seconds, self.needs = seconds, needs
+        self.holds_locks = name in HOLDS_LOCKS
 
 
 def fault(name, stores=(), hosts=ALL, process="", seconds=(1.0, 4.0),

@@ -10,6 +10,8 @@ from faults import ALL, FAULTS, ONE, SOME
 # nothing else to do. Above this the run has failed.
 RECOVERY_MAX_S = 25.0
 CALM_S = (0.5, 2.5)
+# Where the ids of what a fault does to other gateways begin.
+LOCKS = 500000
 
 
 class Planned:
@@ -94,12 +96,18 @@ class Nemesis:
     def write(self, event, planned=None, **more):
         planned = planned or self.planned
         kind = planned.kind
-        target = "+".join(kind.stores) or kind.process
-        self.history.write(dict({
+        line = dict({
             "t": "fault", "id": planned.number, "kind": kind.name,
-            "target": target, "event": event, "at": time.monotonic_ns(),
-            "stores": kind.stores, "hosts": planned.hosts,
-            "process": kind.process}, **more), is_now=True)
+            "target": "+".join(kind.stores) or kind.process, "event": event,
+            "at": time.monotonic_ns(), "stores": kind.stores,
+            "hosts": planned.hosts, "process": kind.process}, **more)
+        everybody = [g.number for g in self.world.gateways]
+        if kind.holds_locks and planned.hosts != everybody:
+            self.history.write(dict(
+                line, id=LOCKS + planned.number, kind="held-locks",
+                target="mysql", stores=["mysql"], process="",
+                hosts=[n for n in everybody if n not in planned.hosts]))
+        self.history.write(line, is_now=True)
 
     def tell(self, planned, begin, ended, recovered):
         self.say("%4d  %6.1f s  %-18s hosts %-8s for %4.1f s, %s" % (

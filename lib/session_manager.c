@@ -557,7 +557,10 @@ manager_open(
 {
 	enum sgate_status status = mgr->ops->open(mgr->conf, out, err);
 
-	return status == SGATE_OK ? status : manager_read(mgr, status, err);
+	if (status != SGATE_OK)
+		return manager_read(mgr, status, err);
+	(*out)->at = &mgr->stores->durable_at;
+	return status;
 }
 
 /*

@@ -259,8 +259,9 @@ class Past:
             hosts.update(fault.hosts)
         self.windows = Windows(pairs)
         self.host_windows = of_hosts(lambda f: True)
-        self.blind = of_hosts(lambda f: "mysql" in f.stores)
-        self.redisless = of_hosts(lambda f: "redis" in f.stores)
+        # Without one store alone: who is without both answers 503.
+        self.blind = of_hosts(lambda f: f.stores == ("mysql",))
+        self.redisless = of_hosts(lambda f: f.stores == ("redis",))
         self.killed = of_hosts(lambda f: f.process not in ("", "clock"))
         self.mysql_windows = those(lambda f: "mysql" in f.stores)
         self.double = Windows(doubles(pairs) if self.is_overlap else [])

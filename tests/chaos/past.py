@@ -99,6 +99,9 @@ def doubles(pairs):
         running.append(end)
     return found
 
+# What is answered from MySQL, without a look into Redis.
+ROWS_ALONE = ("list", "show")
+
 
 class Past:
     """Everything of one history.
@@ -287,6 +290,10 @@ class Past:
         double = self.double.last(change.begin, at)
         if double is not None and at <= double + self.faulty:
             return False
+        if read.kind in ROWS_ALONE:
+            unshipped = self.blind[change.gw].last(change.begin, change.end)
+            if unshipped is not None and at <= unshipped + self.faulty:
+                return False
         if (self.redisless[change.gw].overlaps(change.begin, change.end) and
                 self.blind[read.gw].overlaps(at, at)):
             blind = self.conf["max_blind_ms"]

@@ -157,6 +157,9 @@ typedef int durable_lease_fn(
 
 struct durable_ops {
 	const char *name; /* "sqlite" */
+	/* Gateways of several hosts may use it: what one of them knows and has
+	 * not written yet the others do not. */
+	bool is_shared;
 	/* No I/O yet beyond checking options. */
 	enum sgate_status (*open)(const struct sgate_conf *conf,
 	    struct durable **out, struct sgate_error *err);

@@ -533,6 +533,7 @@ mydb_open(const struct sgate_conf *conf, struct durable **out,
 
 const struct durable_ops durable_mysql = {
     .name = "mysql",
+    .is_shared = true,
     .open = mydb_open,
     .close = mydb_close,
     .ping = sql_ping,

@@ -56,6 +56,7 @@ struct keeper {
 	const struct process_args *args;
 	struct sgate_manager *mgr;
 	struct shipper *shipper; /* NULL: there is no spool */
+	bool is_shipping;
 	struct front *front;
 	struct gateway status_only; /* keeper.sock's: no manager */
 	sigset_t wait_mask;
@@ -180,11 +181,10 @@ is_its_turn(const struct keeper *keeper)
 static void
 tell_place(void *arg, bool is_error, const char *text)
 {
-	static struct log_limit limit = {.burst = 3, .period_ms = 60000};
 	struct keeper *keeper = arg;
 
 	if (is_error) {
-		log_limited(&limit, LOG_LEVEL_ERROR, "mysql: %s", text);
+		log_error("%s", text);
 		return;
 	}
 	log_notice("%s", text);
@@ -229,8 +229,7 @@ locate(struct keeper *keeper)
 		return;
 	set_budget(keeper, BUDGET_MS);
 	status = manager_locate(keeper->mgr, &round, &err);
-	/* A conflict has been told. */
-	if (status != SGATE_OK && status != SGATE_CONFLICT && !keeper->is_lost)
+	if (status != SGATE_OK && !keeper->is_lost)
 		log_warning("looking for the primary: %s: %s; trying again",
 		    err.source, err.text);
 	keeper->is_lost = status != SGATE_OK;
@@ -268,31 +267,37 @@ fence_round(struct keeper *keeper)
 	keeper->breakers = open_breakers(keeper);
 }
 
+/* ---- the spool ---- */
+
+static void
+ship(struct keeper *keeper)
+{
+	if (keeper->shipper == NULL || keeper->is_shipping ||
+	    !is_its_turn(keeper))
+		return;
+	keeper->is_shipping = true;
+	shipper_step(keeper->shipper, SHIP_MS);
+	keeper->is_shipping = false;
+}
+
 /* Between two pieces of a chore. */
 static void
 breathe(struct keeper *keeper)
 {
 	beat(keeper);
+	if (is_told_to_end)
+		return;
 	locate(keeper);
 	fence_round(keeper);
 	beat(keeper);
+	if (keeper->shipper != NULL && shipper_is_urgent(keeper->shipper))
+		ship(keeper);
 }
-
-/* ---- the spool ---- */
 
 static void
 breathe_in_shipping(void *arg)
 {
 	breathe(arg);
-}
-
-/* As in a round, during a reload the younger one does it. */
-static void
-ship(struct keeper *keeper)
-{
-	if (keeper->shipper != NULL &&
-	    atomic_load(&keeper->args->shared->keeper_pid) == getpid())
-		shipper_step(keeper->shipper, SHIP_MS);
 }
 
 /* ---- touches ---- */
@@ -637,6 +642,8 @@ run(struct keeper *keeper)
 		if (!is_told_to_end)
 			rc = front_step(
 			    keeper->front, wait_ms(keeper), &keeper->wait_mask);
+		if (process_is_told_to_end())
+			is_told_to_end = 1;
 		beat(keeper);
 	}
 	if (rc >= 0)

@@ -2,11 +2,11 @@
  * Shipping: a look at the spool, then a pass for each store over what it has
  * not got, oldest first, MANAGER_SPOOL_BATCH frames at a time.
  *
- * The cache comes first: a tombstone refuses a session at once. A store that
- * does not answer ends its pass, and nothing else. A frame that a store does
- * not take although it answers (another database's, a damaged row) is passed
- * over: a pass that ran out of time goes on behind what it has tried, so that
- * any number of those hold up none of the others.
+ * The cache comes first: a tombstone refuses a session at once. A batch that
+ * has no answer ends its pass. A frame that a store does not take although it
+ * answers (another database's, a damaged row) is passed over. A pass that was
+ * cut short goes on behind what it has tried, so that neither holds up any
+ * other.
  *
  * A store that may have lost what it had (manager_losses) is told again all
  * that is still kept.
@@ -38,6 +38,7 @@ struct lane {
 	bool is_behind;   /* the last pass ended for want of time, */
 	unsigned char passed[DURABLE_EVENT_BYTES]; /* behind this event */
 	uint64_t refused;                          /* of this pass, so far */
+	bool is_failed;   /* a batch of this pass had no answer */
 	uint64_t left;    /* of the last whole pass: refused */
 	int64_t again_ms; /* monotonic: when those are tried again */
 };
@@ -173,8 +174,11 @@ publish_state(struct shipper *shipper)
 	atomic_store(&out->damaged, state.damaged);
 	atomic_store(&out->torn, state.torn);
 	atomic_store(&out->foreign, state.foreign);
+	/* One that neither takes is one. */
 	atomic_store(
-	    &out->refused, shipper->lanes[0].left + shipper->lanes[1].left);
+	    &out->refused, shipper->lanes[0].left > shipper->lanes[1].left
+			       ? shipper->lanes[0].left
+			       : shipper->lanes[1].left);
 	atomic_store(&out->looked_ms, clock_utc_ms());
 	if (state.damaged > shipper->damaged_told)
 		log_limited(&shipper->damage_limit, LOG_LEVEL_ERROR,
@@ -202,15 +206,30 @@ look(struct shipper *shipper)
 
 /* ---- a store that may have lost what it had ---- */
 
+static uint64_t
+losses_now(const struct shipper *shipper, const struct lane *lane)
+{
+	struct manager_losses losses;
+
+	manager_losses(shipper->mgr, &losses);
+	return lane->store == SPOOL_TO_CACHE ? losses.cache : losses.durable;
+}
+
+bool
+shipper_is_urgent(const struct shipper *shipper)
+{
+	const struct lane *lane = &shipper->lanes[0];
+
+	return has_lane(shipper, lane) && shipper->reader != NULL &&
+	       losses_now(shipper, lane) != lane->losses;
+}
+
 static void
 tell_again(struct shipper *shipper, struct lane *lane)
 {
-	struct manager_losses losses;
+	uint64_t now = losses_now(shipper, lane);
 	struct sgate_error err;
-	uint64_t now;
 
-	manager_losses(shipper->mgr, &losses);
-	now = lane->store == SPOOL_TO_CACHE ? losses.cache : losses.durable;
 	if (now == lane->losses)
 		return;
 	if (!failpoint_is_off("spool-again") &&
@@ -299,14 +318,14 @@ send_batch(struct shipper *shipper, struct lane *lane)
 	shipper->count = 0;
 	load_records(shipper, count);
 	set_budget(shipper);
-	failpoint("spool-ship");
+	failpoint("ship");
 	if (lane->store == SPOOL_TO_CACHE)
 		status = manager_spool_publish(
 		    shipper->mgr, shipper->frames, count, shipper->done, &err);
 	else
 		status = manager_spool_apply(
 		    shipper->mgr, shipper->frames, count, shipper->done, &err);
-	failpoint("spool-done");
+	failpoint("shipped");
 	drop_records(shipper, count);
 	for (i = 0; i < count; i++) {
 		if (shipper->done[i])
@@ -315,12 +334,14 @@ send_batch(struct shipper *shipper, struct lane *lane)
 		else
 			refused++;
 	}
-	if (status != SGATE_OK)
-		return false;
-	note_refused(shipper, lane, refused, &err);
 	memcpy(lane->passed, shipper->frames[count - 1].audit.event_id,
 	    sizeof(lane->passed));
 	shipper->breathe(shipper->arg);
+	if (status != SGATE_OK) {
+		lane->is_failed = true;
+		return false;
+	}
+	note_refused(shipper, lane, refused, &err);
 	return true;
 }
 
@@ -332,20 +353,25 @@ begin_pass(struct shipper *shipper, struct lane *lane)
 	shipper->count = 0;
 	if (!lane->is_behind) {
 		lane->refused = 0;
+		lane->is_failed = false;
 		memset(lane->passed, 0, sizeof(lane->passed));
 	}
 	if (spool_pass_begin(shipper->reader, lane->store, &err) != SGATE_OK)
 		note_unreadable(shipper, &err);
 }
 
-/* A pass is only left behind at a place that some batch has come to. */
+/*
+ * One that was cut short goes on behind the last batch, also when that had no
+ * answer: a row may be locked, and only the breaker tells whether the store is
+ * away.
+ */
 static void
-end_pass(struct lane *lane, bool is_whole, bool is_answering)
+end_pass(const struct shipper *shipper, struct lane *lane, bool is_whole)
 {
-	lane->is_behind = !is_whole && is_answering;
+	lane->is_behind = !is_whole && !is_open(shipper, lane);
 	if (!is_whole)
 		return;
-	lane->left = lane->refused;
+	lane->left = lane->is_failed ? 0 : lane->refused;
 	lane->again_ms = clock_monotonic_ms() + REFUSED_EVERY_MS;
 }
 
@@ -360,8 +386,8 @@ pass(struct shipper *shipper, struct lane *lane, int64_t until_ms)
 		frame = &shipper->frames[shipper->count];
 		if (!spool_pass_next(shipper->reader, frame,
 			&shipper->places[shipper->count])) {
-			is_answering = send_batch(shipper, lane);
-			is_whole = is_answering;
+			send_batch(shipper, lane);
+			is_whole = true;
 			break;
 		}
 		if (memcmp(frame->audit.event_id, lane->passed,
@@ -370,7 +396,7 @@ pass(struct shipper *shipper, struct lane *lane, int64_t until_ms)
 		if (++shipper->count == MANAGER_SPOOL_BATCH)
 			is_answering = send_batch(shipper, lane);
 	}
-	end_pass(lane, is_whole, is_answering);
+	end_pass(shipper, lane, is_whole);
 }
 
 static bool
@@ -395,7 +421,6 @@ shipper_step(struct shipper *shipper, int64_t ms)
 	for (i = 0; i < LANES; i++) {
 		struct lane *lane = &shipper->lanes[i];
 
-		shipper->breathe(shipper->arg);
 		if (has_lane(shipper, lane))
 			tell_again(shipper, lane);
 		if (is_due(shipper, lane))

@@ -22,6 +22,11 @@ void shipper_free(struct shipper *shipper);
 
 /* Whatever is due now, for about `ms`; what is left goes on in the next one. */
 void shipper_step(struct shipper *shipper, int64_t ms);
+/*
+ * Whether a cache is there again that may have lost what it had: what has ended
+ * may be accepted until it is told.
+ */
+bool shipper_is_urgent(const struct shipper *shipper);
 /* At the end: all that can be brought in that time. */
 void shipper_last(struct shipper *shipper, int64_t ms);
 

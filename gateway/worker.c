@@ -177,12 +177,8 @@ requests_limit(int64_t max_requests)
 	       (int64_t)randombytes_uniform((uint32_t)(2 * tenth + 1));
 }
 
-/*
- * A wait that finds requests ready returns with them and delivers no signal:
- * while they never end, SIGTERM has to be asked for.
- */
-static bool
-is_term_pending(void)
+bool
+process_is_told_to_end(void)
 {
 	sigset_t pending;
 
@@ -200,7 +196,7 @@ must_stop(const struct process_args *args, int64_t *next_look_ms)
 	if (now_ms < *next_look_ms)
 		return false;
 	*next_look_ms = now_ms + WAIT_MS;
-	return is_term_pending() || getppid() != args->master_pid;
+	return process_is_told_to_end() || getppid() != args->master_pid;
 }
 
 static int

@@ -17,6 +17,12 @@ struct process_args {
 	int ready_fd; /* the keeper writes a byte when it answers */
 };
 
+/*
+ * Whether SIGTERM waits to be delivered. A wait that finds something to do, or
+ * has no time to wait, returns without it: who never waits has to ask.
+ */
+bool process_is_told_to_end(void);
+
 /* SIGTERM: finish what has begun, then return. */
 int worker_run(const struct process_args *args);
 /* Reap, write touches, announce, probe, and answer keeper.sock. */

@@ -89,6 +89,21 @@ write_frame(struct sgate_manager *mgr, struct spool_frame *frame,
 	return status;
 }
 
+/* What is told is written down, if not here then where it was acknowledged. */
+static enum sgate_status
+tell_cache(struct sgate_manager *mgr, const struct spool_frame *frame,
+    struct sgate_error *err)
+{
+	struct sgate_error ignored;
+
+	if (manager_spool_tell(mgr, frame, &ignored) != SGATE_OK)
+		return error_set(err, SGATE_UNAVAILABLE, "spool", RECORDED, 0,
+		    "recorded, takes effect as soon as a store is back");
+	error_clear(err);
+	mgr->served_by = mgr->cache_ops->name;
+	return SGATE_OK;
+}
+
 /* The durable store has not, or it is not known whether it has. */
 static enum sgate_status
 end_by_spool(struct sgate_manager *mgr, const struct durable_audit *audit,
@@ -99,7 +114,7 @@ end_by_spool(struct sgate_manager *mgr, const struct durable_audit *audit,
 	enum sgate_status status;
 
 	frame_init(&frame, audit, session);
-	failpoint("spool-write");
+	failpoint("end-spool");
 	status = write_frame(mgr, &frame, &why);
 	if (status != SGATE_OK)
 		return error_set(err, SGATE_UNAVAILABLE, "spool", "end",
@@ -107,18 +122,14 @@ end_by_spool(struct sgate_manager *mgr, const struct durable_audit *audit,
 		    "nothing is recorded: %s does not answer, and the spool "
 		    "cannot be written: %.160s",
 		    mgr->ops->name, why.text);
-	failpoint("spool-publish");
-	status = manager_spool_tell(mgr, &frame, &why);
-	failpoint("spool-acknowledge");
-	if (status == SGATE_OK) {
-		error_clear(err);
-		mgr->served_by = mgr->cache_ops->name;
-		return SGATE_OK;
-	}
+	failpoint("end-publish");
+	status = tell_cache(mgr, &frame, err);
+	failpoint("end-acknowledge");
+	if (status == SGATE_OK)
+		return status;
 	if (!failpoint_is_off("spool-refuse"))
 		stores_end_here(mgr->stores, &session->ref, audit->reason);
-	return error_set(err, SGATE_UNAVAILABLE, "spool", RECORDED, 0,
-	    "recorded, takes effect as soon as a store is back");
+	return status;
 }
 
 enum sgate_status
@@ -278,14 +289,11 @@ end_again(struct sgate_manager *mgr, const struct sgate_ref *ref,
     enum sgate_reason reason, struct sgate_error *err)
 {
 	struct spool_frame frame = {.kind = SPOOL_END};
-	enum sgate_status status = SGATE_OK;
 
 	frame.audit.ref = *ref;
 	frame.audit.reason = reason;
 	if (mgr->conf->redis.replicas > 0)
-		status = manager_spool_tell(mgr, &frame, err);
-	if (status != SGATE_OK)
-		return status;
+		return tell_cache(mgr, &frame, err);
 	error_clear(err);
 	mgr->served_by = mgr->cache_ops->name;
 	return SGATE_OK;

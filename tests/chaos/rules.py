@@ -43,7 +43,6 @@ class Rules:
     def __init__(self, world, found):
         self.world, self.past, self.found = world, world.past, found
         self.stale_ends, self.stale_changes = [], []
-        self.unsound = set()  # handles whose versions were told already
 
     def run(self):
         for op in self.past.ops:
@@ -387,9 +386,9 @@ class Write:
 
     __slots__ = ("op", "begin", "end", "version", "value")
 
-    def __init__(self, op, begin, version, value):
+    def __init__(self, op, version, value):
         self.op, self.version, self.value = op, version, value
-        self.begin, self.end = begin, op.end
+        self.begin, self.end = op.begin, op.end
 
 
 class Versions:
@@ -467,10 +466,7 @@ class Versions:
             values["roles"] = _roles(args.get("roles"))
         into = self.maybe if version is None else self.members
         for member, value in values.items():
-            # An earlier try, without an answer, may have made the session.
-            begin = self.session.born if is_create else op.begin
-            into.setdefault(member, []).append(
-                Write(op, begin, version, value))
+            into.setdefault(member, []).append(Write(op, version, value))
 
     @staticmethod
     def shown(out):
@@ -507,7 +503,6 @@ class Versions:
         self.row()
 
     def say(self, text, *ops):
-        self.rules.unsound.add(self.session.handle)
         self.found(2, "%s: %s" % (self.session.handle, text),
                    [op for op in ops if op is not None])
 

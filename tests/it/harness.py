@@ -311,7 +311,9 @@ class Gateway:
             "gateway": {"runtime_dir": self.run_dir, "workers": 2},
             "keys": {"file": os.path.join(self.dir, "data", "keys")},
             "sqlite": {"file": os.path.join(self.dir, "data", "db")},
-            "spool": {"dir": os.path.join(self.dir, "data", "spool")},
+            # Not a tenth of 1 GiB for each of many gateways, in memory.
+            "spool": {"dir": os.path.join(self.dir, "data", "spool"),
+                      "max": "16 MiB"},
         }
         if IS_ROOT:
             self.conf["gateway"]["user"] = USER

@@ -591,9 +591,18 @@ put_again(struct creation *c, struct sgate_error *err)
 	sgate_session_free(row);
 	if (status == SGATE_NOT_FOUND)
 		return status;
+	/* There is a row, and nobody could look at the session until the
+	 * durable store is back: that is not "created". */
+	if (status != SGATE_OK) {
+		if (err != NULL) {
+			err->status = SGATE_UNCERTAIN;
+			err->reason = SGATE_REASON_STORE;
+		}
+		return SGATE_UNCERTAIN;
+	}
 	mgr->served_by = mgr->ops->name;
 	error_clear(err);
-	if (status == SGATE_OK && put.answer == CACHE_PUT_ENDED)
+	if (put.answer == CACHE_PUT_ENDED)
 		return error_reason(err, SGATE_NOT_FOUND, put.ended, "create");
 	return SGATE_OK;
 }

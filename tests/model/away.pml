@@ -23,13 +23,13 @@
  * mutant u-set: -DCHANGES=0 -DENDER=CLEANUP -DLOSSES=0
  * mutant u-state: -DCHANGES=0 -DENDER=NOBODY -DLOSSES=0
  * mutant u-land: -DCHANGES=0 -DENDER=NOBODY -DLOSSES=0
- * mutant u-guard: -DCHANGES=1 -DENDER=NOBODY
+ * mutant u-again: -DCHANGES=1 -DENDER=NOBODY
  * mutant h32: -DCHANGES=0 -DENDER=NOBODY -DDOUBLE=1
  * mutant placeholder: -DCHANGES=0 -DENDER=END
  */
 mtype = { nothing, put_guard, put_version, tombstone, fence, apply, apply_order,
 	apply_from, apply_again, publish, spool, warm, u_set, u_state, u_land,
-	u_guard, h32, placeholder };
+	u_again, h32, placeholder };
 
 #include "stores.inc"
 
@@ -55,8 +55,6 @@ bit audit = 0;
 /* A's spool: the creation is to go to MySQL; it is kept, to be told again. */
 bit frame_new = 0;
 bit frame_kept = 0;
-/* `sync` as it was when the session was created. */
-byte frame_s0 = 0;
 /* The spool of the host where it was ended: to MySQL, to Redis. */
 bit frame_end = 0;
 bit frame_tomb = 0;
@@ -83,16 +81,13 @@ bit bound_ended = 0;
 
 /* ---- scripts of their own ---- */
 
-/*
- * CREATE. s0: a copy is older than what has been counted since; with the
- * guard it is written only where nothing has.
- */
-inline script_create(version, s0)
+/* CREATE */
+inline script_create(version)
 {
 	if
-	:: copy != ENDED && (copy == NONE || copy_version < version ||
-	       copy_version == version && copy == NEW) &&
-	   (off(u_guard) || sync <= s0) ->
+	:: copy == NONE ||
+	   copy != ENDED && copy_version < version ||
+	   copy == NEW && copy_version == version ->
 		copy = NEW; copy_version = version;
 		if
 		:: !off(u_set) -> user_set = 1
@@ -165,15 +160,20 @@ proctype lander(bit h)
 	od
 }
 
-/* away_publish_frame(): what the spool has is told to Redis again. */
+/*
+ * away_publish_frame(): what the spool has is told to Redis again, at any time:
+ * after each new connection. But what MySQL has got is the rounds' to bring.
+ */
+#define is_told_again (frame_kept && (frame_new || off(u_again)))
+
 proctype again()
 {
 	do
 	:: atomic {
-		frame_kept && redis_takes(A) &&
+		is_told_again && redis_takes(A) &&
 		(copy == NONE || copy == NEW) ->
 		say("the spool tells Redis of the creation again\n");
-		script_create(1, frame_s0)
+		script_create(1)
 	   }
 	od
 }
@@ -249,7 +249,7 @@ proctype create()
 		/* check_host(): the copies must be believed here. */
 		is_unknown && redis_takes(A) && sync != 0 && sync >= known[A] ->
 		say("create: record U in Redis\n");
-		frame_s0 = sync; script_create(1, sync);
+		script_create(1);
 		if
 		:: copy == ENDED -> creating = 3; is_unknown = 0
 		:: fault_may_strike ->
@@ -479,8 +479,8 @@ inline bound_of_spools()
 	:: else
 	fi;
 	if
-	:: frame_kept && redis_takes(A) && copy == NONE && is_cold ->
-		script_create(1, frame_s0)
+	:: is_told_again && redis_takes(A) && copy == NONE && is_cold ->
+		script_create(1)
 	:: else
 	fi;
 	if
@@ -548,7 +548,7 @@ proctype world()
 		:: is_dumped -> say("Redis from its dump\n");
 			copy = dump_copy; copy_version = dump_version;
 			sync = dump_sync; user_set = 0; is_cold = 1
-		:: copy != NONE -> say("X is evicted\n");
+		:: copy != NONE && !DOUBLE -> say("X is evicted\n");
 			copy = NONE; copy_version = 0; is_evicted = 1
 		:: sync != 0 -> say("sync is evicted\n"); sync = 0
 		fi;

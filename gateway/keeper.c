@@ -181,10 +181,11 @@ is_its_turn(const struct keeper *keeper)
 static void
 tell_place(void *arg, bool is_error, const char *text)
 {
+	static struct log_limit limit = {.burst = 3, .period_ms = 60000};
 	struct keeper *keeper = arg;
 
 	if (is_error) {
-		log_error("%s", text);
+		log_limited(&limit, LOG_LEVEL_ERROR, "mysql: %s", text);
 		return;
 	}
 	log_notice("%s", text);
@@ -229,7 +230,8 @@ locate(struct keeper *keeper)
 		return;
 	set_budget(keeper, BUDGET_MS);
 	status = manager_locate(keeper->mgr, &round, &err);
-	if (status != SGATE_OK && !keeper->is_lost)
+	/* A conflict has been told. */
+	if (status != SGATE_OK && status != SGATE_CONFLICT && !keeper->is_lost)
 		log_warning("looking for the primary: %s: %s; trying again",
 		    err.source, err.text);
 	keeper->is_lost = status != SGATE_OK;

@@ -295,8 +295,9 @@ static const struct option options[] = {
 	    "store that has lost what it had"),
 
 	STRING(LIST, "mysql", "hosts", IN_CONF(mysql.hosts), "", FIXED,
-	    server, "Servers that may be written to, the first that answers; "
-	    "with mysql.hosts or mysql.socket the sessions are in MySQL"),
+	    server, "The server, or a primary and its replicas: the one that "
+	    "takes writes is used; with mysql.hosts or mysql.socket the "
+	    "sessions are in MySQL"),
 	STRING(TEXT, "mysql", "socket", IN_CONF(mysql.socket), "", FIXED,
 	    socket, "Instead of hosts: a server on this machine"),
 	STRING(TEXT, "mysql", "database", IN_CONF(mysql.database), "sessgate",

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 #include "conf.h"
+#include "place.h"
 #include "record.h"
 #include "session.h"
 
@@ -36,6 +37,9 @@ struct durable {
 	bool is_unreachable;
 	/* Set beside it: nobody listens there. To ask again tells no more. */
 	bool is_refused;
+	/* Borrowed; NULL: nobody tells which server is the primary, should
+	 * there be several: the first is used that takes writes. */
+	const struct place *at;
 };
 
 /* The audit table, and its kinds: names are stored, never rename. */
@@ -153,12 +157,23 @@ typedef int durable_lease_fn(
 
 struct durable_ops {
 	const char *name; /* "sqlite" */
+	/* Gateways of several hosts may use it: what one of them knows and has
+	 * not written yet the others do not. */
+	bool is_shared;
 	/* No I/O yet beyond checking options. */
 	enum sgate_status (*open)(const struct sgate_conf *conf,
 	    struct durable **out, struct sgate_error *err);
 	void (*close)(struct durable *d);
 	/* One round trip: is it there? */
 	enum sgate_status (*ping)(struct durable *d, struct sgate_error *err);
+	/*
+	 * Find out which server is the primary, and write that into *at.
+	 * SGATE_OK also where that is no question. SGATE_CONFLICT: somebody
+	 * must set that right, as err says; *at may be nobody now. Else *at is
+	 * as it was. NULL: it is always where it was opened.
+	 */
+	enum sgate_status (*locate)(
+	    struct durable *d, struct place *at, struct sgate_error *err);
 	/* Create what is missing; repeatable. */
 	enum sgate_status (*schema_init)(
 	    struct durable *d, struct sgate_error *err);

@@ -255,7 +255,26 @@ no_answer(struct mydb *store, const char *operation, enum sgate_status status,
 	return SGATE_UNAVAILABLE;
 }
 
-/* Each host once; one that does not answer leaves time for the others. */
+static enum sgate_status
+connect_host(struct mydb *store, const char *operation, struct sgate_error *err)
+{
+	enum sgate_status status = connect_and_look(store,
+	    store->hosts_count > 0 ? &store->hosts[store->host] : NULL,
+	    operation, err);
+
+	if (status == SGATE_OK)
+		return status;
+	mydb_disconnect(&store->sql.durable);
+	if (store->hosts_count > 0)
+		store->host = (store->host + 1) % store->hosts_count;
+	return status;
+}
+
+/*
+ * Each host once; one that does not answer leaves time for the others. Where
+ * somebody looks for the primary, only that: another one that takes writes may
+ * lack what was acknowledged.
+ */
 static enum sgate_status
 store_connect(struct mydb *store, enum mydb_purpose purpose,
     const char *operation, struct sgate_error *err)
@@ -267,6 +286,12 @@ store_connect(struct mydb *store, enum mydb_purpose purpose,
 	size_t left;
 
 	store->purpose = purpose;
+	if (purpose == MYDB_TO_USE && mydb_is_led(store)) {
+		status = mydb_find_host(store, operation, err);
+		if (status != SGATE_OK)
+			return status;
+		count = 1;
+	}
 	store->is_connecting = true;
 	for (left = count; left > 0; left--) {
 		now_us = clock_monotonic_us();
@@ -274,14 +299,9 @@ store_connect(struct mydb *store, enum mydb_purpose purpose,
 			break;
 		mydb_deadline_us = now_us + (end_us - now_us) / (int64_t)left;
 		error_clear(err);
-		status = connect_and_look(store,
-		    store->hosts_count > 0 ? &store->hosts[store->host] : NULL,
-		    operation, err);
+		status = connect_host(store, operation, err);
 		if (status == SGATE_OK)
 			break;
-		mydb_disconnect(&store->sql.durable);
-		if (store->hosts_count > 0)
-			store->host = (store->host + 1) % store->hosts_count;
 	}
 	if (status == SGATE_UNAVAILABLE)
 		store->sql.durable.is_unreachable = true;
@@ -339,7 +359,8 @@ mydb_connected(
 		    store->peer);
 	}
 	if (store->conn != NULL &&
-	    (store->purpose != MYDB_TO_USE || mydb_is_stale(store)))
+	    (store->purpose != MYDB_TO_USE || mydb_is_stale(store) ||
+		mydb_is_elsewhere(store)))
 		mydb_disconnect(&store->sql.durable);
 	if (store->conn != NULL)
 		return SGATE_OK;
@@ -379,6 +400,9 @@ parse_host(const char *text, struct mydb_host *out)
 	out->port = DEFAULT_PORT;
 	len = address_port_parse(text, address, &out->port);
 	address_text(address, len, out->address);
+	out->at.len = len;
+	out->at.port = out->port;
+	memcpy(out->at.address, address, len);
 	return len > 0;
 }
 
@@ -397,6 +421,9 @@ take_hosts(
 		    "mysql.hosts or mysql.socket must be given");
 	if (count == 0)
 		return SGATE_OK;
+	if (count > MYDB_HOSTS_MAX)
+		return error_set(err, SGATE_INVALID, MYDB_SOURCE, "open", 0,
+		    "mysql.hosts: more than %d of them", MYDB_HOSTS_MAX);
 	store->hosts = calloc(count, sizeof(*store->hosts));
 	if (store->hosts == NULL)
 		return error_memory(err, "open");
@@ -417,7 +444,7 @@ copy_text(const char *text)
 	return strdup(text == NULL ? "" : text);
 }
 
-static void
+void
 mydb_close(struct durable *d)
 {
 	struct mydb *store = (struct mydb *)d;
@@ -425,6 +452,7 @@ mydb_close(struct durable *d)
 	if (store == NULL)
 		return;
 	mydb_disconnect(d);
+	mydb_hosts_free(store);
 	free(store->hosts);
 	free(store->socket);
 	free(store->database);
@@ -434,32 +462,65 @@ mydb_close(struct durable *d)
 	free(store);
 }
 
+/* Settings and no hosts yet; NULL: out of memory. */
+static struct mydb *
+make(const char *socket, const char *database, const char *user,
+    const char *password_file)
+{
+	struct mydb *store = calloc(1, sizeof(*store));
+
+	if (store == NULL)
+		return NULL;
+	store->sql.durable.ops = &durable_mysql;
+	store->sql.driver = &mydb_driver;
+	store->fork_generation = mydb_fork_watch();
+	store->socket = copy_text(socket);
+	store->database = copy_text(database);
+	store->user = copy_text(user);
+	store->password_file = copy_text(password_file);
+	if (store->socket != NULL && store->database != NULL &&
+	    store->user != NULL && store->password_file != NULL)
+		return store;
+	mydb_close(&store->sql.durable);
+	return NULL;
+}
+
+struct mydb *
+mydb_copy(const struct mydb *store, const struct mydb_host *host)
+{
+	struct mydb *copy =
+	    make("", store->database, store->user, store->password_file);
+
+	if (copy == NULL)
+		return NULL;
+	copy->read_timeout_ms = store->read_timeout_ms;
+	copy->write_timeout_ms = store->write_timeout_ms;
+	copy->hosts = malloc(sizeof(*copy->hosts));
+	if (copy->hosts == NULL) {
+		mydb_close(&copy->sql.durable);
+		return NULL;
+	}
+	copy->hosts[0] = *host;
+	copy->hosts_count = 1;
+	return copy;
+}
+
 static enum sgate_status
 mydb_open(const struct sgate_conf *conf, struct durable **out,
     struct sgate_error *err)
 {
-	enum sgate_status status = SGATE_OK;
+	enum sgate_status status;
 	struct mydb *store;
 
 	*out = NULL;
 	error_clear(err);
-	store = calloc(1, sizeof(*store));
+	store = make(conf->mysql.socket, conf->mysql.database, conf->mysql.user,
+	    conf->mysql.password_file);
 	if (store == NULL)
 		return error_memory(err, "open");
-	store->sql.durable.ops = &durable_mysql;
-	store->sql.driver = &mydb_driver;
-	store->fork_generation = mydb_fork_watch();
 	store->read_timeout_ms = conf->mysql.read_timeout_ms;
 	store->write_timeout_ms = conf->mysql.write_timeout_ms;
-	store->socket = copy_text(conf->mysql.socket);
-	store->database = copy_text(conf->mysql.database);
-	store->user = copy_text(conf->mysql.user);
-	store->password_file = copy_text(conf->mysql.password_file);
-	if (store->socket == NULL || store->database == NULL ||
-	    store->user == NULL || store->password_file == NULL)
-		status = error_memory(err, "open");
-	if (status == SGATE_OK)
-		status = take_hosts(store, conf, err);
+	status = take_hosts(store, conf, err);
 	if (status != SGATE_OK) {
 		mydb_close(&store->sql.durable);
 		return status;
@@ -472,9 +533,11 @@ mydb_open(const struct sgate_conf *conf, struct durable **out,
 
 const struct durable_ops durable_mysql = {
     .name = "mysql",
+    .is_shared = true,
     .open = mydb_open,
     .close = mydb_close,
     .ping = sql_ping,
+    .locate = mydb_locate,
     .schema_init = mydb_schema_init,
     .schema_check = mydb_schema_check,
     .maintain = mydb_maintain,

@@ -2,12 +2,13 @@
  * Inside the MySQL driver, for its own files alone, which are the only ones
  * that see mysql.h:
  *
- *   durable_mysql.c         the table, hosts, connecting, where operations
+ *   durable_mysql.c         the table, connecting, where operations
  * begin durable_mysql_client.c  waiting, errors, disconnecting, statements of
  * text durable_mysql_run.c     prepared statements, columns, transactions
  *   durable_mysql_rows.c    texts and operations that are MySQL's own
  *   durable_mysql_exec.c    the caller's own statements
  *   durable_mysql_schema.c  making and looking after the tables
+ *   durable_mysql_hosts.c   which of several hosts is the primary
  */
 #ifndef SESSGATE_DURABLE_MYSQL_H
 #define SESSGATE_DURABLE_MYSQL_H
@@ -21,9 +22,12 @@
 #define MYDB_SCHEMA_VERSION 1
 #define MYDB_TABLES 9
 
+#define MYDB_HOSTS_MAX 16
+
 struct mydb_host {
 	char address[46];
 	unsigned port;
+	struct place_address at; /* the same */
 };
 
 /* What a connection is for: what is asked of the tables when it is made. */
@@ -38,6 +42,13 @@ struct mydb {
 	struct mydb_host *hosts; /* none: socket */
 	size_t hosts_count;
 	size_t host; /* the one to try first */
+	/* Several hosts and struct durable.at: where and who the primary was
+	 * when the connection was made. */
+	uint64_t generation, primary;
+	struct mydb **looks; /* one a host; NULL: nobody has looked yet */
+	/* Whose data the one had that was found last, until this handle has
+	 * connected to it. */
+	uint64_t found_whose;
 	char *socket;
 	char *database;
 	char *user;
@@ -124,6 +135,9 @@ SGATE_MUST_CHECK enum sgate_status mydb_enter_new(struct durable *d,
 /* SGATE_UNAVAILABLE, and another host next time, if it is read-only. */
 SGATE_MUST_CHECK enum sgate_status mydb_refuse_read_only(
     struct mydb *store, const char *operation, struct sgate_error *err);
+void mydb_close(struct durable *d);
+/* A handle of its own on one host of these; NULL: out of memory. */
+struct mydb *mydb_copy(const struct mydb *store, const struct mydb_host *host);
 /* The server has closed it, or says something unasked. */
 bool mydb_is_stale(const struct mydb *store);
 
@@ -181,7 +195,31 @@ enum sgate_status mydb_exec(struct durable *d, const char *sql,
     const struct sgate_value *params, size_t params_count, sgate_row_fn *row,
     void *row_arg, struct sgate_error *err);
 
+/* ---- durable_mysql_hosts.c ---- */
+
+enum sgate_status mydb_locate(
+    struct durable *d, struct place *at, struct sgate_error *err);
+void mydb_hosts_free(struct mydb *store);
+/* Whether somebody else finds out which host is the primary. */
+bool mydb_is_led(const struct mydb *store);
+/* Whether that is another one than the connection was made to. */
+bool mydb_is_elsewhere(const struct mydb *store);
+/* Sets store->host; SGATE_UNAVAILABLE: it is not known. */
+SGATE_MUST_CHECK enum sgate_status mydb_find_host(
+    struct mydb *store, const char *operation, struct sgate_error *err);
+/* SGATE_UNAVAILABLE unless this connection's server is the one that was found.
+ * After mydb_set_ident(). */
+SGATE_MUST_CHECK enum sgate_status mydb_check_who(
+    struct mydb *store, const char *operation, struct sgate_error *err);
+/* The server that mydb_set_ident() has named; 0: it does not tell. */
+SGATE_MUST_CHECK enum sgate_status mydb_who(struct durable *d,
+    const char *operation, uint64_t *out, struct sgate_error *err);
+
 /* ---- durable_mysql_schema.c ---- */
+
+/* Names the server of this connection: @sessgate_ident, of its start too. */
+SGATE_MUST_CHECK enum sgate_status mydb_set_ident(
+    struct durable *d, const char *operation, struct sgate_error *err);
 
 /* SGATE_INVALID unless the tables are ours; all: look at each of them. */
 SGATE_MUST_CHECK enum sgate_status mydb_check_tables(struct durable *d,

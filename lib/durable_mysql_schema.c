@@ -102,8 +102,9 @@ mydb_schema_check(struct durable *d, struct sgate_error *err)
 
 /* ---- a server that was started anew ---- */
 
-static enum sgate_status
-set_ident(struct durable *d, const char *operation, struct sgate_error *err)
+enum sgate_status
+mydb_set_ident(
+    struct durable *d, const char *operation, struct sgate_error *err)
 {
 	char sql[400];
 
@@ -130,8 +131,10 @@ enum sgate_status
 mydb_jump(struct durable *d, const char *operation, struct sgate_error *err)
 {
 	int64_t count = 0;
-	enum sgate_status status = set_ident(d, operation, err);
+	enum sgate_status status = mydb_set_ident(d, operation, err);
 
+	if (status == SGATE_OK && mydb_is_led((struct mydb *)d))
+		status = mydb_check_who((struct mydb *)d, operation, err);
 	if (status == SGATE_OK)
 		status = mydb_ask(d,
 		    "SELECT IF(LENGTH(@sessgate_ident) = 32, (SELECT COUNT(*) "
@@ -395,7 +398,7 @@ mydb_schema_init(struct durable *d, struct sgate_error *err)
 		status = run_schema(d, err);
 	/* A new store has given no number yet: nothing to jump over. */
 	if (status == SGATE_OK)
-		status = set_ident(d, "schema_init", err);
+		status = mydb_set_ident(d, "schema_init", err);
 	if (status == SGATE_OK)
 		status = mydb_query(d,
 		    "UPDATE meta SET ident = @sessgate_ident "

@@ -43,6 +43,10 @@
 #define MANAGER_REAP_UP_MS 10000
 /* and so long after their deadline: hosts hold touches back for seconds. */
 #define MANAGER_REAP_LATE_MS 10000
+/* Likewise a look counts an idle time this much longer where other hosts may
+ * have seen the session: keepers write activity every second, in rounds of two
+ * at most, and an answer may be five seconds late besides idle/10 (H7). */
+#define MANAGER_SEEN_LATE_MS 4000
 /* After an outage processes connect again one by one: so long after each other,
  * and all of them within the second number. */
 #define MANAGER_TURN_MS 5

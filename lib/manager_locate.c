@@ -64,10 +64,42 @@ locate_cache(struct sgate_manager *mgr, const struct manager_round *round,
 	return status;
 }
 
+static enum sgate_status
+locate_durable(struct sgate_manager *mgr, const struct manager_round *round,
+    struct sgate_error *err)
+{
+	struct place *place = &mgr->stores->durable_at;
+	struct place_address before;
+	enum sgate_status status;
+	uint64_t generation;
+
+	if (mgr->ops->locate == NULL)
+		return SGATE_OK;
+	status = manager_need_durable(mgr, err);
+	if (status != SGATE_OK)
+		return status;
+	place_get(place, &before, &generation);
+	status = mgr->ops->locate(mgr->durable, place, err);
+	tell_move(mgr->ops->name, place, &before, round);
+	if (status == SGATE_CONFLICT && round->tell != NULL)
+		round->tell(round->arg, true, err->text);
+	return status;
+}
+
 enum sgate_status
 manager_locate(struct sgate_manager *mgr, const struct manager_round *round,
     struct sgate_error *err)
 {
+	enum sgate_status of_durable, of_cache;
+	struct sgate_error why;
+
 	manager_begin_let(mgr, err);
-	return locate_cache(mgr, round, err);
+	of_durable = locate_durable(mgr, round, err);
+	error_clear(&why);
+	of_cache = locate_cache(mgr, round, &why);
+	if (of_durable != SGATE_OK)
+		return of_durable;
+	if (of_cache != SGATE_OK && err != NULL)
+		*err = why;
+	return of_cache;
 }

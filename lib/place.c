@@ -42,6 +42,7 @@ place_get(const struct place *place, struct place_address *out,
 	if (tries == TRIES_MAX ||
 	    (out->len != 4 && out->len != sizeof(out->address))) {
 		out->len = 0;
+		out->who = tries == TRIES_MAX ? 0 : words[WHO];
 		return false;
 	}
 	memcpy(out->address, &words[HIGH], 8);

@@ -32,10 +32,11 @@ struct place {
 	_Atomic uint64_t slots[2][4];
 };
 
-/* *out_generation is another after each change. False: none is known. */
+/* *out_generation is another after each change. False: none is known; then
+ * out->who is what was written with that. */
 bool place_get(const struct place *place, struct place_address *out,
     uint64_t *out_generation);
-/* NULL: none is known. True: it is another one than before. */
+/* NULL or len 0: none is known. True: it is another one than before. */
 bool place_set(struct place *place, const struct place_address *address);
 bool place_equal(const struct place_address *a, const struct place_address *b);
 

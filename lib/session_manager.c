@@ -557,7 +557,10 @@ manager_open(
 {
 	enum sgate_status status = mgr->ops->open(mgr->conf, out, err);
 
-	return status == SGATE_OK ? status : manager_read(mgr, status, err);
+	if (status != SGATE_OK)
+		return manager_read(mgr, status, err);
+	(*out)->at = &mgr->stores->durable_at;
+	return status;
 }
 
 /*
@@ -669,7 +672,10 @@ manager_find_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 
 /*
  * A touch that somebody has not written yet counts as if it were; the future
- * counts as now.
+ * counts as now. Of what other hosts hold back nothing is known: where there
+ * may be some, an idle time is over only when they have had the time to write
+ * it. Else whoever was active at one host and comes to another a moment later,
+ * just when his idle time is over, would be logged out.
  */
 enum sgate_reason
 manager_expiry(struct sgate_manager *mgr, const struct sgate_session *session,
@@ -684,10 +690,11 @@ manager_expiry(struct sgate_manager *mgr, const struct sgate_session *session,
 	pending = mgr->hooks.last_seen(mgr->hooks.arg, &session->ref);
 	if (pending > now_ms)
 		pending = now_ms;
-	if (pending <= session->last_seen_ms)
-		return reason;
 	seen = *session;
-	seen.last_seen_ms = pending;
+	if (pending > seen.last_seen_ms)
+		seen.last_seen_ms = pending;
+	if (mgr->ops->is_shared && !failpoint_is_off("seen-late"))
+		now_ms -= MANAGER_SEEN_LATE_MS;
 	return session_expiry(&seen, now_ms);
 }
 

@@ -37,7 +37,7 @@ class Verdict:
         world = World(past)
         rules = Rules(world, self.found)
         rules.run()
-        Ending(world, self.found).run()
+        Ending(world, self.found, rules.unsound).run()
         self.violations.sort(key=lambda v: v.rule)
         self.stale_ends = rules.stale_ends
         self.stale_changes = rules.stale_changes

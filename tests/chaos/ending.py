@@ -13,10 +13,12 @@ KINDS = ("create", "end", "cleanup", "block", "unblock") + CHANGES
 
 
 class Ending:
-    """Judges the dumps of a World."""
+    """Judges the dumps of a World. unsound: handles of sessions whose versions
+    were found to be wrong: they are not counted with."""
 
-    def __init__(self, world, found):
+    def __init__(self, world, found, unsound):
         self.world, self.past, self.found = world, world.past, found
+        self.unsound = unsound
         self.told_ends = set()  # refs whose end or life was told already
         self.by_ref = {}
         for session in world.sessions.values():
@@ -143,7 +145,8 @@ class Ending:
         self.rotations(session, counts[session.ref, "rotate"])
         self.ends(session, reasons)
         row = self.past.rows.get(session.ref)
-        if row is None or session.ref in self.told_ends:
+        if (row is None or session.ref in self.told_ends or
+                session.handle in self.unsound):
             return
         changes = (counts[session.ref, "update"] +
                    counts[session.ref, "rotate"] + (row["state"] != "live"))
@@ -185,6 +188,8 @@ class Ending:
         least = max(0, len(session.tokens.order) - 1)
         most = least + sum(op.is_maybe for op in asked) + sum(
             op.kind == "rotate" and op.res == "denied" for op in session.ops)
+        if session.made is None:
+            most = len(asked)  # Its first token is not known.
         self.count(session, "rotations", there, least, most, asked)
 
     def ends(self, session, reasons):
@@ -198,7 +203,8 @@ class Ending:
         spooled = sum(1 for end in candidates if end.op.kind in (
             "logout", "end") and self.past.mysql_windows.overlaps(
                 end.begin, self.past.settled(end.op)))
-        most = least + min(spooled, max(0, len(candidates) - 1))
+        others = len(candidates) - 1 + any(r in EXPIRED for r in reasons)
+        most = least + min(spooled, max(0, others))
         ops = [end.op for end in candidates]
         if not self.count(session, "its end", len(reasons), least, most, ops):
             return

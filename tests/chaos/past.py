@@ -99,6 +99,9 @@ def doubles(pairs):
         running.append(end)
     return found
 
+# What is answered from MySQL, without a look into Redis.
+ROWS_ALONE = ("list", "show")
+
 
 class Past:
     """Everything of one history.
@@ -259,8 +262,9 @@ class Past:
             hosts.update(fault.hosts)
         self.windows = Windows(pairs)
         self.host_windows = of_hosts(lambda f: True)
-        self.blind = of_hosts(lambda f: "mysql" in f.stores)
-        self.redisless = of_hosts(lambda f: "redis" in f.stores)
+        # Without one store alone: who is without both answers 503.
+        self.blind = of_hosts(lambda f: f.stores == ("mysql",))
+        self.redisless = of_hosts(lambda f: f.stores == ("redis",))
         self.killed = of_hosts(lambda f: f.process not in ("", "clock"))
         self.mysql_windows = those(lambda f: "mysql" in f.stores)
         self.double = Windows(doubles(pairs) if self.is_overlap else [])
@@ -286,6 +290,10 @@ class Past:
         double = self.double.last(change.begin, at)
         if double is not None and at <= double + self.faulty:
             return False
+        if read.kind in ROWS_ALONE:
+            unshipped = self.blind[change.gw].last(change.begin, change.end)
+            if unshipped is not None and at <= unshipped + self.faulty:
+                return False
         if (self.redisless[change.gw].overlaps(change.begin, change.end) and
                 self.blind[read.gw].overlaps(at, at)):
             blind = self.conf["max_blind_ms"]

@@ -43,6 +43,7 @@ class Rules:
     def __init__(self, world, found):
         self.world, self.past, self.found = world, world.past, found
         self.stale_ends, self.stale_changes = [], []
+        self.unsound = set()  # handles whose versions were told already
 
     def run(self):
         for op in self.past.ops:
@@ -386,9 +387,9 @@ class Write:
 
     __slots__ = ("op", "begin", "end", "version", "value")
 
-    def __init__(self, op, version, value):
+    def __init__(self, op, begin, version, value):
         self.op, self.version, self.value = op, version, value
-        self.begin, self.end = op.begin, op.end
+        self.begin, self.end = begin, op.end
 
 
 class Versions:
@@ -466,7 +467,10 @@ class Versions:
             values["roles"] = _roles(args.get("roles"))
         into = self.maybe if version is None else self.members
         for member, value in values.items():
-            into.setdefault(member, []).append(Write(op, version, value))
+            # An earlier try, without an answer, may have made the session.
+            begin = self.session.born if is_create else op.begin
+            into.setdefault(member, []).append(
+                Write(op, begin, version, value))
 
     @staticmethod
     def shown(out):
@@ -503,6 +507,7 @@ class Versions:
         self.row()
 
     def say(self, text, *ops):
+        self.rules.unsound.add(self.session.handle)
         self.found(2, "%s: %s" % (self.session.handle, text),
                    [op for op in ops if op is not None])
 

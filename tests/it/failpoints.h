@@ -13,6 +13,7 @@
 #define PLACES_MAX 256
 #define TARGETS_MAX 4
 #define TOKEN_MAX 160
+#define SPEC_MAX 320
 #define USER "user"
 
 /* What the process that meets the failpoint tells, in shared memory. */
@@ -60,14 +61,16 @@ struct target {
 	char token[TOKEN_MAX + 1];
 	char spare[TOKEN_MAX + 1]; /* another token of it, "" = none */
 	enum fate fate;
-	/* Changes but its creation: that were acknowledged, and that may have
-	 * happened besides. */
+	/* Changes but creation and end that were acknowledged, and those that
+	 * may have happened besides; and ends, each with an audit row whoever
+	 * was first. */
 	unsigned changes, maybe;
+	unsigned ends, maybe_ends;
 };
 
 struct cell {
 	const struct op *op;
-	char spec[160];
+	char spec[SPEC_MAX];
 	bool is_paused; /* something else comes between */
 	char user[40];
 	struct target targets[TARGETS_MAX];

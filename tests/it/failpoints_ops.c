@@ -146,7 +146,7 @@ end_there(struct site *site, struct cell *cell)
 		SGATE_REASON_LOGGED_OUT, &err) != SGATE_OK)
 		cell_wrong(cell, "prepare: end: %s", err.text);
 	target->fate = FATE_ENDED;
-	target->changes = 1;
+	target->ends = 1;
 }
 
 static void
@@ -493,7 +493,7 @@ judge_limited(struct site *site, struct cell *cell)
 {
 	(void)site;
 	cell->targets[0].fate = FATE_ENDED;
-	cell->targets[0].changes = 1;
+	cell->targets[0].ends = 1;
 }
 
 static void
@@ -510,7 +510,10 @@ static void
 judge_end_of(struct cell *cell, struct target *target)
 {
 	target->fate = cell->is_acknowledged ? FATE_ENDED : FATE_ANY;
-	count_change(cell, target);
+	if (cell->is_acknowledged)
+		target->ends++;
+	else
+		target->maybe_ends++;
 }
 
 static void
@@ -528,6 +531,15 @@ run_end(struct site *site, struct sgate_manager *mgr, struct cell *cell,
 	(void)out;
 	return sgate_session_end_token(
 	    mgr, B(cell->targets[0].token), SGATE_REASON_LOGGED_OUT, err);
+}
+
+/* Where MySQL does not answer nobody knows that it had ended: the spool takes
+ * it, and its audit row will be there as well. */
+static void
+judge_end_again(struct site *site, struct cell *cell)
+{
+	(void)site;
+	cell->targets[0].maybe_ends++;
 }
 
 /* A row that was lost, and its copy stands in Redis. */
@@ -690,9 +702,9 @@ judge_reap(struct site *site, struct cell *cell)
 	struct target *target = &cell->targets[0];
 
 	if (cell->is_acknowledged && site->common->result.count > 0)
-		target->changes++;
+		target->ends++;
 	else
-		target->maybe++;
+		target->maybe_ends++;
 }
 
 static void
@@ -733,7 +745,7 @@ make_spooled(struct site *site, struct cell *cell)
 	if (spool_append(site->spool, &frame, true, &err) != SGATE_OK)
 		cell_wrong(cell, "prepare: append: %s", err.text);
 	target->fate = FATE_ENDED;
-	target->changes = 1;
+	target->ends = 1;
 }
 
 static enum sgate_status
@@ -981,7 +993,10 @@ const struct op ops[] = {
 	.run = run_extend,
 	.judge = judge_look},
     {.name = "end", .prepare = make_one, .run = run_end, .judge = judge_end},
-    {.name = "end_again", .prepare = make_unpublished_end, .run = run_end},
+    {.name = "end_again",
+	.prepare = make_unpublished_end,
+	.run = run_end,
+	.judge = judge_end_again},
     {.name = "end_unknown",
 	.prepare = make_unknown,
 	.run = run_end,

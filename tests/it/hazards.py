@@ -159,6 +159,25 @@ def remove_faketime(hosts):
                 os.unlink(path)
 
 
+@hazard(off="seen-late")
+def h7_what_another_host_has_seen_and_not_told_yet_counts(t):
+    fleet = Fleet(t)
+    a, b = fleet.hosts
+    plan = []
+    for i in range(6):
+        session = a.create("user%d" % i, idle_timeout=2)
+        made = time.monotonic()
+        # Over after 2.2 s, but for what a has seen. Its keeper writes that
+        # every second: not between the two questions, for most of them.
+        plan += [(made + 2.05, a, session), (made + 2.35, b, session)]
+        time.sleep(0.17)
+    for at, host, session in sorted(plan, key=lambda x: x[0]):
+        time.sleep(max(0, at - time.monotonic()))
+        verdict = host.check(session)
+        promise(verdict.status == 200, "an active user is logged out by a host "
+                "that has not heard of it: %r" % verdict)
+
+
 @hazard(off="clock")
 def h8_a_host_with_a_wrong_clock_judges_expiry_by_the_databases(t):
     fleet = Fleet(t, hosts=3, start=False)

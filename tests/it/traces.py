@@ -156,12 +156,13 @@ def trace_7_an_old_dump_does_not_log_active_users_out(t):
     fleet.warm(session)
     dump = fleet.redis.save()
     made = time.monotonic()
-    while time.monotonic() < made + 3.5:
+    while time.monotonic() < made + 7.5:
         t.equal(a.check(session).status, 200, "active")
         time.sleep(0.2)
     time.sleep(1.3)  # The keeper writes activity every second.
     fleet.redis.roll_back(dump)
-    time.sleep(max(0, made + 5.5 - time.monotonic()))
+    # Other hosts may hold activity back for four seconds.
+    time.sleep(max(0, made + 9.5 - time.monotonic()))
     verdict = b.check(session)
     promise(verdict.status == 200, "an active user is logged out by an old "
             "copy: %r" % verdict)
@@ -176,7 +177,8 @@ def trace_7_an_outage_longer_than_the_idle_time_logs_nobody_out(t):
     fleet.warm(session)
     begin = time.monotonic()
     all_blind(fleet)
-    while time.monotonic() < begin + 5:
+    # The idle time, and what other hosts may hold activity back.
+    while time.monotonic() < begin + 9:
         t.equal(answer(a, session).status, 200, "active, served by Redis")
         time.sleep(0.2)
     # b has MySQL again. It does not believe the copy, because the sync is gone

@@ -448,6 +448,42 @@ def ends_through_a_spool_have_a_row_each(t):
 
 
 @case
+def a_session_that_ended_before_mysql_knew_it_leaves_a_placeholder(t):
+    def story(st):
+        st.begin("mysql")
+        h = st.create()
+        st.update(h, context="c1")
+        st.logout(h)
+        st.over(1)
+
+        def falsify():
+            st.row(h).update(user="", context="", roles=[])
+            st.audits(h, "end")[0]["user"] = ""
+        return falsify
+    is_open(t, story)
+
+
+@case
+def a_list_knows_of_ends_when_the_spool_has_been_shipped(t):
+    """They are answered from MySQL alone."""
+    for wait, rules in ((1.9, []), (2.1, [3])):
+        def story(st):
+            h = st.create()
+            st.begin("mysql", hosts=[0])
+            st.end(h, gw=0)
+            op = st.list(gw=1, after=5)
+            st.over(1)
+            # The window is over a second after that.
+            late = st.list(gw=1, after=1 + wait)
+
+            def falsify():
+                op["out"]["refs"].append(st.ref(h))
+                late["out"]["refs"].append(st.ref(h))
+            return falsify
+        t.equal(told(story), rules, "%g s after the fault" % wait)
+
+
+@case
 def double_failures_excuse_until_both_are_over(t):
     def story(st, wait):
         h = st.create()

@@ -4,7 +4,7 @@ and the spools hold when everything is well again, against what was answered.
 
 import collections
 
-from lives import END_REASONS
+from lives import END_REASONS, is_placeholder
 
 # Changes of a session that raise its version and leave an audit row.
 CHANGES = ("update", "rotate")
@@ -45,7 +45,8 @@ class Ending:
                 self.found(8, "%s was acknowledged and has no row in the end" %
                            session.handle, [session.made])
             return
-        if (row.get("user") or None) != session.user:
+        if (row.get("user") or None) != session.user and not is_placeholder(
+                session, row):
             self.found(4, "the row of %s names %r; the session is of %r" % (
                 session.handle, row.get("user"), session.user),
                 [op for op in [session.made] if op])
@@ -131,7 +132,10 @@ class Ending:
 
     def event(self, event, counts, reasons):
         session = self.by_ref[event["ref"]]
-        if (event.get("user") or None) != session.user:
+        row = self.past.rows.get(session.ref)
+        if (event.get("user") or None) != session.user and not (
+                event["kind"] == "end" and not event.get("user") and
+                row is not None and is_placeholder(session, row)):
             self.found(5, "the audit row %r of %s names %r; the session is of "
                        "%r" % (event["kind"], session.handle,
                                event.get("user"), session.user), [])

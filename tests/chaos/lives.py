@@ -27,6 +27,13 @@ def shows_life(op):
     return op.res == "ok" and op.kind in SHOWS
 
 
+def is_placeholder(session, row):
+    """The row of a session that ended before MySQL knew it: of what it was,
+    nothing is in it."""
+    return (row["state"] != "live" and not row.get("user") and
+            session.user is not None)
+
+
 class End:
     """Something that ends a session, or may.
 

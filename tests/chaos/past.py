@@ -99,6 +99,7 @@ def doubles(pairs):
         running.append(end)
     return found
 
+
 # What is answered from MySQL, without a look into Redis.
 ROWS_ALONE = ("list", "show")
 

@@ -7,7 +7,8 @@ One thing that is wrong is told by one rule.
 
 import bisect
 
-from lives import BY_TOKEN, END_REASONS, is_activity, shows_life
+from lives import (BY_TOKEN, END_REASONS, is_activity, is_placeholder,
+                   shows_life)
 from past import FOREVER, MS
 
 NAMES = {
@@ -654,7 +655,8 @@ class Versions:
     def row(self):
         """What MySQL has in the end."""
         row = self.past.rows.get(self.session.ref)
-        if row is None or self.session.made is None:
+        if row is None or self.session.made is None or is_placeholder(
+                self.session, row):
             return
         version = row["version"]
         lost = [x for x in self.acked if x[1] > version]

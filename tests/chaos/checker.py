@@ -4,8 +4,8 @@
     checker.py HISTORY [--json FILE] [--most N] [--quiet]
 
 HISTORY "-" is standard input. Violations first, each with the operations that
-show it and the faults next to them, then the table. Exit status: 0 none, 1
-violations, 2 the history cannot be read.
+show it and the faults next to them, then the table. Exit status: 0 none, 3
+violations; 2 the history cannot be read, 1 the checker itself is broken.
 """
 
 import argparse
@@ -19,6 +19,10 @@ from ending import Ending
 from lives import World
 from past import FOREVER, MS, BadHistory, read_file
 from rules import NAMES, Rules
+
+
+# Not 1, with which Python ends when a program of it fails.
+FOUND = 3
 
 
 class Violation:
@@ -296,7 +300,7 @@ def main(argv):
         with open(args.json, "w", encoding="utf-8") as f:
             json.dump(as_json(verdict), f, indent=1)
             f.write("\n")
-    return 1 if verdict.violations else 0
+    return FOUND if verdict.violations else 0
 
 
 if __name__ == "__main__":

@@ -635,7 +635,7 @@ def a_violation_is_told_with_operations_and_faults(t):
     st.finish_story()
     st.accept(op, before)
     status, out, found = command(simulated.text(st.lines))
-    t.equal(status, 1, out)
+    t.equal(status, checker.FOUND, out)
     t.match(out, r"1\. rule 3: %s was ended, and 2\.500 s later a check at "
             r"gateway 1 still accepts it" % h)
     t.match(out, r"op %d client 99 gateway 0 end" % ending["id"])

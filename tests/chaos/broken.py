@@ -711,6 +711,14 @@ def nobody_instead_of_the_user(st):
 
 
 @broken(4)
+def a_token_that_it_never_had_is_accepted(st):
+    h, other = st.create(), st.create()
+    op = st.check(h)
+    yield
+    op["tok"] = st.token(other)
+
+
+@broken(4)
 def two_logins_are_given_one_session(st):
     h, other = st.create(), st.create()
     yield
@@ -1024,6 +1032,33 @@ def a_session_survives_a_cleanup(st):
     st.cleanup()
     yield
     st.make_live(h, before)
+
+
+@broken(7)
+def a_blocked_user_is_given_a_session(st):
+    other = st.create(user="y")
+    made = st.lines_of(other)[0]
+    st.ask("block", args={"user": "z"})
+    op = st.lines_of(st.create(after=1.2))[0]
+    yield
+    # As if it had not been refused.
+    h = op["s"]
+    st.accept(op, made)
+    op["out"].update(user="z", ref="ba" * 12, tok="badbadbadbad")
+    row = dict(st.row(other), handle=h, ref="ba" * 12, user="z")
+    st.lines.append(row)
+    st.event_row("create", other)
+    st.lines[-1]["ref"] = "ba" * 12
+
+
+@broken(1)
+def a_logout_is_refused(st):
+    h = st.create()
+    op = st.logout(h)
+    yield
+    st.deny(op, "unknown")
+    st.make_live(h, {"out": {"data": {"m0": 0, "m1": 0}}})
+    st.drop(*st.audits(h, "end"))
 
 
 @broken(7)

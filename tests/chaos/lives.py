@@ -54,6 +54,7 @@ class User:
         self.name = name
         self.sessions, self.creates = [], []
         self.cleanups, self.blocks, self.lists = [], [], []
+        self.unblocks = []
 
     def prepare(self):
         """_over[i]: when all of the first i + 1 cleanups were over."""
@@ -348,6 +349,8 @@ class World:
             if op.kind == "block":
                 user.blocks.append(op)
                 user.cleanups.append(op)
+            else:
+                user.unblocks.append(op)
         elif op.kind == "list":
             self.user(args["user"]).lists.append(op)
 

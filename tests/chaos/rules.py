@@ -30,7 +30,7 @@ NEVER = ("none", "malformed", "bad_tag", "ambiguous", "binding", "role", "csrf",
          "role_not_allowed")
 # How many sessions a list has that asks for no other number.
 LIST_DEFAULT = 100
-REFUSABLE = BY_TOKEN + ("show", "update", "end")
+REFUSABLE = BY_TOKEN + ("show", "update", "end", "logout")
 
 
 def seconds(ns):
@@ -310,7 +310,12 @@ class Rules:
                            "rotation" % session.handle, [tokens.made[after]])
 
     def old_token(self, session, op):
-        if op.tok is None or op.tok not in session.tokens.index:
+        if op.tok is None or session.made is None:
+            return
+        if op.tok not in session.tokens.made:
+            self.found(4, "%s is accepted by a token that it never had" %
+                       session.handle, [session.made, op])
+        if op.tok not in session.tokens.index:
             return
         proof = session.tokens.must_be_late(op.tok, op)
         if proof is not None:
@@ -322,8 +327,11 @@ class Rules:
     # ---- rule 7 ----
 
     def creates(self, session):
-        """Repeats give the same; refusals need a reason."""
+        """Repeats give the same; refusals need a reason; who is blocked gets
+        none."""
         first = session.made
+        if first is not None and session.user is not None:
+            self.not_blocked(session, first)
         for op in session.creates:
             if op.res == "ok":
                 token = op.out.get("tok")
@@ -332,6 +340,18 @@ class Rules:
                                "to %s" % session.handle, [first, op])
             elif op.res == "denied":
                 self.refused_create(session, op)
+
+    def not_blocked(self, session, made):
+        user = self.world.users[session.user]
+        for block in user.blocks:
+            if (block.res == "ok" and block.end < made.begin and
+                    self.past.is_late(block, made) and
+                    not any(op.end > block.begin and op.begin < made.end and
+                            op.res != "denied" for op in user.unblocks)):
+                self.found(7, "%r was blocked, and %s later given session %s" %
+                           (user.name, seconds(made.begin - block.end),
+                            session.handle), [block, made])
+                return
 
     def refused_create(self, session, op):
         why = op.why

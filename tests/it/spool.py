@@ -10,15 +10,18 @@ With SESSGATE_LONG=1 a hundred thousand frames are shipped, else a few thousand.
 
 import glob
 import os
+import shutil
 import signal
+import subprocess
 import time
 
 import harness
-from harness import PATIENCE, case, main, wait_until
+from harness import BUILD, PATIENCE, USER, case, main, wait_until
 from proxy import CUT, LOSE_REPLY
 from scenario import (SOON_S, STORES, hazard, never_accepted, promise,
                       refused_within)
-from stores import Fleet, MariaDB, Redis, failpoint_build, run
+from stores import (Fleet, MariaDB, Redis, directory, failpoint_build,
+                    run)
 
 EXPECTED = STORES + "|spool|api|killed by signal 9"
 HAS_MUTANTS = os.environ.get("SESSGATE_FAILPOINT_BUILD") != "none"
@@ -565,6 +568,67 @@ def an_event_of_another_database_holds_up_no_other(t):
     t.equal(other.db.sql("SELECT COUNT(*) FROM audit WHERE ref = X'%s'" %
                          foreign.ref), "0")
     t.match(" ".join(c.status()["problems"]), "do not take 1 events")
+
+
+# ---- many ----
+
+
+def many_rows(fleet, count):
+    """Live sessions like the one that is there, made in MySQL: their refs."""
+    fleet.db.sql(
+        "SET @columns = (SELECT GROUP_CONCAT(column_name ORDER BY "
+        "ordinal_position) FROM information_schema.columns WHERE table_schema "
+        "= DATABASE() AND table_name = 'session' AND column_name <> 'ref' AND "
+        "column_name <> 'grp');"
+        "SET @text = CONCAT('INSERT INTO session (ref, grp, ', @columns, ') "
+        "SELECT CONCAT(CHAR(n.seq %% 16 USING binary), SUBSTR(s.ref, 2, 4), "
+        "UNHEX(LPAD(HEX(n.seq), 14, ''0''))), n.seq %% 16, ', "
+        "REPLACE(@columns, 'seq', 's.seq'), ' FROM session s, seq_1_to_%d "
+        "n');"
+        "EXECUTE IMMEDIATE @text" % count)
+    return fleet.db.sql("SELECT HEX(ref) FROM session WHERE ref LIKE "
+                        "CONCAT('_____', UNHEX('0000'), '%'); ").lower()
+
+
+@case
+def many_events_are_shipped_in_time(t):
+    count = 100000 if os.environ.get("SESSGATE_LONG") == "1" else 3000
+    fleet = fleet_of(t, hosts=1, is_direct=True,
+                     conf={"spool": {"max": "256 MiB"}})
+    a = fleet.hosts[0]
+    other = a.create()
+    fleet.warm(other)
+    refs = many_rows(fleet, count)
+    t.equal(len(refs.split()), count)
+    a.gw.stop()
+    made = os.path.join(directory(t, "sgsp."), "spool")
+    subprocess.run([os.path.join(BUILD, "tests", "it", "spoolfill"), made],
+                   input=refs.encode() + b"\n", check=True)
+    for path in glob.glob(made + "/*.spool"):
+        shutil.chown(path, USER)
+        shutil.move(path, spool_dir(a))
+    begin = time.monotonic()
+    a.start()
+    late, last = 0.0, a.status()
+    while last["stores"]["spool_applied"] < count:
+        t.true(time.monotonic() - begin < 120, "after 120 s %d of %d" % (
+            last["stores"]["spool_applied"], count))
+        time.sleep(0.2)
+        now = a.status()
+        late = max(late, (now["fence"]["age_ms"] or 0) / 1000)
+        last = now
+    took = time.monotonic() - begin
+    wait_shipped(a)
+    t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE state = 2"),
+            str(count))
+    t.equal(fleet.db.sql("SELECT COUNT(*) FROM audit WHERE kind = 'end'"),
+            str(count))
+    t.equal(fleet.redis.command("DBSIZE") >= count, True, "tombstones")
+    t.equal(a.check(other).status, 200)
+    # Three polls, and Redis would not be believed any more.
+    t.true(late < 1.5, "a round was %.1f s late" % late)
+    print("# %d events in %.1f s, %.0f a second; the oldest round was %.2f s "
+          "old" % (count, took, count / took, late))
 
 
 # ---- replicas ----------------------------------------------------------------

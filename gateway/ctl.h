@@ -4,8 +4,8 @@
  *
  * sessgatectl.c has the table of commands; ctl_local.c has those that read the
  * configuration and need no daemon, ctl_db.c what makes and keeps the store's
- * tables, ctl_create.c, ctl_explain.c and
- * ctl_remote.c those that ask one; ctl_api.c is how it is asked.
+ * tables, ctl_doctor.c what looks after the stores, ctl_create.c, ctl_explain.c
+ * and ctl_remote.c those that ask one; ctl_api.c is how it is asked.
  */
 #ifndef SESSGATE_CTL_H
 #define SESSGATE_CTL_H
@@ -135,6 +135,7 @@ enum ctl_exit ctl_db_init(struct ctl *ctl);
 enum ctl_exit ctl_db_check(struct ctl *ctl);
 enum ctl_exit ctl_db_maintain(struct ctl *ctl);
 enum ctl_exit ctl_db_restored(struct ctl *ctl);
+enum ctl_exit ctl_doctor(struct ctl *ctl);
 
 enum ctl_exit ctl_create(struct ctl *ctl);
 enum ctl_exit ctl_show(struct ctl *ctl);

@@ -130,6 +130,15 @@ static const struct ctl_command commands[] = {
 	"may do all in the database: its administrator's.",
 	"sessgatectl db restored -o mysql.user=root -o mysql.password_file=\n",
 	ctl_db_restored},
+    {"doctor", CTL_LOCAL, "", 0, 0, NULL,
+	"say what is wrong with the stores, and what to do",
+	"Looks at MySQL, its replicas, Redis and its Sentinels as the "
+	"gateway's account sees\nthem, and changes nothing. \"unseen\" is "
+	"what that account may not see. The exit\ncode is 0 without an error, "
+	"1 with one, 3 if a store does not answer.",
+	"sessgatectl doctor\n"
+	"sessgatectl doctor --json\n",
+	ctl_doctor},
     {"key list", CTL_LOCAL, "", 0, 0, NULL,
 	"list the signing keys (never the keys themselves)", NULL,
 	"sessgatectl key list\n", ctl_key_list},

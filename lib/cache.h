@@ -21,6 +21,7 @@
 #define SESSGATE_CACHE_H
 
 #include "conf.h"
+#include "finding.h"
 #include "place.h"
 #include "session.h"
 
@@ -93,6 +94,10 @@ struct cache_ops {
 	 */
 	enum sgate_status (*locate)(
 	    struct cache *c, struct place *at, struct sgate_error *err);
+	/* For doctor. SGATE_OK whatever was found, unless it does not answer.
+	 * NULL: nothing to be looked at. */
+	enum sgate_status (*examine)(struct cache *c, finding_fn *fn, void *arg,
+	    struct sgate_error *err);
 	/* The record of a ref and its group's sync, read at one moment. */
 	enum sgate_status (*get)(struct cache *c, const struct sgate_ref *ref,
 	    struct cache_copy *out, struct sgate_error *err);

@@ -854,3 +854,9 @@ redb_sentinels(const struct cache *c)
 {
 	return ((const struct redb *)c)->sentinels;
 }
+
+const char *
+redb_peer(const struct cache *c)
+{
+	return ((const struct redb *)c)->peer;
+}

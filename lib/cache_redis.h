@@ -5,7 +5,8 @@
  * A question is one or more commands, written at once and answered in their
  * order. cache_redis.c has the connection and nothing about sessions,
  * cache_redis_ops.c the questions, cache_redis_scripts.c the scripts,
- * cache_redis_sentinel.c where the server is.
+ * cache_redis_sentinel.c where the server is, cache_redis_doctor.c what may be
+ * wrong with it.
  */
 #ifndef SESSGATE_CACHE_REDIS_H
 #define SESSGATE_CACHE_REDIS_H
@@ -105,6 +106,8 @@ SGATE_MUST_CHECK enum sgate_status redb_new(const char *user,
     const char *password_file, struct cache **out, struct sgate_error *err);
 /* To that server from now on. */
 void redb_move(struct cache *c, const struct place_address *to);
+/* For people: where it leads. */
+const char *redb_peer(const struct cache *c);
 /* NULL: it has an address of its own. */
 struct sentinels *redb_sentinels(const struct cache *c);
 
@@ -116,5 +119,13 @@ void sentinels_free(struct sentinels *s);
 /* struct cache_ops, locate */
 enum sgate_status redb_locate(
     struct cache *c, struct place *at, struct sgate_error *err);
+/* What each Sentinel says. */
+void sentinels_examine(struct cache *c, finding_fn *fn, void *arg);
+
+/* ---- cache_redis_doctor.c ---- */
+
+/* struct cache_ops, examine */
+enum sgate_status redb_examine(
+    struct cache *c, finding_fn *fn, void *arg, struct sgate_error *err);
 
 #endif

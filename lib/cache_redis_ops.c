@@ -848,6 +848,7 @@ const struct cache_ops cache_redis = {
     .close = redb_close,
     .ping = redb_ping,
     .locate = redb_locate,
+    .examine = redb_examine,
     .get = redb_get,
     .put = redb_put,
     .end = redb_end,

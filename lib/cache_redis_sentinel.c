@@ -197,6 +197,50 @@ redb_locate(struct cache *c, struct place *at, struct sgate_error *err)
 	return err->status;
 }
 
+/* ---- doctor ---- */
+
+static void
+examine_sentinel(struct sentinels *s, struct cache *c, struct cache *sentinel,
+    const struct place *at, const struct findings *findings)
+{
+	struct place_address named, known;
+	char text[PLACE_TEXT_MAX + 1];
+	struct sgate_error err;
+	uint64_t generation;
+
+	set_deadline(s, c, sentinel, 0);
+	error_clear(&err);
+	if (ask_sentinel(s, sentinel, &named, &err) != SGATE_OK) {
+		finding_tell_error(findings, FINDING_WARNING, "sentinel", &err);
+		return;
+	}
+	place_text(&named, text);
+	if (at != NULL && place_get(at, &known, &generation) &&
+	    !place_equal(&known, &named))
+		finding_tell(findings, FINDING_WARNING, "sentinel",
+		    "see its log: it is cut off from the others, or they are "
+		    "about to change",
+		    "names %s, which is not the one that is used", text);
+	else
+		finding_tell(
+		    findings, FINDING_OK, "sentinel", "", "names %s", text);
+}
+
+void
+sentinels_examine(struct cache *c, finding_fn *fn, void *arg)
+{
+	struct sentinels *s = redb_sentinels(c);
+	char where[160];
+	const struct findings findings = {fn, arg, where};
+	size_t i;
+
+	for (i = 0; s != NULL && i < s->count; i++) {
+		snprintf(where, sizeof(where), "sentinel %s",
+		    redb_peer(s->asked[i]));
+		examine_sentinel(s, c, s->asked[i], c->at, &findings);
+	}
+}
+
 /* ---- open, close ---- */
 
 static enum sgate_status

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 #include "conf.h"
+#include "finding.h"
 #include "place.h"
 #include "record.h"
 #include "session.h"
@@ -174,6 +175,10 @@ struct durable_ops {
 	 */
 	enum sgate_status (*locate)(
 	    struct durable *d, struct place *at, struct sgate_error *err);
+	/* For doctor. SGATE_OK whatever was found, unless it does not answer.
+	 * NULL: nothing to be looked at but the schema. */
+	enum sgate_status (*examine)(struct durable *d, finding_fn *fn,
+	    void *arg, struct sgate_error *err);
 	/* Create what is missing; repeatable. */
 	enum sgate_status (*schema_init)(
 	    struct durable *d, struct sgate_error *err);

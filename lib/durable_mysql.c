@@ -488,13 +488,15 @@ make(const char *socket, const char *database, const char *user,
 struct mydb *
 mydb_copy(const struct mydb *store, const struct mydb_host *host)
 {
-	struct mydb *copy =
-	    make("", store->database, store->user, store->password_file);
+	struct mydb *copy = make(
+	    store->socket, store->database, store->user, store->password_file);
 
 	if (copy == NULL)
 		return NULL;
 	copy->read_timeout_ms = store->read_timeout_ms;
 	copy->write_timeout_ms = store->write_timeout_ms;
+	if (host == NULL)
+		return copy;
 	copy->hosts = malloc(sizeof(*copy->hosts));
 	if (copy->hosts == NULL) {
 		mydb_close(&copy->sql.durable);
@@ -538,6 +540,7 @@ const struct durable_ops durable_mysql = {
     .close = mydb_close,
     .ping = sql_ping,
     .locate = mydb_locate,
+    .examine = mydb_examine,
     .schema_init = mydb_schema_init,
     .schema_check = mydb_schema_check,
     .maintain = mydb_maintain,

@@ -9,6 +9,7 @@
  *   durable_mysql_exec.c    the caller's own statements
  *   durable_mysql_schema.c  making and looking after the tables
  *   durable_mysql_hosts.c   which of several hosts is the primary
+ *   durable_mysql_doctor.c  what may be wrong with the servers
  */
 #ifndef SESSGATE_DURABLE_MYSQL_H
 #define SESSGATE_DURABLE_MYSQL_H
@@ -136,7 +137,8 @@ SGATE_MUST_CHECK enum sgate_status mydb_enter_new(struct durable *d,
 SGATE_MUST_CHECK enum sgate_status mydb_refuse_read_only(
     struct mydb *store, const char *operation, struct sgate_error *err);
 void mydb_close(struct durable *d);
-/* A handle of its own on one host of these; NULL: out of memory. */
+/* A handle of its own on one host of these, or (NULL) the socket. NULL: out of
+ * memory. */
 struct mydb *mydb_copy(const struct mydb *store, const struct mydb_host *host);
 /* The server has closed it, or says something unasked. */
 bool mydb_is_stale(const struct mydb *store);
@@ -214,6 +216,11 @@ SGATE_MUST_CHECK enum sgate_status mydb_check_who(
 /* The server that mydb_set_ident() has named; 0: it does not tell. */
 SGATE_MUST_CHECK enum sgate_status mydb_who(struct durable *d,
     const char *operation, uint64_t *out, struct sgate_error *err);
+
+/* ---- durable_mysql_doctor.c ---- */
+
+enum sgate_status mydb_examine(
+    struct durable *d, finding_fn *fn, void *arg, struct sgate_error *err);
 
 /* ---- durable_mysql_schema.c ---- */
 

@@ -81,8 +81,8 @@ take_seen(void *arg, const char *word)
 	seen->at.who = ident_of(who + 1);
 	seen->whose = ident_of(whose + 1);
 	seen->takes_writes =
-	    seen->at.who != 0 && (strncmp(word, "0|", 2) == 0 ||
-				     strncasecmp(word, "OFF|", 4) == 0);
+	    seen->at.who != 0 &&
+	    (strncmp(word, "0|", 2) == 0 || strncasecmp(word, "OFF|", 4) == 0);
 }
 
 static enum sgate_status

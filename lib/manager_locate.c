@@ -103,3 +103,53 @@ manager_locate(struct sgate_manager *mgr, const struct manager_round *round,
 		*err = why;
 	return of_cache;
 }
+
+/* ---- doctor ---- */
+
+static enum sgate_status
+examine_durable(struct sgate_manager *mgr, finding_fn *fn, void *arg,
+    struct sgate_error *err)
+{
+	const struct findings findings = {fn, arg, mgr->ops->name};
+	enum sgate_status status = manager_need_durable(mgr, err);
+
+	if (status == SGATE_OK && mgr->ops->examine != NULL)
+		return mgr->ops->examine(mgr->durable, fn, arg, err);
+	if (status == SGATE_OK)
+		status = mgr->ops->schema_check(mgr->durable, err);
+	if (status == SGATE_OK)
+		finding_tell(&findings, FINDING_OK, "schema", "",
+		    "its tables are there");
+	else
+		finding_tell_error(&findings, FINDING_ERROR, "schema", err);
+	/* Said, and nothing that a second try would mend. */
+	return status == SGATE_INVALID ? SGATE_OK : status;
+}
+
+enum sgate_status
+manager_examine(struct sgate_manager *mgr, finding_fn *fn, void *arg,
+    struct sgate_error *err)
+{
+	const struct manager_round round = {.runtime_dir = NULL};
+	enum sgate_status of_durable, of_cache = SGATE_OK;
+	struct sgate_error why;
+
+	error_clear(&why);
+	/* What it finds out is examined below, and found to be so or not. */
+	if (manager_locate(mgr, &round, &why) != SGATE_OK)
+		error_clear(&why);
+	manager_begin_let(mgr, err);
+	of_durable = examine_durable(mgr, fn, arg, err);
+	if (mgr->cache_ops != NULL && mgr->cache_ops->examine != NULL) {
+		mgr->deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
+		of_cache = manager_cache_enter(mgr, true, &why);
+		if (of_cache == SGATE_OK)
+			of_cache =
+			    mgr->cache_ops->examine(mgr->cache, fn, arg, &why);
+	}
+	if (of_durable != SGATE_OK)
+		return of_durable;
+	if (of_cache != SGATE_OK && err != NULL)
+		*err = why;
+	return of_cache;
+}

@@ -8,6 +8,7 @@
 #include "cache.h"
 #include "conf.h"
 #include "durable.h"
+#include "finding.h"
 #include "keys.h"
 #include "sessgate.h"
 #include "stores.h"
@@ -119,6 +120,14 @@ bool manager_is_recorded(const struct sgate_error *err);
  */
 SGATE_MUST_CHECK enum sgate_status manager_locate(struct sgate_manager *mgr,
     const struct manager_round *round, struct sgate_error *err);
+
+/*
+ * What is right and wrong with the stores, for `sessgatectl doctor`: fn is told
+ * each finding. SGATE_OK whatever was found; else the first store that does not
+ * answer, which was told too.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_examine(struct sgate_manager *mgr,
+    finding_fn *fn, void *arg, struct sgate_error *err);
 
 const struct keys *manager_keys(const struct sgate_manager *mgr);
 /* The durable store's clock, UTC ms: what expiry is judged by. */

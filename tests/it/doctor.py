@@ -1,0 +1,230 @@
+"""`sessgatectl doctor`: what it says of stores that are right, and of each thing
+that is wrong with them."""
+
+import json
+import os
+import subprocess
+
+import harness
+from harness import case, main, needs, wait_until
+from primaries import Pair
+from sentinels import Watched
+from stores import Fleet, Redis, run
+
+DURABLE = ["--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1"]
+RIGHT = {"appendonly": "yes", "maxmemory": "64mb",
+         "maxmemory_policy": "volatile-lru", "min_replicas_to_write": "1"}
+
+
+class Doctor:
+    def __init__(self, t, host):
+        self.t, self.host = t, host
+
+    def run(self, *args, before=()):
+        done = subprocess.run(
+            list(before) + [
+                os.path.join(harness.BUILD, "gateway", "sessgatectl"),
+                "doctor", "--config", self.host.gw.conf_path] + list(args),
+            env=dict(os.environ, ASAN_OPTIONS=os.environ.get(
+                "ASAN_OPTIONS", "") + ":verify_asan_link_order=0"),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, cwd="/", timeout=60)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def findings(self, code, **more):
+        """{(where, check): (state, text, todo)}"""
+        got, out, err = self.run("--json", **more)
+        self.t.equal((got, err), (code, ""), out)
+        answer = json.loads(out)
+        found = {(f["where"], f["check"]): (f["state"], f["text"], f["todo"])
+                 for f in answer["findings"]}
+        self.t.equal(len(found), len(answer["findings"]), "each check once")
+        states = [state for state, _, _ in found.values()]
+        self.t.equal((answer["errors"], answer["warnings"], answer["unseen"]),
+                     tuple(states.count(s) for s in
+                           ("error", "warning", "unseen")))
+        return found
+
+    def bad(self, code, **more):
+        """Those that are not ok."""
+        return {key: value[:2] for key, value in
+                self.findings(code, **more).items() if value[0] != "ok"}
+
+    def expect(self, code, where, check, state, text):
+        """That one is as told, and what to do is said."""
+        found = self.findings(code)
+        got = found.get((where, check), ("missing", "", ""))
+        self.t.equal(got[:2], (state, text), repr(found))
+        self.t.true(got[2] or state == "unseen", "it says what to do")
+
+
+@case
+def servers_that_are_right_and_each_thing_that_is_wrong(t):
+    pair = Pair(t, lines=DURABLE)
+    watched = Watched(t, **RIGHT)
+    fleet = pair.fleet(start=False, hosts=1, redis=watched.master,
+                       conf=watched.conf())
+    doctor = Doctor(t, fleet.hosts[0])
+    db, replica = pair.primary, pair.replica
+    first, second = "mysql " + db.address, "mysql " + replica.address
+    redis = "redis 127.0.0.1:%d" % watched.master.port
+    # As the doctor sees all of it: nothing to do.
+    t.equal(doctor.bad(0), {})
+    found = doctor.findings(0)
+    t.equal(found[(first, "replication")],
+            ("ok", "semi-synchronous, 1 acknowledge", ""))
+    t.equal(found[(second, "replication")],
+            ("ok", "a replica that acknowledges", ""))
+    t.equal(found[("mysql", "primary")][0], "ok")
+    t.equal(sorted(c for w, c in found if w == redis),
+            ["answers", "appendonly", "clock", "disk", "maxmemory",
+             "maxmemory-policy", "replicas", "role"])
+    t.equal(sum(w.startswith("sentinel ") for w, _ in found), 3)
+    code, out, err = doctor.run()
+    t.equal((code, err), (0, ""))
+    t.match(out, r"^STATE +WHERE +CHECK +HOW IT IS\n")
+    t.true("What to do" not in out, out)
+    before = db.sql("SELECT GROUP_CONCAT(seq) FROM meta", fleet.db.name)
+
+    # And what is wrong, one at a time.
+    db.sql("SET GLOBAL innodb_flush_log_at_trx_commit=2")
+    doctor.expect(1, first, "innodb_flush_log_at_trx_commit", "error", "is 2")
+    code, out, _ = doctor.run()
+    t.equal(code, 1)
+    t.match(out, r"(?m)^error +%s +innodb_flush_log_at_trx_commit +is 2$" %
+            first)
+    t.match(out, r"What to do:\n%s: innodb_flush_log_at_trx_commit: set " %
+            first)
+    db.sql("SET GLOBAL innodb_flush_log_at_trx_commit=1")
+    replica.sql("SET GLOBAL sync_binlog=0")
+    doctor.expect(1, second, "sync_binlog", "error", "is 0")
+    replica.sql("SET GLOBAL sync_binlog=1")
+    db.sql("SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_COMMIT")
+    doctor.expect(1, first, "replication", "error", "waits AFTER_COMMIT")
+    db.sql("SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_SYNC")
+    db.sql("SET GLOBAL rpl_semi_sync_master_enabled=0")
+    doctor.expect(1, first, "replication", "error", "is not semi-synchronous")
+    db.sql("SET GLOBAL rpl_semi_sync_master_enabled=1")
+    replica.sql("STOP SLAVE")
+    wait_until(lambda: db.value("Rpl_semi_sync_master_clients") == "0",
+               "the primary notices")
+    doctor.expect(1, second, "replication", "error", "it does not replicate")
+    doctor.expect(1, first, "replication", "error",
+                  "is semi-synchronous, and 0 replicas acknowledge")
+    replica.sql("START SLAVE")
+    replica.sql("SET GLOBAL read_only=0")
+    doctor.expect(1, "mysql", "primary", "error",
+                  "2 of mysql.hosts take writes")
+    replica.sql("SET GLOBAL read_only=1")
+    db.sql("SET GLOBAL read_only=1")
+    doctor.expect(1, "mysql", "primary", "error",
+                  "0 of mysql.hosts take writes")
+    db.sql("SET GLOBAL read_only=0")
+    account = "'sessgate'@'127.0.0.1'"
+    fleet.db.sql("GRANT DELETE ON audit TO " + account)
+    doctor.expect(0, first, "account", "warning",
+                  '"sessgate" may more than sessgate needs')
+    fleet.db.sql("REVOKE DELETE ON audit FROM %s; REVOKE UPDATE ON session "
+                 "FROM %s" % (account, account))
+    doctor.expect(1, first, "account", "error",
+                  '"sessgate" lacks some of its grants')
+    fleet.db.sql("GRANT UPDATE ON session TO " + account)
+    master = watched.master
+    master.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    doctor.expect(1, redis, "maxmemory-policy", "error", "is allkeys-lru")
+    master.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    master.command("CONFIG", "SET", "appendonly", "no")
+    doctor.expect(0, redis, "appendonly", "warning", "is no")
+    master.command("CONFIG", "SET", "appendonly", "yes")
+    master.command("CONFIG", "SET", "maxmemory", "0")
+    doctor.expect(0, redis, "maxmemory", "warning", "is 0 bytes")
+    master.command("CONFIG", "SET", "maxmemory", "64mb")
+    master.command("CONFIG", "SET", "min-replicas-to-write", "0")
+    doctor.expect(0, redis, "replicas", "warning",
+                  "1 replicas, and it would write without them")
+    master.command("CONFIG", "SET", "min-replicas-to-write", "2")
+    master.command("CONFIG", "SET", "min-replicas-max-lag", "1")
+    t.equal(doctor.bad(0), {}, "one of two is near: it is the server's to say")
+    master.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    gone = watched.sentinels[0]
+    gone.kill()
+    found = doctor.bad(0)
+    t.equal(list(found), [("sentinel " + gone.address, "sentinel")])
+    t.equal(found[("sentinel " + gone.address, "sentinel")][0], "warning")
+    t.equal(db.sql("SELECT GROUP_CONCAT(seq) FROM meta", fleet.db.name),
+            before, "nothing was written")
+    # Stores that do not answer at all.
+    replica.kill()
+    found = doctor.bad(3)
+    t.equal(found[(second, "answers")][0], "error")
+    t.true((first, "answers") not in found, "the other one is looked at")
+
+
+@case
+def what_the_account_may_not_see_is_told_as_that(t):
+    redis = Redis(t, **RIGHT)
+    fleet = Fleet(t, hosts=1, redis=redis, is_direct=True, start=False)
+    doctor = Doctor(t, fleet.hosts[0])
+    host = fleet.hosts[0]
+    redis.command("ACL", "SETUSER", "default", "-info")
+    found = doctor.bad(1)
+    where = "redis unix:" + redis.socket
+    t.equal(found[(where, "settings")][0], "unseen")
+    t.match(found[(where, "settings")][1], "NOPERM")
+    t.equal([key for key in found if key[0] == where], [(where, "settings")])
+    # One server without a replica, not as it should be.
+    mysql = "mysql " + fleet.db.server.socket
+    t.equal(found[(mysql, "innodb_flush_log_at_trx_commit")],
+            ("error", "is 2"))
+    t.equal({check for w, check in found if w == mysql},
+            {"innodb_flush_log_at_trx_commit"})
+    # A replica that nobody should have named.
+    redis.command("ACL", "SETUSER", "default", "+info")
+    redis.command("REPLICAOF", "127.0.0.1", "1")
+    doctor.expect(1, where, "role", "error", "is a replica")
+    redis.kill()
+    t.equal(doctor.bad(3)[(where, "answers")][0], "error")
+    # Tables of nobody.
+    fleet.db.sql("DROP TABLE store")
+    found = doctor.bad(3)
+    t.equal(found[(mysql, "schema")][0], "error")
+    t.match(found[(mysql, "schema")][1], "sessgatectl db init")
+    host.gw.configure({"mysql": {"user": "nobody"}})
+    t.match(doctor.bad(3)[(mysql, "answers")][1],
+            "correct mysql.user, mysql.password_file or the account")
+
+
+@case
+def clocks_that_are_apart_are_told(t):
+    needs("faketime")
+    fleet = Fleet(t, hosts=1, redis=Redis(t, **RIGHT), is_direct=True,
+                  start=False)
+    doctor = Doctor(t, fleet.hosts[0])
+    found = {key: value for key, value in doctor.findings(1).items()
+             if key[1] == "clock"}
+    t.equal({value[0] for value in found.values()}, {"ok"})
+    t.equal(len(found), 2)
+    found = {key: value for key, value in doctor.findings(
+        1, before=["faketime", "-f", "+1h"]).items() if key[1] == "clock"}
+    t.equal({value[0] for value in found.values()}, {"warning"})
+    for _, text, _ in found.values():
+        t.match(text, r"^(3599|3600)\.\d\d\d s from this host's$")
+
+
+@case
+def a_file_needs_its_tables_alone(t):
+    gw = t.gateway()
+    gw.start()
+    gw.stop()
+
+    class Host:
+        pass
+
+    host = Host()
+    host.gw = gw
+    t.equal(Doctor(t, host).findings(0),
+            {("sqlite", "schema"): ("ok", "its tables are there", "")})
+
+
+if __name__ == "__main__":
+    run(main)

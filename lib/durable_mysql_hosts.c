@@ -28,8 +28,10 @@
 #include "status.h"
 
 #define OPERATION "locate"
-/* For one host; one that is dead must not delay the keeper's round. */
+/* For one host; one that is dead must not delay the keeper's round. As long as
+ * nobody is known, there is nothing else to do. */
 #define LOOK_MS 100
+#define FIRST_LOOK_MS 250
 
 struct seen {
 	struct place_address at;
@@ -262,7 +264,9 @@ mydb_locate(struct durable *d, struct place *at, struct sgate_error *err)
 	struct seen seen[MYDB_HOSTS_MAX];
 	enum sgate_status status;
 	struct sgate_error why;
-	int64_t until_ms;
+	struct place_address before;
+	int64_t until_ms, most_ms;
+	uint64_t generation;
 	size_t i;
 
 	error_clear(err);
@@ -274,9 +278,10 @@ mydb_locate(struct durable *d, struct place *at, struct sgate_error *err)
 	status = make_looks(store, err);
 	if (status != SGATE_OK)
 		return status;
+	most_ms = place_get(at, &before, &generation) ? LOOK_MS : FIRST_LOOK_MS;
 	memset(seen, 0, sizeof(seen));
 	for (i = 0; i < store->hosts_count; i++) {
-		until_ms = clock_monotonic_ms() + LOOK_MS;
+		until_ms = clock_monotonic_ms() + most_ms;
 		store->looks[i]->sql.durable.deadline_ms =
 		    until_ms < d->deadline_ms ? until_ms : d->deadline_ms;
 		seen[i].at = store->hosts[i].at;
@@ -325,7 +330,7 @@ mydb_find_host(
 				store->primary = at.who;
 				return SGATE_OK;
 			}
-	store->sql.durable.is_unreachable = true;
+	/* Saying so takes no time: no reason to open a breaker. */
 	return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation, 0,
 	    "none of mysql.hosts is known to be the primary");
 }

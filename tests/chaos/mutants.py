@@ -17,17 +17,15 @@ MUTANTS = {
     # A host reads a row, another ends the session, the row goes to Redis.
     "put-guard": Mutant("put-guard=off,row-put=pause:300",
                         ["redis-flush", "redis-evict"]),
-    # An end leaves no tombstone: a keeper that is late brings it back.
-    "tombstone": Mutant("tombstone=off,poll-apply=pause:20",
-                        ["partition-redis", "mysql-stop"]),
-    # A new session that could not be put into Redis is acknowledged so.
-    "create-retry": Mutant("create-retry=off,commit-publish=pause:300",
-                           ["mysql-stop", "mysql-kill"]),
+    # PUT of a slow writer replaces a newer version.
+    "put-version": Mutant("put-version=off,commit-publish=pause:60",
+                          ["mysql-stop", "partition-redis"]),
+    # An end leaves no tombstone: another host's keeper brings the session back.
+    "tombstone": Mutant("tombstone=off", ["mysql-stop", "partition-mysql",
+                                          "mysql-hole"]),
     # The keeper raises sync and brings no rows.
     "apply": Mutant("apply=off", ["redis-old", "partition-redis",
                                   "redis-promote"]),
-    # A lost answer to COMMIT counts as failed.
-    "settle": Mutant("settle=off,event-id=off", ["mysql-lose"]),
     # An error that Redis replies counts as "nothing there".
     "error-is-miss": Mutant("error-is-miss=off",
                             ["redis-read-only", "redis-full"]),
@@ -37,7 +35,4 @@ MUTANTS = {
     "clock": Mutant("clock=off", ["clock-ahead", "clock-behind"]),
     # A second try is another session.
     "idempotency": Mutant("idempotency=off", ["mysql-lose"]),
-    # The answer of another question.
-    "drop-context": Mutant("drop-context=off", ["redis-delay",
-                                                "redis-stop"]),
 }

@@ -193,21 +193,44 @@ add_endings(const struct sgate_manager *mgr, const struct shipment *shipment,
 	return status;
 }
 
+/*
+ * Whose session it was is not known to who ends one by its token alone, with
+ * neither store to ask; the audit is searched by user.
+ */
+static void
+name_user(struct sgate_manager *mgr, const struct spool_frame *frame,
+    struct durable_audit *out)
+{
+	struct sgate_session *session = NULL;
+	struct sgate_error ignored;
+
+	*out = frame->audit;
+	if (out->user[0] != '\0' ||
+	    mgr->ops->session_get(mgr->durable, &out->ref, 0, &session, NULL,
+		&ignored) != SGATE_OK)
+		return;
+	input_copy(out->realm, sizeof(out->realm), bytes_of(session->realm));
+	input_copy(out->user, sizeof(out->user), bytes_of(session->user));
+	sgate_session_free(session);
+}
+
 /* SGATE_CONFLICT: one of the events is there already; nothing was done. */
 static enum sgate_status
 ship_in_transaction(struct sgate_manager *mgr, const struct shipment *shipment,
     struct endings *endings, struct sgate_error *err)
 {
 	struct durable *d = mgr->durable;
+	struct durable_audit audit;
 	enum sgate_status status;
 	uint64_t ended;
 	size_t i;
 
 	status = manager_write(mgr, mgr->ops->begin(d, err), err);
-	for (i = 0; i < shipment->count && status == SGATE_OK; i++)
-		status = manager_write(mgr,
-		    mgr->ops->audit_insert(d, &shipment->frames[i]->audit, err),
-		    err);
+	for (i = 0; i < shipment->count && status == SGATE_OK; i++) {
+		name_user(mgr, shipment->frames[i], &audit);
+		status = manager_write(
+		    mgr, mgr->ops->audit_insert(d, &audit, err), err);
+	}
 	if (status == SGATE_OK)
 		status = endings_lock_all(mgr, endings, err);
 	if (status == SGATE_OK)

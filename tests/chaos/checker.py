@@ -38,7 +38,7 @@ class Verdict:
 
     def __init__(self, past):
         self.past, self.violations = past, []
-        world = World(past)
+        world = self.world = World(past)
         rules = Rules(world, self.found)
         rules.run()
         Ending(world, self.found, rules.unsound).run()
@@ -116,18 +116,24 @@ def staleness(verdict):
 # No fault of the nemesis: the machine stood still.
 STALL = "machine-stall"
 VALIDATIONS = ("check", "get", "introspect")
-INSIDE, THOSE, OUTSIDE = ("inside fault windows", "  validations",
-                          "outside fault windows")
+INSIDE, THOSE, LIVE, OUTSIDE = ("inside fault windows", "  validations",
+                                "  of live sessions",
+                                "outside fault windows")
 
 
-def unavailability(past):
-    """503 among all, inside and outside of the gateways' fault windows."""
-    table = {name: [0, 0, 0] for name in (INSIDE, THOSE, OUTSIDE)}
+def unavailability(verdict):
+    """503 among all, inside and outside of the gateways' fault windows. Inside
+    also among validations, and among those of sessions that surely were live:
+    with one store left these should be hardly any."""
+    past, sessions = verdict.past, verdict.world.sessions
+    table = {name: [0, 0, 0] for name in (INSIDE, THOSE, LIVE, OUTSIDE)}
     for op in past.ops:
         is_inside = past.is_in_fault(op)
         rows = [table[INSIDE if is_inside else OUTSIDE]]
         if is_inside and op.kind in VALIDATIONS:
             rows.append(table[THOSE])
+            if op.s in sessions and sessions[op.s].is_surely_live(op):
+                rows.append(table[LIVE])
         for row in rows:
             row[0] += 1
             row[1] += op.res == "unavailable"
@@ -149,7 +155,7 @@ def figures(verdict):
         "operations": operations(past),
         "faults": fault_table(past),
         "staleness": staleness(verdict),
-        "unavailable": unavailability(past),
+        "unavailable": unavailability(verdict),
         "violations_by_rule": dict(collections.Counter(
             v.rule for v in verdict.violations)),
     }

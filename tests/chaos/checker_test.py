@@ -616,7 +616,7 @@ def the_table_has_everything_and_the_exit_status_tells(t):
     for pattern in (r"^0 violations", r"margin 1000 ms", r"check +\d+ +\d+",
                     r"ends, healthy +\d+ +[\d.]+ +[\d.]+ +[\d.]+",
                     r"changes, faulty", r"inside fault windows +\d+ +\d+",
-                    r"recovered p50"):
+                    r"  of live sessions +\d+ +\d+", r"recovered p50"):
         t.match(out, "(?m)" + pattern)
     t.equal(found["violations"], [])
     t.equal(found["operations"]["check"]["ok"] > 50, True)

@@ -217,6 +217,15 @@ class Session:
         idle = self.idle_from if op.tok is not None else self.idle_row_from
         return op.end >= idle or op.end >= self.absolute_from
 
+    def is_surely_live(self, op):
+        """Nothing may have ended it, and op's token is its current one."""
+        if (self.acked is None or self.acked >= op.begin or
+                self.may_be_expired(op) or self.may_have_ended(op.end)):
+            return False
+        following = self.tokens.next(op.tok)
+        return op.tok in self.tokens.index and (
+            following is None or self.tokens.made[following].begin > op.end)
+
     # ---- ends ----
 
     def add_end(self, end):

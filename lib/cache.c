@@ -51,10 +51,13 @@ cache_wrong_item(const struct cache_item *item, const char *states)
 }
 
 const char *
-cache_wrong_create(const struct cache_item *item, int64_t set_ttl_ms)
+cache_wrong_create(
+    const struct cache_item *item, uint64_t s0, int64_t set_ttl_ms)
 {
 	const char *wrong = cache_wrong_item(item, "U");
 
+	if (wrong == NULL && s0 > CACHE_NUMBER_MAX)
+		wrong = "a number of the group that no counter has";
 	return wrong != NULL ? wrong : wrong_ttl(set_ttl_ms);
 }
 

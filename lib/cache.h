@@ -149,12 +149,14 @@ struct cache_ops {
 	 * A session that the durable store has not got, its record 'U': it
 	 * takes the place of nothing, of an older version or of another 'U',
 	 * and its ref joins the user's set, which lives as long as set_ttl_ms
-	 * at least. user: TOKEN_USER_BYTES; NULL: it is nobody's. One script.
-	 * CACHE_PUT_OK, ENDED, or HAVE.
+	 * at least. s0: the number of the group's sync when it was created;
+	 * nothing is written when sync is past that. user: TOKEN_USER_BYTES;
+	 * NULL: it is nobody's. One script. CACHE_PUT_OK, ENDED, HAVE, RETRY.
 	 */
 	enum sgate_status (*create)(struct cache *c,
-	    const struct cache_item *item, const unsigned char *user,
-	    int64_t set_ttl_ms, enum cache_put *out_put, struct cache_copy *out,
+	    const struct cache_item *item, uint64_t s0,
+	    const unsigned char *user, int64_t set_ttl_ms,
+	    enum cache_put *out_put, struct cache_copy *out,
 	    struct sgate_error *err);
 	/*
 	 * The durable store has got it: what is 'U' and no newer becomes the
@@ -186,7 +188,7 @@ const struct cache_ops *cache_choose(const struct sgate_conf *conf);
  */
 const char *cache_wrong_item(const struct cache_item *item, const char *states);
 const char *cache_wrong_create(
-    const struct cache_item *item, int64_t set_ttl_ms);
+    const struct cache_item *item, uint64_t s0, int64_t set_ttl_ms);
 const char *cache_wrong_touch(const struct cache_touch *touch);
 const char *cache_wrong_sync(unsigned group, const char *sync);
 const char *cache_wrong_apply(unsigned group, const char *from, const char *to,

@@ -690,6 +690,7 @@ redb_apply(struct cache *c, unsigned group, const char *from, const char *to,
 struct newcomer {
 	const struct cache *c;
 	const struct cache_item *item;
+	uint64_t s0;
 	const unsigned char *user;
 	int64_t set_ttl_ms; /* 0: it has landed */
 	enum cache_put *out_put;
@@ -703,18 +704,21 @@ compose_newcomer(struct buf *out, void *arg, bool is_whole)
 	bool is_landed = n->set_ttl_ms == 0, has_user = n->user != NULL;
 	char ref[SGATE_REF_HEX + 1];
 
-	redb_add_script(out,
-	    is_landed ? redb_script_land() : redb_script_create(),
-	    has_user ? 2 : 1,
-	    !has_user   ? 2
-	    : is_landed ? 3
-			: 4,
-	    is_whole);
+	if (is_landed)
+		redb_add_script(out, redb_script_land(), has_user ? 2 : 1,
+		    has_user ? 3 : 2, is_whole);
+	else
+		redb_add_script(out, redb_script_create(), has_user ? 3 : 2,
+		    has_user ? 5 : 3, is_whole);
 	add_record_key(out, n->c, &n->item->ref);
+	if (!is_landed)
+		add_sync_key(out, n->c, token_ref_group(&n->item->ref));
 	if (has_user)
 		add_set_key(out, n->c, token_ref_group(&n->item->ref), n->user);
 	redb_add_word(out, n->item->record);
 	redb_add_number(out, n->item->ttl_ms);
+	if (!is_landed)
+		redb_add_number(out, (int64_t)n->s0);
 	if (!has_user)
 		return;
 	sgate_ref_text(&n->item->ref, ref);
@@ -754,14 +758,14 @@ ask_newcomer(struct cache *c, const char *operation,
 }
 
 static enum sgate_status
-redb_create(struct cache *c, const struct cache_item *item,
+redb_create(struct cache *c, const struct cache_item *item, uint64_t s0,
     const unsigned char *user, int64_t set_ttl_ms, enum cache_put *out_put,
     struct cache_copy *out, struct sgate_error *err)
 {
-	const struct newcomer n = {c, item, user, set_ttl_ms, out_put, out};
+	const struct newcomer n = {c, item, s0, user, set_ttl_ms, out_put, out};
 
 	return ask_newcomer(
-	    c, "create", &n, cache_wrong_create(item, set_ttl_ms), err);
+	    c, "create", &n, cache_wrong_create(item, s0, set_ttl_ms), err);
 }
 
 static enum sgate_status
@@ -769,7 +773,7 @@ redb_land(struct cache *c, const struct cache_item *item,
     const unsigned char *user, enum cache_put *out_put, struct cache_copy *out,
     struct sgate_error *err)
 {
-	const struct newcomer n = {c, item, user, 0, out_put, out};
+	const struct newcomer n = {c, item, 0, user, 0, out_put, out};
 
 	return ask_newcomer(c, "land", &n, cache_wrong_item(item, "L"), err);
 }

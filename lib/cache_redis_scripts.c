@@ -102,9 +102,13 @@
 
 /*
  * CREATE: a session that the database has not got.
- * KEYS record [set]  ARGV record px [ref set-px]
+ * KEYS record sync [set]  ARGV record px s0 [ref set-px]
  */
-#define CREATE                                                                 \
+#define CREATE_GUARD                                                           \
+	"local y=redis.call('GET',KEYS[2])\n"                                  \
+	"y=y and tonumber(y:match('^%d+'))\n"                                  \
+	"if y and y>tonumber(ARGV[3]) then return 'RETRY' end\n"
+#define CREATE(guard)                                                          \
 	"local c,n=redis.call('GET',KEYS[1]),ARGV[1]\n"                        \
 	"if c then\n"                                                          \
 	" if c:sub(1,1)=='T' then return c end\n"                              \
@@ -112,11 +116,12 @@
 	" if v>w or v==w and c:sub(1,1)~='U' then return 'HAVE' end\n"         \
 	KEEP_LAST_SEEN("n")                                                    \
 	"end\n"                                                                \
+	guard                                                                  \
 	"redis.call('SET',KEYS[1],n,'PX',ARGV[2])\n"                           \
-	"if KEYS[2] then\n"                                                    \
-	" redis.call('SADD',KEYS[2],ARGV[3])\n"                                \
-	" redis.call('PEXPIRE',KEYS[2],ARGV[4],'NX')\n"                        \
-	" redis.call('PEXPIRE',KEYS[2],ARGV[4],'GT')\n"                        \
+	"if KEYS[3] then\n"                                                    \
+	" redis.call('SADD',KEYS[3],ARGV[4])\n"                                \
+	" redis.call('PEXPIRE',KEYS[3],ARGV[5],'NX')\n"                        \
+	" redis.call('PEXPIRE',KEYS[3],ARGV[5],'GT')\n"                        \
 	"end\n"                                                                \
 	"return 'OK'\n"
 
@@ -152,7 +157,7 @@ static const struct redb_script touch = {
 static const struct redb_script apply = {
     APPLY(APPLY_IF_FROM), "d8c086536eb64367820bc01d5b35b07d7ef75cf6"};
 static const struct redb_script create = {
-    CREATE, "51ab94149200b92382e03e1673ffcad1ee5d74b1"};
+    CREATE(CREATE_GUARD), "5db38868181110be7dc7fb552fed2a80b4defac3"};
 static const struct redb_script land = {
     LAND, "80e3152d5ca96510596575fe7cfe6d2f9902bbfc"};
 static const struct redb_script unlanded = {
@@ -171,6 +176,7 @@ static const struct redb_script end_delete = {
     "for i=1,#KEYS do redis.call('DEL',KEYS[i]) end\n"
     "return 'OK'\n",
     NULL};
+static const struct redb_script create_any = {CREATE(""), NULL};
 static const struct redb_script apply_from_any = {APPLY(""), NULL};
 
 const struct redb_script *
@@ -206,7 +212,7 @@ redb_script_apply(void)
 const struct redb_script *
 redb_script_create(void)
 {
-	return &create;
+	return failpoint_is_off("u-guard") ? &create_any : &create;
 }
 
 const struct redb_script *

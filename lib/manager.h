@@ -273,6 +273,7 @@ struct cached {
 	enum fence_trust trust;    /* how far the copy, or one that is made now,
 				    * counts */
 	struct record_store store; /* what a copy must be sealed for */
+	uint64_t sync;             /* the group's number in the cache */
 	struct buf unsealed;       /* the bytes of a copy with a wrong seal */
 };
 /*
@@ -304,7 +305,7 @@ SGATE_MUST_CHECK enum sgate_status cached_put(struct sgate_manager *mgr,
  * is_in_budget: not past the call's own deadline.
  */
 SGATE_MUST_CHECK enum sgate_status cached_create(struct sgate_manager *mgr,
-    const struct cache_item *item, const unsigned char *user,
+    const struct cache_item *item, uint64_t s0, const unsigned char *user,
     int64_t set_ttl_ms, bool is_in_budget, struct put_result *out,
     struct sgate_error *err);
 SGATE_MUST_CHECK enum sgate_status cached_land(struct sgate_manager *mgr,

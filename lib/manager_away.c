@@ -251,10 +251,13 @@ refuse(struct sgate_error *err, const char *why)
 	    err, SGATE_UNAVAILABLE, "session", "create", 0, "%s", why);
 }
 
-/* What this host must know. *out_store: what the record is sealed for. */
+/*
+ * What this host must know. *out_store: what the record is sealed for; *out_s0:
+ * up to which number its group is known to be in the cache.
+ */
 static enum sgate_status
 check_host(struct sgate_manager *mgr, const struct sgate_session *session,
-    struct record_store *out_store, struct sgate_error *err)
+    struct record_store *out_store, uint64_t *out_s0, struct sgate_error *err)
 {
 	struct cached cached = {0};
 	enum sgate_status status;
@@ -273,11 +276,16 @@ check_host(struct sgate_manager *mgr, const struct sgate_session *session,
 		    "what the cache has is not believed on this host "
 		    "(fence.max_blind, or the cache has lost what it had)");
 	*out_store = cached.store;
+	*out_s0 = cached.sync;
 	cached_clear(&cached);
 	return status;
 }
 
-/* A time-out of the cache's own, though the durable store used up the rest. */
+/*
+ * A time-out of the cache's own, though the durable store used up the rest.
+ * session->seq is s0: what is told again after that may be older than a change
+ * or an end whose record is gone, and nobody could tell by its sync.
+ */
 static enum sgate_status
 tell_cache(struct sgate_manager *mgr, const struct sgate_session *session,
     struct sgate_bytes record, bool is_in_budget, struct put_result *out,
@@ -288,7 +296,8 @@ tell_cache(struct sgate_manager *mgr, const struct sgate_session *session,
 	unsigned char user[TOKEN_USER_BYTES];
 
 	item.ttl_ms = session_copy_ttl_ms(session, now_ms);
-	return cached_create(mgr, &item, user_of(mgr, session, user),
+	return cached_create(mgr, &item, session->seq,
+	    user_of(mgr, session, user),
 	    session_tombstone_ttl_ms(session, now_ms), is_in_budget, out, err);
 }
 
@@ -317,7 +326,9 @@ tell_both(struct sgate_manager *mgr, const struct sgate_session *session,
 	if (status == SGATE_OK)
 		status =
 		    tell_cache(mgr, session, frame.record, false, &put, err);
-	if (status == SGATE_OK && put.answer != CACHE_PUT_OK)
+	if (status == SGATE_OK && put.answer == CACHE_PUT_RETRY)
+		status = refuse(err, "its group is just being changed");
+	else if (status == SGATE_OK && put.answer != CACHE_PUT_OK)
 		status = refuse(err, "another session has its ref");
 	failpoint("away-spool");
 	if (status == SGATE_OK)
@@ -331,14 +342,15 @@ enum sgate_status
 away_create(struct sgate_manager *mgr, const struct sgate_session *session,
     const struct durable_audit *audit, struct sgate_error *err)
 {
+	struct sgate_session made = *session;
 	struct record_store store;
 	struct sgate_error why;
 	enum sgate_status status;
 
 	error_clear(&why);
-	status = check_host(mgr, session, &store, &why);
+	status = check_host(mgr, session, &store, &made.seq, &why);
 	if (status == SGATE_OK)
-		status = tell_both(mgr, session, audit, &store, &why);
+		status = tell_both(mgr, &made, audit, &store, &why);
 	if (status == SGATE_OK) {
 		away_lost(mgr);
 		stores_count(mgr->stores, STORES_CREATED_AWAY);
@@ -507,10 +519,13 @@ static enum sgate_status
 land(struct sgate_manager *mgr, const struct sgate_session *session,
     const struct durable_audit *audit, struct sgate_error *err)
 {
-	struct landing landing = {.session = session};
+	struct sgate_session row = *session;
+	struct landing landing = {.session = &row};
 	struct change change;
 	enum sgate_status status;
 
+	row.seq = 0;
+	row.new_token[0] = '\0';
 	if (failpoint_is_off("u-land"))
 		return error_set(err, SGATE_UNAVAILABLE, "session", "land", 0,
 		    "a failpoint says so");
@@ -535,19 +550,16 @@ enum sgate_status
 away_land(struct sgate_manager *mgr, const struct sgate_session *session,
     const struct record_birth *birth, struct sgate_error *err)
 {
-	struct sgate_session made = *session;
 	struct durable_audit audit = {.at_ms = session->created_ms,
 	    .client_ip_len = session->client_ip_len};
 
-	/* As it was created: the activity since is in the record alone. */
 	memcpy(audit.event_id, birth->event_id, sizeof(audit.event_id));
 	memcpy(audit.host, birth->host, sizeof(audit.host));
 	memcpy(audit.actor, birth->actor, sizeof(audit.actor));
 	memcpy(audit.kind, "create", sizeof("create"));
 	memcpy(audit.client_ip, session->client_ip, sizeof(audit.client_ip));
 	audit_about(&audit, session);
-	made.new_token[0] = '\0';
-	return land(mgr, &made, &audit, err);
+	return land(mgr, session, &audit, err);
 }
 
 enum sgate_status

@@ -216,6 +216,7 @@ cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
     struct cached *out, struct sgate_error *err)
 {
 	const struct sgate_conf *conf = mgr->conf;
+	struct fence_sync sync;
 	struct cache_copy copy;
 	enum sgate_status status;
 
@@ -234,6 +235,8 @@ cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	out->trust = fence_trusts(&mgr->stores->fence, token_ref_group(ref),
 	    copy.sync, conf->fence.poll_interval_ms, conf->fence.max_blind_ms,
 	    clock_boot_ms(), &out->store);
+	if (fence_sync_read(copy.sync, &sync))
+		out->sync = sync.number;
 	if (copy.record.len == 0) {
 		stores_count(mgr->stores, STORES_CACHE_MISSES);
 		return SGATE_OK;
@@ -339,8 +342,8 @@ put_left(struct sgate_manager *mgr, enum sgate_status answer,
 
 enum sgate_status
 cached_create(struct sgate_manager *mgr, const struct cache_item *item,
-    const unsigned char *user, int64_t set_ttl_ms, bool is_in_budget,
-    struct put_result *out, struct sgate_error *err)
+    uint64_t s0, const unsigned char *user, int64_t set_ttl_ms,
+    bool is_in_budget, struct put_result *out, struct sgate_error *err)
 {
 	struct cache_copy found = {.record = {NULL, 0}};
 	enum sgate_status status;
@@ -350,7 +353,7 @@ cached_create(struct sgate_manager *mgr, const struct cache_item *item,
 	if (status != SGATE_OK)
 		return status;
 	status = mgr->cache_ops->create(
-	    mgr->cache, item, user, set_ttl_ms, &out->answer, &found, err);
+	    mgr->cache, item, s0, user, set_ttl_ms, &out->answer, &found, err);
 	return put_left(mgr, status, &found, out, err);
 }
 

@@ -321,11 +321,15 @@ run_create(const struct effect *effect)
 {
 	const struct cache_item *item = &effect->items[0];
 	const struct entry *found = find(&item->ref);
+	uint64_t sync;
 
 	if (found != NULL && is_tombstone(found))
 		return CACHE_PUT_ENDED;
 	if (found != NULL && !gives_way(found, item))
 		return CACHE_PUT_HAVE;
+	if (sync_number(token_ref_group(&item->ref), &sync) &&
+	    sync > effect->s0)
+		return CACHE_PUT_RETRY;
 	write_item(item, found);
 	set_member(effect, true);
 	return CACHE_PUT_OK;
@@ -893,14 +897,14 @@ newcomer(struct cache *c, const char *operation, struct effect *effect,
 }
 
 static enum sgate_status
-fake_create(struct cache *c, const struct cache_item *item,
+fake_create(struct cache *c, const struct cache_item *item, uint64_t s0,
     const unsigned char *user, int64_t set_ttl_ms, enum cache_put *out_put,
     struct cache_copy *out, struct sgate_error *err)
 {
-	struct effect effect = {.kind = EFFECT_CREATE, .items = item};
+	struct effect effect = {.kind = EFFECT_CREATE, .items = item, .s0 = s0};
 
 	return newcomer(c, "create", &effect, user,
-	    cache_wrong_create(item, set_ttl_ms), out_put, out, err);
+	    cache_wrong_create(item, s0, set_ttl_ms), out_put, out, err);
 }
 
 static enum sgate_status

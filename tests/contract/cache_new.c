@@ -33,8 +33,8 @@ create(struct fixture *f, unsigned number, const unsigned char *user,
 	enum cache_put answer;
 	struct cache_copy copy;
 
-	assert_ok(f,
-	    f->ops->create(f->a, &item, user, SET_MS, &answer, &copy, &f->err));
+	assert_ok(f, f->ops->create(f->a, &item, 8, user, SET_MS, &answer,
+			 &copy, &f->err));
 	assert_true((copy.record.len > 0) == (answer == CACHE_PUT_ENDED));
 	return answer;
 }
@@ -128,6 +128,27 @@ creating_again_brings_nothing_back(struct fixture *f)
 	    create(f, 2, ann, make_new(1, 1, 5, "x")), CACHE_PUT_HAVE);
 	assert_record(2, epoch);
 	assert_int_equal(unlanded(f, ann, 0), 0);
+}
+
+/*
+ * Told again, of a session that has landed and changed, and whose record is
+ * gone since: sync says that it is old. Without sync nobody believes it.
+ */
+static void
+an_old_creation_is_not_told_again(struct fixture *f)
+{
+	struct sgate_bytes record = make_new(1, 1, 5, "x");
+
+	raw_set_sync(GROUP, bytes_of("9 s"));
+	assert_int_equal(create(f, 1, ann, record), CACHE_PUT_RETRY);
+	assert_record(1, NONE);
+	assert_int_equal(unlanded(f, ann, 0), 0);
+	raw_set_sync(GROUP, bytes_of("8 s"));
+	assert_int_equal(create(f, 1, ann, record), CACHE_PUT_OK);
+	assert_record(1, record);
+	raw_set_sync(GROUP, bytes_of("9 s"));
+	assert_int_equal(create(f, 1, ann, record), CACHE_PUT_RETRY);
+	assert_int_equal(unlanded(f, ann, 1), 1);
 }
 
 static void
@@ -226,10 +247,11 @@ what_is_not_new_is_not_created(struct fixture *f)
 	size_t count;
 
 	assert_status(f, SGATE_INTERNAL,
-	    f->ops->create(f->a, &item, ann, SET_MS, &answer, &copy, &f->err));
+	    f->ops->create(
+		f->a, &item, 8, ann, SET_MS, &answer, &copy, &f->err));
 	item.record = make_new(1, 1, 5, "x");
 	assert_status(f, SGATE_INTERNAL,
-	    f->ops->create(f->a, &item, ann, 0, &answer, &copy, &f->err));
+	    f->ops->create(f->a, &item, 8, ann, 0, &answer, &copy, &f->err));
 	assert_status(f, SGATE_INTERNAL,
 	    f->ops->land(f->a, &item, ann, &answer, &copy, &f->err));
 	assert_status(f, SGATE_INTERNAL,
@@ -245,6 +267,7 @@ const struct contract_case new_cases[] = {
     CASE(a_new_session_stands_there_and_in_its_users_set),
     CASE(creating_again_keeps_the_activity),
     CASE(creating_again_brings_nothing_back),
+    CASE(an_old_creation_is_not_told_again),
     CASE(landing_makes_it_a_copy_like_any_other),
     CASE(landing_changes_nothing_else),
     CASE(a_put_takes_the_place_of_a_new_session), CASE(a_full_set_is_told),

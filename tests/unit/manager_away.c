@@ -842,6 +842,41 @@ a_lost_record_is_told_again(void **state)
 	away_stop(&a);
 }
 
+/* It has landed and was changed, and the record of that was evicted. */
+static void
+what_is_older_than_sync_is_not_told_again(void **state)
+{
+	const struct sgate_update update = {.data_patch = B("{\"a\":1}")};
+	struct sgate_session *found;
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	pair_durable_back(&a.p);
+	assert_int_equal(ship(&a), 1);
+	assert_status(&a.p.w,
+	    sgate_session_update(
+		a.p.w.mgr, &made.ref, &update, NULL, &a.p.w.err),
+	    SGATE_OK);
+	pair_round(&a.p, &a.p.stores);
+	cache_fake_set_record(&made.ref, B(""), 0);
+	/* As at a host that does not know that it has. */
+	assert_status(&a.p.w,
+	    spool_again(a.reader, SPOOL_TO_DURABLE, 0, &a.p.w.err), SGATE_OK);
+	assert_status(&a.p.w,
+	    spool_again(a.reader, SPOOL_TO_CACHE, 0, &a.p.w.err), SGATE_OK);
+	assert_int_equal(ship_to(&a, SPOOL_TO_CACHE), 1);
+	assert_int_equal(pair_state(&made.ref), '\0');
+	found = pair_get(&a.p, made.token, ROW);
+	assert_bytes(sgate_session_get_data(found), "{\"a\":1}");
+	sgate_session_free(found);
+	made_clear(&made);
+	away_stop(&a);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_login_without_mysql_is_a_session_everywhere),
     cmocka_unit_test(anonymous_and_remembered_sessions_are_created_too),
@@ -863,6 +898,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_cleanup_without_the_set_ends_what_lands_later),
     cmocka_unit_test(a_session_that_nobody_knows_yet_is_held),
     cmocka_unit_test(a_lost_record_is_told_again),
+    cmocka_unit_test(what_is_older_than_sync_is_not_told_again),
 };
 
 TAP_MAIN(tests)

@@ -3,14 +3,15 @@ and believe nothing that a master of before still holds."""
 
 import os
 import pwd
+import re
 import time
 
 import harness
 from harness import case, main, wait_until
 from pressure import Load, Watch, sleep_until
 from scenario import SOON_S, STORES, never_accepted, promise, refused_within
-from sentinels import NAME, Watched
-from stores import Fleet, run
+from sentinels import NAME, Sentinel, Watched
+from stores import Fleet, Redis, directory, run
 
 # From the moment at which a Sentinel names the new master.
 FOUND_S = 1.0
@@ -213,6 +214,80 @@ def sentinels_that_do_not_help_cost_redis_alone_and_say_why(t):
     session = host.create()
     wait_until(lambda: host.check(session, is_told=True).served == ["redis"],
                "a copy serves without a Sentinel")
+
+
+def readme_block(first_line):
+    """What stands between the marks of a block of conf/README.md."""
+    with open(os.path.join(harness.SOURCE, "conf", "README.md")) as f:
+        return re.search(r"(?ms)^```\n(%s.*?)^```$" % re.escape(first_line),
+                         f.read()).group(1)
+
+
+def passwords(text, path=None):
+    """As an operator fills them in."""
+    for number in ("3", "2", ""):
+        text = text.replace("PASSWORD" + number, "secret" + number)
+    if path is not None:
+        with open(path, "w") as f:
+            f.write(text)
+    return text
+
+
+@case
+def the_example_of_the_readme_works_as_it_stands(t):
+    files = directory(t, "sgex.")
+    with open(os.path.join(harness.SOURCE, "conf", "redis",
+                           "sessgate.conf")) as f:
+        account = os.path.join(files, "sessgate.conf")
+        passwords(f.read().replace("user sessgate off",
+                                   "user sessgate on >PASSWORD"), account)
+    common = os.path.join(files, "redis.conf")
+    passwords(readme_block("# redis.conf of all three").replace(
+        "/etc/redis/sessgate.conf", account).replace("10.0.0.5 ", ""), common)
+    servers = [Redis(t, is_tcp=True, include=common) for _ in range(3)]
+    for server in servers[1:]:
+        server.follow("127.0.0.1", servers[0].port)
+    text = passwords(readme_block("# /etc/redis/sentinel.conf").replace(
+        "bind 10.0.0.5 ", "bind ").replace(
+            "10.0.0.5 6379", "127.0.0.1 %d" % servers[0].port))
+    # Nobody waits for two seconds here.
+    text = text.replace("milliseconds site 2000", "milliseconds site 400")
+    sentinels = [Sentinel(t, servers[0], text=text, password="secret3")
+                 for _ in range(3)]
+    wait_until(lambda: all(s.knows("slaves") == 2 and s.knows("sentinels") == 2
+                           for s in sentinels), "they know each other", 30)
+
+    fleet = Fleet(t, hosts=1, redis=servers[0], is_direct=True, start=False)
+    host = fleet.hosts[0]
+    fleet.expect_log(STORES)
+    conf = readme_block("# sessgate.conf of every gateway")
+    options = set(re.findall(r"(?m)^\t(\w+) = ", conf))
+    chosen = {"sentinel": [s.address for s in sentinels],
+              "master_name": "site", "user": "sessgate"}
+    for name, password in (("sentinel_password_file", "secret3"),
+                           ("password_file", "secret")):
+        chosen[name] = os.path.join(files, name)
+        with open(chosen[name], "w") as f:
+            f.write(password + "\n")
+        os.chmod(chosen[name], 0o600)
+        if harness.IS_ROOT:
+            os.chown(chosen[name], pwd.getpwnam(harness.USER).pw_uid, -1)
+    t.equal(options, set(chosen), "the options of the example")
+    host.gw.configure({"redis": dict(chosen, address="")})
+    host.start()
+    host.wait_stores()
+    session = host.create()
+    wait_until(lambda: host.check(session, is_told=True).served == ["redis"],
+               "a copy serves")
+    servers[0].kill()
+    wait_until(lambda: sentinels[0].master_port() != servers[0].port,
+               "another is promoted", 30)
+    fleet.redis = next(s for s in servers
+                       if s.port == sentinels[0].master_port())
+    host.gw.wait_log(named(fleet.redis) + " now", 10)
+    later = host.create("later")
+    wait_until(lambda: host.check(later, is_told=True).served == ["redis"],
+               "the new master takes writes", 20)
 
 
 if __name__ == "__main__":

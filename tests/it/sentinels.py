@@ -29,14 +29,29 @@ def free_port():
 
 
 class Sentinel:
-    """One process; lines: more of its configuration, before `monitor`."""
+    """One process; lines: more of its configuration, before `monitor`; text:
+    all of it but where it is."""
 
     def __init__(self, t, master, quorum=2, name=NAME, down_after_ms=400,
-                 failover_timeout_ms=2000, password=None, lines=()):
+                 failover_timeout_ms=2000, password=None, lines=(), text=None):
         self.t, self.dir = t, directory(t, "sgse.")
         self.port = free_port()
         self.password = password
         self.path = os.path.join(self.dir, "sentinel.conf")
+        self.process = None
+        t.at_end(self.close)
+        if text is None:
+            self.write(master, quorum, name, down_after_ms,
+                       failover_timeout_ms, lines)
+        else:
+            with open(self.path, "w") as f:
+                f.write("%s\nport %d\ndir %s\nlogfile %s\n" % (
+                    text, self.port, self.dir, os.path.join(self.dir, "log")))
+        self.start()
+
+    def write(self, master, quorum, name, down_after_ms, failover_timeout_ms,
+              lines):
+        password = self.password
         auth = master.options.get("requirepass")
         with open(self.path, "w") as f:
             f.write("port %d\nbind 127.0.0.1\ndir %s\nlogfile %s\n" % (
@@ -54,9 +69,6 @@ class Sentinel:
                     "sentinel failover-timeout %s %d\n"
                     "sentinel parallel-syncs %s 1\n" % (
                         name, down_after_ms, name, failover_timeout_ms, name))
-        self.process = None
-        t.at_end(self.close)
-        self.start()
 
     def start(self):
         self.process = spawn(

@@ -33,9 +33,13 @@
 /* The way to one store. */
 struct lane {
 	unsigned store;
-	const char *name; /* for people */
-	uint64_t losses;  /* of which it has been told again */
-	bool is_behind;   /* the last pass ended for want of time, */
+	const char *name;           /* for people */
+	uint64_t losses;            /* of which it has been told again */
+	uint64_t telling;           /* of which it is being told, */
+	struct spool_cursor cursor; /* as far as this */
+	uint64_t failed;            /* of which a file could not be told, */
+	int64_t tell_at_ms;         /* and when it is tried again: monotonic */
+	bool is_behind;             /* the last pass ended for want of time, */
 	unsigned char passed[DURABLE_EVENT_BYTES]; /* behind this event */
 	uint64_t refused;                          /* of this pass, so far */
 	bool is_failed;   /* a batch of this pass had no answer */
@@ -215,31 +219,56 @@ losses_now(const struct shipper *shipper, const struct lane *lane)
 	return lane->store == SPOOL_TO_CACHE ? losses.cache : losses.durable;
 }
 
+static bool
+is_to_be_told(const struct shipper *shipper, const struct lane *lane)
+{
+	uint64_t now = losses_now(shipper, lane);
+	bool is_waiting = now == lane->failed && now != lane->telling &&
+			  clock_left_ms(lane->tell_at_ms) > 0;
+
+	return now != lane->losses && !is_waiting;
+}
+
 bool
 shipper_is_urgent(const struct shipper *shipper)
 {
 	const struct lane *lane = &shipper->lanes[0];
 
 	return has_lane(shipper, lane) && shipper->reader != NULL &&
-	       losses_now(shipper, lane) != lane->losses;
+	       is_to_be_told(shipper, lane);
 }
 
+/*
+ * In pieces; what is lost meanwhile begins it anew. Where a file could not be
+ * read all of it is done again, but not at once: the others have been told.
+ */
 static void
 tell_again(struct shipper *shipper, struct lane *lane)
 {
 	uint64_t now = losses_now(shipper, lane);
 	struct sgate_error err;
 
-	if (now == lane->losses)
+	if (!is_to_be_told(shipper, lane))
 		return;
-	if (!failpoint_is_off("spool-again") &&
-	    spool_again(shipper->reader, lane->store, 0, &err) != SGATE_OK) {
-		note_unreadable(shipper, &err);
-		return;
+	if (now != lane->telling) {
+		lane->telling = now;
+		lane->cursor.after[0] = '\0';
+		lane->is_behind = false;
+		lane->again_ms = 0;
+		lane->failed = 0;
 	}
-	lane->losses = now;
-	lane->is_behind = false;
-	lane->again_ms = 0;
+	if (!failpoint_is_off("spool-again") &&
+	    spool_again_some(shipper->reader, lane->store, 0, &lane->cursor,
+		&err) != SGATE_OK) {
+		note_unreadable(shipper, &err);
+		lane->failed = now;
+		lane->tell_at_ms = clock_monotonic_ms() + REFUSED_EVERY_MS;
+	}
+	if (lane->cursor.after[0] != '\0')
+		return;
+	lane->telling = 0;
+	if (lane->failed != now)
+		lane->losses = now;
 }
 
 /* ---- a pass ---- */

@@ -134,6 +134,16 @@ void spool_done(struct spool_reader *reader, const struct spool_place *place,
  */
 SGATE_MUST_CHECK enum sgate_status spool_again(struct spool_reader *reader,
     unsigned store, int64_t since_ms, struct sgate_error *err);
+/*
+ * The same in pieces that end soon. Begin with an empty cursor; that was all
+ * when it is empty again.
+ */
+struct spool_cursor {
+	char after[40];
+};
+SGATE_MUST_CHECK enum sgate_status spool_again_some(struct spool_reader *reader,
+    unsigned store, int64_t since_ms, struct spool_cursor *cursor,
+    struct sgate_error *err);
 
 struct spool_state {
 	uint64_t files, bytes;

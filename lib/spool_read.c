@@ -695,21 +695,47 @@ file_again(struct spool_reader *reader, struct spool_reader_file *file,
 	return status == SGATE_NOT_FOUND ? SGATE_OK : status;
 }
 
+/* Files are in the order of their stems; what has come since is not done. */
 enum sgate_status
-spool_again(struct spool_reader *reader, unsigned store, int64_t since_ms,
-    struct sgate_error *err)
+spool_again_some(struct spool_reader *reader, unsigned store, int64_t since_ms,
+    struct spool_cursor *cursor, struct sgate_error *err)
 {
 	unsigned index = index_of(store);
 	enum sgate_status status, answer = SGATE_OK;
+	int64_t budget = LOOK_BYTES;
 	size_t i;
 
 	error_clear(err);
 	for (i = 0; is_wanted(reader, index) && i < reader->count; i++) {
-		status =
-		    file_again(reader, &reader->files[i], index, since_ms, err);
+		struct spool_reader_file *file = &reader->files[i];
+
+		if (strcmp(file->stem, cursor->after) <= 0)
+			continue;
+		if (budget <= 0)
+			return answer;
+		status = file_again(reader, file, index, since_ms, err);
 		if (status != SGATE_OK)
 			answer = status;
+		budget -= file->bytes;
+		memcpy(cursor->after, file->stem, sizeof(file->stem));
 	}
+	cursor->after[0] = '\0';
+	return answer;
+}
+
+enum sgate_status
+spool_again(struct spool_reader *reader, unsigned store, int64_t since_ms,
+    struct sgate_error *err)
+{
+	struct spool_cursor cursor = {""};
+	enum sgate_status status, answer = SGATE_OK;
+
+	do {
+		status =
+		    spool_again_some(reader, store, since_ms, &cursor, err);
+		if (status != SGATE_OK)
+			answer = status;
+	} while (cursor.after[0] != '\0');
 	return answer;
 }
 

@@ -47,8 +47,10 @@ def options(arguments):
     parser.add_argument("--minutes", type=float, default=3.0, metavar="N",
                         help="how long faults are begun (default: 3)")
     parser.add_argument("--seed", metavar="S",
+                        default=os.environ.get("SESSGATE_SEED"),
                         help="decides about faults and clients (default: "
-                        "another one each time; it is printed)")
+                        "SESSGATE_SEED, or another one each time; it is "
+                        "printed)")
     parser.add_argument("--overlap", action="store_true",
                         help="do not wait for recovery before the next fault")
     parser.add_argument("--fault", action="append", metavar="NAME",
@@ -57,6 +59,8 @@ def options(arguments):
     parser.add_argument("--mutant", metavar="NAME", choices=sorted(MUTANTS),
                         help="gateways with a mechanism turned off: exit "
                         "status 0 if that is found")
+    parser.add_argument("--create-without-mysql", action="store_true",
+                        help="turn that option of the gateways on")
     parser.add_argument("--clients", type=int, default=12, metavar="N",
                         help="how many ask at once (default: 12)")
     parser.add_argument("--rate", type=float, default=150, metavar="N",
@@ -90,6 +94,8 @@ class Run:
             words += ["--fault", name]
         if self.chosen.mutant:
             words += ["--mutant", self.chosen.mutant]
+        if self.chosen.create_without_mysql:
+            words.append("--create-without-mysql")
         for name, default in (("clients", 12), ("rate", 150)):
             if getattr(self.chosen, name) != default:
                 words += ["--" + name, "%g" % getattr(self.chosen, name)]
@@ -115,7 +121,8 @@ class Run:
                          "absolute_ms": ms(session["absolute_timeout"]),
                          "rotate_grace_ms": ms(session["rotate_grace"]),
                          "max_blind_ms": ms(CONF["fence"]["max_blind"]),
-                         "max_sessions": 0, "create_without_mysql": False}}
+                         "max_sessions": 0, "create_without_mysql":
+                         self.chosen.create_without_mysql}}
 
     # -- the run --
 
@@ -123,8 +130,8 @@ class Run:
         """Whether the faults could be done and all recovered."""
         self.say("seed %s" % self.seed)
         failpoints = self.mutant.failpoints if self.mutant else ""
-        self.world = World(self.dir, failpoints,
-                           self.mutant.conf if self.mutant else None)
+        self.world = World(self.dir, failpoints, {"session": {
+            "create_without_mysql": self.chosen.create_without_mysql}})
         self.world.start()
         history = History(self.path)
         history.write(self.head(), is_now=True)

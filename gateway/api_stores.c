@@ -113,6 +113,29 @@ api_spool_json(struct json *j, const struct gateway *gw)
 		add_spool(j, &shared->stores.spool);
 }
 
+/* `looked` of about `live` sessions, while it runs. */
+static void
+add_warming(struct json *j, const struct gateway *gw)
+{
+	const struct stores_warm *warm = &gw->shared->stores.warm;
+	bool is_due = atomic_load(&warm->done) != atomic_load(&warm->losses);
+	bool is_running = atomic_load(&warm->is_running) != 0;
+
+	json_object(j, "warming");
+	json_text(j, "state",
+	    gw->conf->redis.warm_rate == 0 ? "off"
+	    : !is_due                      ? "done"
+	    : is_running                   ? "running"
+					   : "waiting");
+	json_int(j, "looked", (int64_t)load_count(&warm->looked));
+	if (load(&gw->shared->state.stats_at_ms) == 0)
+		json_null(j, "live");
+	else
+		json_int(
+		    j, "live", (int64_t)load_count(&gw->shared->state.live));
+	json_end(j);
+}
+
 void
 api_stores_json(struct json *j, const struct gateway *gw)
 {
@@ -124,6 +147,7 @@ api_stores_json(struct json *j, const struct gateway *gw)
 	if (!conf_has_redis(gw->conf)) {
 		json_null(j, "cache");
 		json_null(j, "fence");
+		json_null(j, "warming");
 		return;
 	}
 	add_store(j, "cache", "redis",
@@ -133,6 +157,10 @@ api_stores_json(struct json *j, const struct gateway *gw)
 		json_null(j, "fence");
 	else
 		add_fence(j, &shared->stores);
+	if (shared == NULL)
+		json_null(j, "warming");
+	else
+		add_warming(j, gw);
 }
 
 void

@@ -11,6 +11,9 @@
  * host's logout is not known here. The other chores come in pieces of at most a
  * second, and between two pieces a round that is due is done (breathe()). What
  * needs the durable store is left out while its breaker is open.
+ *
+ * Warming Redis is the one chore that may take minutes: slices of it, between
+ * everything else, at redis.warm_rate.
  */
 #include "config.h"
 
@@ -48,6 +51,12 @@
 #define SHIP_MS 400 /* for both stores; then the others have their turn */
 #define SHIP_LAST_MS 1500
 #define BUDGET_MS 1000
+#define WARM_ROWS 100
+#define WARM_SLICE_MS 50
+#define WARM_BURST_MS 200
+#define WARM_AGAIN_MS 1000
+#define WARM_LEASE_EVERY_MS 3000
+#define WARM_LEASE_TTL_MS 10000
 #define HOST_MAX 64
 #define DURABLE_OPEN 1u
 #define CACHE_OPEN 2u
@@ -71,6 +80,11 @@ struct keeper {
 	unsigned breakers; /* as they were: bits of DURABLE_OPEN, CACHE_OPEN */
 	bool is_lost;      /* a primary, as it was looked for before */
 	int64_t round_at_ms; /* when the last round began */
+	struct manager_warming warming;
+	bool is_warming; /* it has the lease */
+	int64_t
+	    warm_room; /* thousandths of sessions that the rate has room for */
+	int64_t warmed_ms, warm_lease_at_ms, warm_after_ms;
 	int64_t locate_at_ms, fence_at_ms, touch_at_ms, probe_at_ms,
 	    stats_at_ms, announce_at_ms, reap_at_ms;
 };
@@ -568,6 +582,95 @@ reap(struct keeper *keeper)
 		atomic_store(&state->reaped_at_ms, clock_utc_ms());
 }
 
+/* ---- warming ---- */
+
+/* As many as the rate has room for since the last time, but no burst. */
+static size_t
+warm_allowance(struct keeper *keeper)
+{
+	int64_t rate = keeper->args->conf->redis.warm_rate;
+	int64_t now_ms = clock_monotonic_ms();
+	int64_t since_ms = now_ms - keeper->warmed_ms;
+
+	if (since_ms > WARM_BURST_MS)
+		since_ms = WARM_BURST_MS;
+	keeper->warmed_ms = now_ms;
+	keeper->warm_room += rate * since_ms;
+	if (keeper->warm_room > rate * WARM_BURST_MS)
+		keeper->warm_room = rate * WARM_BURST_MS;
+	return (size_t)(keeper->warm_room / 1000);
+}
+
+/* Another host's turn is over when it has done, or has died. */
+static bool
+may_warm(struct keeper *keeper)
+{
+	struct sgate_error err;
+	enum sgate_status status;
+
+	if (!is_due(&keeper->warm_lease_at_ms, WARM_LEASE_EVERY_MS))
+		return keeper->is_warming;
+	set_budget(keeper, BUDGET_MS);
+	status = manager_warmer_take(
+	    keeper->mgr, keeper->host, WARM_LEASE_TTL_MS, &err);
+	if (status != SGATE_OK && status != SGATE_DENIED)
+		complain("warm redis", &err);
+	return status == SGATE_OK;
+}
+
+static void
+end_warming(struct keeper *keeper)
+{
+	const struct stores_warm *warm = &keeper->args->shared->stores.warm;
+	struct sgate_error err;
+
+	keeper->is_warming = false;
+	keeper->warm_lease_at_ms = 0;
+	atomic_store(&keeper->args->shared->stores.warm.is_running, 0);
+	if (atomic_load(&warm->looked) > 0)
+		log_notice("redis has all sessions again: %llu",
+		    (unsigned long long)atomic_load(&warm->looked));
+	if (manager_warmer_leave(keeper->mgr, &err) != SGATE_OK)
+		complain("warm redis", &err);
+}
+
+/* Pieces of some milliseconds, and a slice of them at a time. */
+static void
+warm(struct keeper *keeper)
+{
+	struct stores_warm *warm = &keeper->args->shared->stores.warm;
+	int64_t began_ms = clock_monotonic_ms();
+	enum sgate_status status = SGATE_OK;
+	struct sgate_error err;
+	size_t rows, room;
+
+	if (!is_its_turn(keeper) || !manager_warm_is_due(keeper->mgr) ||
+	    began_ms < keeper->warm_after_ms)
+		return;
+	keeper->is_warming = may_warm(keeper);
+	atomic_store(&warm->is_running, keeper->is_warming);
+	if (!keeper->is_warming)
+		return;
+	room = warm_allowance(keeper);
+	while (status == SGATE_OK && room > 0 &&
+	       manager_warm_is_due(keeper->mgr) &&
+	       clock_monotonic_ms() - began_ms < WARM_SLICE_MS) {
+		rows = room < WARM_ROWS ? room : WARM_ROWS;
+		set_budget(keeper, BUDGET_MS);
+		status =
+		    manager_warm(keeper->mgr, &keeper->warming, rows, &err);
+		keeper->warm_room -= 1000 * (int64_t)rows;
+		room -= rows;
+		breathe(keeper);
+	}
+	if (status != SGATE_OK)
+		keeper->warm_after_ms = clock_monotonic_ms() + WARM_AGAIN_MS;
+	if (status != SGATE_OK)
+		complain("warm redis", &err);
+	else if (atomic_load(&warm->done) == atomic_load(&warm->losses))
+		end_warming(keeper);
+}
+
 /* ---- loop ---- */
 
 static void
@@ -585,6 +688,8 @@ do_what_is_due(struct keeper *keeper)
 	breathe(keeper);
 	if (!has_durable(keeper))
 		return;
+	warm(keeper);
+	breathe(keeper);
 	if (is_due(&keeper->announce_at_ms, ANNOUNCE_EVERY_MS))
 		announce(keeper);
 	breathe(keeper);

@@ -142,7 +142,8 @@ struct sgate_conf {
 		char *password_file; /* "" = none */
 		char *prefix;
 		int64_t timeout_ms;
-		int replicas; /* that an end without MySQL must be on */
+		int replicas;  /* that an end without MySQL must be on */
+		int warm_rate; /* sessions a second; 0 = never */
 	} redis;
 	struct {
 		int64_t poll_interval_ms;

@@ -271,7 +271,10 @@ static const struct option options[] = {
 	NUMBER(INTEGER, "redis", "replicas", IN_CONF(redis.replicas), "0",
 	    LIVE, 0, 16, "How many replicas must have an end that only Redis "
 	    "and the spool hold, before it is acknowledged"),
-
+	NUMBER(INTEGER, "redis", "warm_rate", IN_CONF(redis.warm_rate),
+	    "5000", LIVE, 0, 1000000,
+	    "After Redis has lost data or was away, how many sessions a second "
+	    "are brought there from MySQL; 0: none"),
 	NUMBER(DURATION, "fence", "poll_interval",
 	    IN_CONF(fence.poll_interval_ms), "500 ms", LIVE, 50, 10 * SECOND,
 	    "How often MySQL is asked whether Redis may be behind; above "

@@ -15,6 +15,7 @@
  *   manager_fence.c     the round: poll, bring to the cache, raise the fence
  *   manager_user.c      a user's sessions: list, cleanup, block
  *   manager_spool.c     what the spool has, to both stores
+ *   manager_warm.c      what Redis has lost, from MySQL
  *   manager_care.c      reap, touches, stats, health, leases, schema, audit
  *   manager_restored.c  after a dump was loaded: the cache follows
  *   manager_service.c   service keys
@@ -89,6 +90,7 @@ struct fence_work {
 	char ident[33];
 	uint64_t connections;
 	uint64_t marks[TOKEN_GROUPS]; /* of sync */
+	bool has_marks;
 	struct manager_losses losses;
 	bool was_polled; /* MySQL has answered the last round */
 };
@@ -314,6 +316,10 @@ SGATE_MUST_CHECK enum sgate_status cached_land(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status cached_unlanded(struct sgate_manager *mgr,
     struct sgate_bytes user, struct sgate_ref out_refs[CACHE_UNLANDED_MAX],
     size_t *out_count, struct sgate_error *err);
+/* The same with what was read and written before: a record and its counter. */
+SGATE_MUST_CHECK enum sgate_status cached_put_item(struct sgate_manager *mgr,
+    const struct cache_item *item, uint64_t s0, struct put_result *out,
+    struct sgate_error *err);
 /* Of up to MANAGER_TOUCH_BATCH touches what concerns copies. */
 bool cached_touch(struct sgate_manager *mgr,
     const struct durable_touch *touches, size_t count);

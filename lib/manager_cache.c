@@ -290,6 +290,15 @@ put_item(struct sgate_manager *mgr, bool is_in_budget,
 	return SGATE_OK;
 }
 
+enum sgate_status
+cached_put_item(struct sgate_manager *mgr, const struct cache_item *item,
+    uint64_t s0, struct put_result *out, struct sgate_error *err)
+{
+	const struct sgate_bytes none = {NULL, 0};
+
+	return put_item(mgr, true, item, s0, none, out, err);
+}
+
 /*
  * What is in the place of a copy with a wrong seal is replaced whatever version
  * it claims, but not what has come there since.

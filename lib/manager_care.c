@@ -471,6 +471,7 @@ manager_audit_list(struct sgate_manager *mgr,
 #define HOST_PREFIX "host:"
 #define KEYS_PREFIX "keys="
 #define REAPER_LEASE "reaper"
+#define WARMER_LEASE "warmer"
 
 static void
 write_key_ids(const struct keys *keys, struct buf *out)
@@ -623,5 +624,26 @@ manager_reaper_take(struct sgate_manager *mgr, const char *host, int64_t ttl_ms,
 
 	if (status == SGATE_OK)
 		status = take_lease(mgr, REAPER_LEASE, host, ttl_ms, err);
+	return status;
+}
+
+enum sgate_status
+manager_warmer_take(struct sgate_manager *mgr, const char *host, int64_t ttl_ms,
+    struct sgate_error *err)
+{
+	enum sgate_status status = manager_enter(mgr, err);
+
+	if (status == SGATE_OK)
+		status = take_lease(mgr, WARMER_LEASE, host, ttl_ms, err);
+	return status;
+}
+
+enum sgate_status
+manager_warmer_leave(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	enum sgate_status status = manager_enter(mgr, err);
+
+	if (status == SGATE_OK)
+		status = give_back(mgr, WARMER_LEASE, err);
 	return status;
 }

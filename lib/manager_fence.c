@@ -140,6 +140,31 @@ sync_mark(const char *text)
 		   : 0;
 }
 
+/* A keeper's first round goes by what the one before it has known. */
+static bool
+has_fallen(const struct round *r, unsigned group, uint64_t mark)
+{
+	const struct fence_work *work = &r->mgr->fence_work;
+
+	return r->syncs[group][0] == '\0' ||
+	       mark < (work->has_marks ? work->marks[group]
+				       : atomic_load(&r->fence->known[group]));
+}
+
+/*
+ * What was lost is brought again (manager_warm.c), and so is what was created
+ * while nobody could write there: no number tells of that.
+ */
+static void
+see_what_is_cold(struct round *r, bool is_fallen)
+{
+	struct stores_warm *warm = &r->mgr->stores->warm;
+	uint64_t opened = atomic_load(&r->mgr->stores->cache.opened);
+
+	if (atomic_exchange(&warm->opened, opened) != opened || is_fallen)
+		atomic_fetch_add(&warm->losses, 1);
+}
+
 /* Whoever loses what it had makes its clients connect anew, but for an old
  * dump that is loaded into a running server: then sync falls with the rest. */
 static void
@@ -148,6 +173,7 @@ see_data_set(struct round *r)
 	struct fence_work *work = &r->mgr->fence_work;
 	bool is_lost = work->losses.cache == 0 ||
 		       work->connections != r->mgr->cache->connections;
+	bool is_fallen = false;
 	uint64_t mark;
 	unsigned group;
 
@@ -155,9 +181,12 @@ see_data_set(struct round *r)
 	for (group = 0; group < TOKEN_GROUPS; group++) {
 		mark = sync_mark(r->syncs[group]);
 		is_lost = is_lost || mark < work->marks[group];
+		is_fallen = is_fallen || has_fallen(r, group, mark);
 		work->marks[group] = mark;
 	}
+	work->has_marks = true;
 	work->losses.cache += is_lost;
+	see_what_is_cold(r, is_fallen);
 }
 
 void

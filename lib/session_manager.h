@@ -82,6 +82,27 @@ void manager_losses(
     const struct sgate_manager *mgr, struct manager_losses *out);
 
 /*
+ * What the cache has lost, or has not heard of while it was away: all live
+ * sessions, in pieces (manager_warm.c). Of a keeper: zeros are a good start.
+ */
+struct manager_warming {
+	struct sgate_ref cursor;
+	uint64_t losses; /* that this pass makes good; 0: none has begun */
+};
+/* Whether there is something to do, and both stores are there for it. */
+bool manager_warm_is_due(const struct sgate_manager *mgr);
+/* Up to limit (> 0) rows more. What fails is done again with the next call. */
+SGATE_MUST_CHECK enum sgate_status manager_warm(struct sgate_manager *mgr,
+    struct manager_warming *warming, size_t limit, struct sgate_error *err);
+/* One host does it at a time: SGATE_DENIED when it is another's turn. */
+SGATE_MUST_CHECK enum sgate_status manager_warmer_take(
+    struct sgate_manager *mgr, const char *host, int64_t ttl_ms,
+    struct sgate_error *err);
+/* And then the next. */
+SGATE_MUST_CHECK enum sgate_status manager_warmer_leave(
+    struct sgate_manager *mgr, struct sgate_error *err);
+
+/*
  * What the spool has (spool.h), for the keeper: up to MANAGER_SPOOL_BATCH
  * frames in any order. apply: into the durable store, each one's audit row, and
  * its effect where there still is something to end; publish: its tombstone into

@@ -34,6 +34,7 @@ static const char *const names[STORES_COUNTERS] = {
     [STORES_SPOOL_PUBLISHED] = "spool_published",
     [STORES_REFUSED_HERE] = "refused_here",
     [STORES_CREATED_AWAY] = "created_away",
+    [STORES_WARMED] = "warmed",
     [STORES_LANDED] = "landed",
     [STORES_LANDED_ENDED] = "landed_ended",
     [STORES_ABSENT_HELD] = "absent_held",

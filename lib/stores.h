@@ -46,6 +46,7 @@ enum stores_counter {
 	STORES_LANDED_ENDED, /* and ended there: blocked or cleaned meanwhile */
 	STORES_ABSENT_HELD,  /* looks that waited for one of these to come */
 	STORES_ABSENT,       /* genuine tokens of sessions that nobody has */
+	STORES_WARMED,       /* rows put into Redis after it had lost data */
 	STORES_COUNTERS
 };
 /* "served_cache", ... Never NULL. */
@@ -102,8 +103,22 @@ struct stores_absence {
 	_Atomic int64_t back_ms;   /* monotonic: it is there again; 0: away */
 };
 
+/*
+ * What is to be brought to the cache again (manager_warm.c). A keeper that dies
+ * leaves `done` behind `losses`, and the next one begins anew.
+ */
+struct stores_warm {
+	_Atomic uint64_t losses; /* seen by the rounds */
+	_Atomic uint64_t
+	    opened;            /* of the cache's breaker, of which they know */
+	_Atomic uint64_t done; /* losses that are made good */
+	_Atomic uint64_t looked; /* sessions, of the pass that runs */
+	_Atomic int is_running;  /* 0: another host's turn, or nothing to do */
+};
+
 struct stores {
 	struct fence fence;
+	struct stores_warm warm;
 	struct stores_spool spool;
 	struct stores_ended ended[STORES_ENDED_SLOTS];
 	struct stores_absence absence;

@@ -400,7 +400,8 @@ static const char mysql_changed[] =
     "s\"; };\n"
     "redis: { address = \"[::1]:6380\"; database = 3; user = \"r\"; "
     "password_file = \"/q\";\n"
-    " prefix = \"x-1\"; timeout = \"20 ms\"; replicas = 2; };\n"
+    " prefix = \"x-1\"; timeout = \"20 ms\"; replicas = 2;\n"
+    " warm_rate = 700; };\n"
     "fence: { poll_interval = \"1 s\"; max_blind = \"off\"; };\n"
     "spool: { dir = \"/d\"; max = \"2 MiB\"; reserve = 20; keep = \"5 "
     "min\"; };\n";
@@ -510,6 +511,7 @@ every_option_can_be_changed(void **state)
 	assert_int_equal(mysql->fence.poll_interval_ms, 1000);
 	assert_int_equal(mysql->fence.max_blind_ms, -1);
 	assert_int_equal(mysql->redis.replicas, 2);
+	assert_int_equal(mysql->redis.warm_rate, 700);
 	assert_string_equal(mysql->spool.dir, "/d");
 	assert_int_equal(mysql->spool.max_bytes, 2 << 20);
 	assert_int_equal(mysql->spool.reserve_percent, 20);
@@ -517,6 +519,7 @@ every_option_can_be_changed(void **state)
 	assert_true(conf_has_spool(mysql));
 	assert_false(conf_has_spool(conf));
 	assert_int_equal(defaults->redis.replicas, 0);
+	assert_int_equal(defaults->redis.warm_rate, 5000);
 	assert_int_equal(defaults->spool.max_bytes, 1 << 30);
 	assert_int_equal(defaults->spool.reserve_percent, 10);
 	assert_int_equal(defaults->spool.keep_ms, 900000);

@@ -151,11 +151,12 @@ struct cache_ops {
 	 * and its ref joins the user's set, which lives as long as set_ttl_ms
 	 * at least. s0: the number of the group's sync when it was created;
 	 * nothing is written when sync is past that. user: TOKEN_USER_BYTES;
-	 * NULL: it is nobody's. One script. CACHE_PUT_OK, ENDED, HAVE, RETRY.
+	 * NULL: it is nobody's. One script. CACHE_PUT_OK, ENDED (out->record
+	 * may be missing), HAVE, RETRY. replicas: as end_on.
 	 */
 	enum sgate_status (*create)(struct cache *c,
 	    const struct cache_item *item, uint64_t s0,
-	    const unsigned char *user, int64_t set_ttl_ms,
+	    const unsigned char *user, int64_t set_ttl_ms, unsigned replicas,
 	    enum cache_put *out_put, struct cache_copy *out,
 	    struct sgate_error *err);
 	/*

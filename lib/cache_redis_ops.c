@@ -376,17 +376,40 @@ struct end_on {
 };
 
 static void
+add_wait(struct buf *out, const struct cache *c, unsigned replicas)
+{
+	int64_t left_ms = clock_left_ms(c->deadline_ms);
+
+	redb_add_command(out, 3);
+	redb_add_word(out, bytes_of("WAIT"));
+	redb_add_number(out, replicas);
+	/* 0 would be without an end. */
+	redb_add_number(out, left_ms > 4 ? left_ms - left_ms / 4 : 1);
+}
+
+static bool
+take_wait(const struct redb_reply *reply, long long *out_reached)
+{
+	*out_reached = reply->values[0].number;
+	return !reply->is_list && reply->values[0].type == REDB_INTEGER;
+}
+
+static enum sgate_status
+judge_wait(long long reached, unsigned replicas, struct sgate_error *err)
+{
+	if (reached >= (long long)replicas)
+		return SGATE_OK;
+	return error_set(err, SGATE_UNAVAILABLE, REDB_SOURCE, "wait", 0,
+	    "%lld replicas have it in time, not %u", reached, replicas);
+}
+
+static void
 compose_end_on(struct buf *out, void *arg, bool is_whole)
 {
 	struct end_on *on = arg;
-	int64_t left_ms = clock_left_ms(on->end.c->deadline_ms);
 
 	compose_end(out, &on->end, is_whole);
-	redb_add_command(out, 3);
-	redb_add_word(out, bytes_of("WAIT"));
-	redb_add_number(out, on->replicas);
-	/* 0 would be without an end. */
-	redb_add_number(out, left_ms > 4 ? left_ms - left_ms / 4 : 1);
+	add_wait(out, on->end.c, on->replicas);
 }
 
 static bool
@@ -396,8 +419,7 @@ take_end_on(void *arg, size_t index, const struct redb_reply *reply)
 
 	if (index < on->scripts)
 		return take_done(&on->end, index, reply);
-	on->reached = reply->values[0].number;
-	return !reply->is_list && reply->values[0].type == REDB_INTEGER;
+	return take_wait(reply, &on->reached);
 }
 
 static enum sgate_status
@@ -413,11 +435,8 @@ redb_end_on(struct cache *c, const struct cache_item *tombstones, size_t count,
 		return status;
 	q.replies = on.scripts + 1;
 	status = redb_ask(c, &q, err);
-	if (status == SGATE_OK && on.reached < (long long)replicas)
-		return error_set(err, SGATE_UNAVAILABLE, REDB_SOURCE, "wait", 0,
-		    "%lld replicas have it in time, not %u", on.reached,
-		    replicas);
-	return status;
+	return status == SGATE_OK ? judge_wait(on.reached, replicas, err)
+				  : status;
 }
 
 /* ---- touch ---- */
@@ -693,6 +712,8 @@ struct newcomer {
 	uint64_t s0;
 	const unsigned char *user;
 	int64_t set_ttl_ms; /* 0: it has landed */
+	unsigned replicas;
+	long long reached;
 	enum cache_put *out_put;
 	struct cache_copy *out;
 };
@@ -719,21 +740,22 @@ compose_newcomer(struct buf *out, void *arg, bool is_whole)
 	redb_add_number(out, n->item->ttl_ms);
 	if (!is_landed)
 		redb_add_number(out, (int64_t)n->s0);
-	if (!has_user)
-		return;
 	sgate_ref_text(&n->item->ref, ref);
-	redb_add_word(out, bytes_of(ref));
-	if (!is_landed)
+	if (has_user)
+		redb_add_word(out, bytes_of(ref));
+	if (has_user && !is_landed)
 		redb_add_number(out, n->set_ttl_ms);
+	if (n->replicas > 0)
+		add_wait(out, n->c, n->replicas);
 }
 
 static bool
 take_newcomer(void *arg, size_t index, const struct redb_reply *reply)
 {
-	const struct newcomer *n = arg;
+	struct newcomer *n = arg;
 
-	(void)index;
-	return take_word(reply, n->out_put, n->out);
+	return index == 0 ? take_word(reply, n->out_put, n->out)
+			  : take_wait(reply, &n->reached);
 }
 
 static enum sgate_status
@@ -741,8 +763,8 @@ ask_newcomer(struct cache *c, const char *operation,
     const struct newcomer *newcomer, const char *wrong, struct sgate_error *err)
 {
 	struct newcomer n = *newcomer;
-	const struct redb_question q = {
-	    operation, 1, compose_newcomer, take_newcomer, &n};
+	const struct redb_question q = {operation, n.replicas > 0 ? 2 : 1,
+	    compose_newcomer, take_newcomer, &n};
 	enum sgate_status status;
 
 	*n.out_put = CACHE_PUT_RETRY;
@@ -750,19 +772,29 @@ ask_newcomer(struct cache *c, const char *operation,
 	if (wrong != NULL)
 		return misused(operation, wrong, err);
 	status = redb_ask(c, &q, err);
-	if (status != SGATE_OK) {
+	if (status == SGATE_OK)
+		status = judge_wait(n.reached, n.replicas, err);
+	if (status != SGATE_OK)
 		*n.out_put = CACHE_PUT_RETRY;
+	/* Its text was the first reply's, which the second one has replaced. */
+	if (status != SGATE_OK || n.replicas > 0)
 		memset(n.out, 0, sizeof(*n.out));
-	}
 	return status;
 }
 
 static enum sgate_status
 redb_create(struct cache *c, const struct cache_item *item, uint64_t s0,
-    const unsigned char *user, int64_t set_ttl_ms, enum cache_put *out_put,
-    struct cache_copy *out, struct sgate_error *err)
+    const unsigned char *user, int64_t set_ttl_ms, unsigned replicas,
+    enum cache_put *out_put, struct cache_copy *out, struct sgate_error *err)
 {
-	const struct newcomer n = {c, item, s0, user, set_ttl_ms, out_put, out};
+	const struct newcomer n = {.c = c,
+	    .item = item,
+	    .s0 = s0,
+	    .user = user,
+	    .set_ttl_ms = set_ttl_ms,
+	    .replicas = replicas,
+	    .out_put = out_put,
+	    .out = out};
 
 	return ask_newcomer(
 	    c, "create", &n, cache_wrong_create(item, s0, set_ttl_ms), err);
@@ -773,7 +805,8 @@ redb_land(struct cache *c, const struct cache_item *item,
     const unsigned char *user, enum cache_put *out_put, struct cache_copy *out,
     struct sgate_error *err)
 {
-	const struct newcomer n = {c, item, 0, user, 0, out_put, out};
+	const struct newcomer n = {
+	    .c = c, .item = item, .user = user, .out_put = out_put, .out = out};
 
 	return ask_newcomer(c, "land", &n, cache_wrong_item(item, "L"), err);
 }

@@ -366,9 +366,10 @@ CACHE(sync_set,
 
 CACHE(create,
     (struct cache * c, const struct cache_item *item, uint64_t s0,
-	const unsigned char *user, int64_t set_ttl_ms, enum cache_put *out_put,
-	struct cache_copy *out, struct sgate_error *err),
-    (c, item, s0, user, set_ttl_ms, out_put, out, err), CLEAR_PUT)
+	const unsigned char *user, int64_t set_ttl_ms, unsigned replicas,
+	enum cache_put *out_put, struct cache_copy *out,
+	struct sgate_error *err),
+    (c, item, s0, user, set_ttl_ms, replicas, out_put, out, err), CLEAR_PUT)
 CACHE(land,
     (struct cache * c, const struct cache_item *item, const unsigned char *user,
 	enum cache_put *out_put, struct cache_copy *out,

@@ -304,7 +304,8 @@ SGATE_MUST_CHECK enum sgate_status cached_put(struct sgate_manager *mgr,
     struct sgate_error *err);
 /*
  * The cache's operations of those names. user: NULL, or TOKEN_USER_BYTES.
- * is_in_budget: not past the call's own deadline.
+ * is_in_budget: not past the call's own deadline, and (create) it is told again
+ * and need not be on redis.replicas.
  */
 SGATE_MUST_CHECK enum sgate_status cached_create(struct sgate_manager *mgr,
     const struct cache_item *item, uint64_t s0, const unsigned char *user,

@@ -346,6 +346,9 @@ put_left(struct sgate_manager *mgr, enum sgate_status answer,
 		memset(out, 0, sizeof(*out));
 	else if (out->answer == CACHE_PUT_ENDED)
 		out->ended = tombstone_reason(found->record);
+	if (status == SGATE_OK && out->answer == CACHE_PUT_ENDED &&
+	    out->ended == SGATE_REASON_OK)
+		out->ended = SGATE_REASON_REVOKED;
 	return status;
 }
 
@@ -361,8 +364,10 @@ cached_create(struct sgate_manager *mgr, const struct cache_item *item,
 	status = manager_cache_enter(mgr, is_in_budget, err);
 	if (status != SGATE_OK)
 		return status;
-	status = mgr->cache_ops->create(
-	    mgr->cache, item, s0, user, set_ttl_ms, &out->answer, &found, err);
+	/* What is told again has been acknowledged, or has not. */
+	status = mgr->cache_ops->create(mgr->cache, item, s0, user, set_ttl_ms,
+	    is_in_budget ? 0 : (unsigned)mgr->conf->redis.replicas,
+	    &out->answer, &found, err);
 	return put_left(mgr, status, &found, out, err);
 }
 

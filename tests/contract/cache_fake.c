@@ -898,13 +898,18 @@ newcomer(struct cache *c, const char *operation, struct effect *effect,
 
 static enum sgate_status
 fake_create(struct cache *c, const struct cache_item *item, uint64_t s0,
-    const unsigned char *user, int64_t set_ttl_ms, enum cache_put *out_put,
-    struct cache_copy *out, struct sgate_error *err)
+    const unsigned char *user, int64_t set_ttl_ms, unsigned replicas,
+    enum cache_put *out_put, struct cache_copy *out, struct sgate_error *err)
 {
 	struct effect effect = {.kind = EFFECT_CREATE, .items = item, .s0 = s0};
+	enum sgate_status status;
 
-	return newcomer(c, "create", &effect, user,
+	status = newcomer(c, "create", &effect, user,
 	    cache_wrong_create(item, s0, set_ttl_ms), out_put, out, err);
+	if (status == SGATE_OK && replicas > 0)
+		return error_set(err, SGATE_UNAVAILABLE, "fake", "wait", 0,
+		    "0 replicas have it in time, not %u", replicas);
+	return status;
 }
 
 static enum sgate_status

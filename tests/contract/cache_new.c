@@ -33,7 +33,7 @@ create(struct fixture *f, unsigned number, const unsigned char *user,
 	enum cache_put answer;
 	struct cache_copy copy;
 
-	assert_ok(f, f->ops->create(f->a, &item, 8, user, SET_MS, &answer,
+	assert_ok(f, f->ops->create(f->a, &item, 8, user, SET_MS, 0, &answer,
 			 &copy, &f->err));
 	assert_true((copy.record.len > 0) == (answer == CACHE_PUT_ENDED));
 	return answer;
@@ -237,6 +237,27 @@ a_full_set_is_told(struct fixture *f)
 	assert_int_equal(unlanded(f, ann, 2), CACHE_UNLANDED_MAX);
 }
 
+/* There is none: it is written, and not enough. */
+static void
+a_creation_may_have_to_be_on_replicas(struct fixture *f)
+{
+	struct cache_item item = make_item(1, make_new(1, 1, 5, "x"));
+	enum cache_put answer;
+	struct cache_copy copy;
+
+	/* Redis sees only ten times a second that a WAIT is over. */
+	create(f, 2, ann, make_new(1, 1, 5, "x"));
+	allow_ms(f, 800);
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->create(
+		f->a, &item, 8, ann, SET_MS, 1, &answer, &copy, &f->err));
+	assert_int_equal(f->err.native_code, 0);
+	assert_err(f, "replicas");
+	allow_ms(f, 10000);
+	assert_record(1, item.record);
+	assert_int_equal(unlanded(f, ann, 1), 2);
+}
+
 static void
 what_is_not_new_is_not_created(struct fixture *f)
 {
@@ -248,10 +269,10 @@ what_is_not_new_is_not_created(struct fixture *f)
 
 	assert_status(f, SGATE_INTERNAL,
 	    f->ops->create(
-		f->a, &item, 8, ann, SET_MS, &answer, &copy, &f->err));
+		f->a, &item, 8, ann, SET_MS, 0, &answer, &copy, &f->err));
 	item.record = make_new(1, 1, 5, "x");
 	assert_status(f, SGATE_INTERNAL,
-	    f->ops->create(f->a, &item, 8, ann, 0, &answer, &copy, &f->err));
+	    f->ops->create(f->a, &item, 8, ann, 0, 0, &answer, &copy, &f->err));
 	assert_status(f, SGATE_INTERNAL,
 	    f->ops->land(f->a, &item, ann, &answer, &copy, &f->err));
 	assert_status(f, SGATE_INTERNAL,
@@ -271,4 +292,5 @@ const struct contract_case new_cases[] = {
     CASE(landing_makes_it_a_copy_like_any_other),
     CASE(landing_changes_nothing_else),
     CASE(a_put_takes_the_place_of_a_new_session), CASE(a_full_set_is_told),
+    CASE(a_creation_may_have_to_be_on_replicas),
     CASE(what_is_not_new_is_not_created), {NULL, NULL}};

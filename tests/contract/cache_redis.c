@@ -103,7 +103,7 @@ do_create(struct fixture *f)
 	    item.record.data + 1);
 	item.record = bytes_of(record);
 	return f->ops->create(
-	    f->a, &item, 1, ann, MINUTE_MS, &answer, &copy, &f->err);
+	    f->a, &item, 1, ann, MINUTE_MS, 0, &answer, &copy, &f->err);
 }
 
 static enum sgate_status

@@ -330,6 +330,10 @@ what_is_not_known_or_not_kept_is_not_created(void **state)
 	round_of(&a, a.p.w.mgr);
 	pair_durable_down(&a.p);
 	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_OK);
+	/* A replica that should have it. */
+	a.p.w.mgr->conf->redis.replicas = 1;
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	a.p.w.mgr->conf->redis.replicas = 0;
 	/* The spool. */
 	manager_set_spool(a.p.w.mgr, NULL);
 	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);

@@ -125,8 +125,8 @@ an_old_dump_is_noticed_and_a_sync_that_stands_is_not(void **state)
 	cache_fake_save();
 	world_create(&w.p.w, "ann", &late);
 	assert_status(&w.p.w,
-	    sgate_session_end(w.p.w.mgr, &w.made[0].ref, SGATE_REASON_REVOKED,
-		&w.p.w.err),
+	    sgate_session_end(
+		w.p.w.mgr, &w.made[0].ref, SGATE_REASON_REVOKED, &w.p.w.err),
 	    SGATE_OK);
 	for (i = 0; i < 3; i++)
 		round_of(&w);
@@ -310,8 +310,8 @@ one_host_does_it_at_a_time(void **state)
 	    SGATE_DENIED);
 	assert_status(&w.p.w,
 	    manager_warmer_take(w.p.w.mgr, "a", 10000, &w.p.w.err), SGATE_OK);
-	assert_status(&w.p.w, manager_warmer_leave(w.p.w.mgr, &w.p.w.err),
-	    SGATE_OK);
+	assert_status(
+	    &w.p.w, manager_warmer_leave(w.p.w.mgr, &w.p.w.err), SGATE_OK);
 	w.p.w.now_ms++;
 	assert_status(&w.p.w,
 	    manager_warmer_take(w.p.w.mgr, "b", 10000, &w.p.w.err), SGATE_OK);

@@ -17,20 +17,12 @@ MUTANTS = {
     # A host reads a row, another ends the session, the row goes to Redis.
     "put-guard": Mutant("put-guard=off,row-put=pause:300",
                         ["redis-flush", "redis-evict"]),
-    # PUT of a slow writer replaces a newer version.
-    "put-version": Mutant("put-version=off,commit-publish=pause:60",
-                          ["mysql-stop", "partition-redis"]),
     # An end leaves no tombstone: another host's keeper brings the session back.
     "tombstone": Mutant("tombstone=off", ["mysql-stop", "partition-mysql",
                                           "mysql-hole"]),
     # The keeper raises sync and brings no rows.
     "apply": Mutant("apply=off", ["redis-old", "partition-redis",
                                   "redis-promote"]),
-    # An error that Redis replies counts as "nothing there".
-    "error-is-miss": Mutant("error-is-miss=off",
-                            ["redis-read-only", "redis-full"]),
-    # A full Redis takes no tombstones.
-    "allow-oom": Mutant("allow-oom=off", ["redis-full"]),
     # Sessions expire by the host's clock.
     "clock": Mutant("clock=off", ["clock-ahead", "clock-behind"]),
     # A second try is another session.

@@ -362,11 +362,6 @@ send_batch(struct shipper *shipper, struct lane *lane)
 			continue;
 		}
 		spool_done(shipper->reader, &shipper->places[i], lane->store);
-		/* It was to be told again, and has landed now. */
-		if (shipper->frames[i].kind == SPOOL_CREATE &&
-		    lane->store == SPOOL_TO_DURABLE)
-			spool_done(shipper->reader, &shipper->places[i],
-			    SPOOL_TO_CACHE);
 	}
 	memcpy(lane->passed, shipper->frames[count - 1].audit.event_id,
 	    sizeof(lane->passed));

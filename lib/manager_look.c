@@ -487,7 +487,8 @@ look_is_first_use(struct sgate_manager *mgr, const struct look *look)
 {
 	const struct sgate_session *session = look->session;
 
-	if (look->secret != SESSION_SECRET_CURRENT || !session->has_prev)
+	if (look->secret != SESSION_SECRET_CURRENT || !session->has_prev ||
+	    failpoint_is_off("mark"))
 		return false;
 	return look->is_copy ? !is_marked(mgr, session)
 			     : session->successor_used_ms == 0;

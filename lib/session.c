@@ -12,6 +12,7 @@
 #include "session.h"
 
 #include "buf.h"
+#include "failpoint.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -173,7 +174,8 @@ session_prev_in_grace(
 	 * The client learns of a rotation later than it happened: as long as
 	 * it has not used the new secret, it may not have received it.
 	 */
-	return now_ms <= s->prev_until_ms || s->successor_used_ms == 0 ||
+	return now_ms <= s->prev_until_ms ||
+	       (s->successor_used_ms == 0 && !failpoint_is_off("grace")) ||
 	       now_ms <= add_ms(s->successor_used_ms, rotate_grace_ms);
 }
 

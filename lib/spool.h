@@ -128,8 +128,7 @@ void spool_done(struct spool_reader *reader, const struct spool_place *place,
     unsigned store);
 /*
  * The store may have lost what it had: everything from since_ms (the time in
- * the event ids) on that is still here is told again, but the cache of no
- * creation that the durable store has. Anything but SGATE_OK: a
+ * the event ids) on that is still here is told again. Anything but SGATE_OK: a
  * file could not be read; call it again. Not within a pass.
  */
 SGATE_MUST_CHECK enum sgate_status spool_again(struct spool_reader *reader,

@@ -23,7 +23,6 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "failpoint.h"
 #include "failpoint_stores.h"
 #include "status.h"
 
@@ -653,21 +652,6 @@ spool_done(struct spool_reader *reader, const struct spool_place *place,
 	file->done_boot_ms = clock_boot_ms();
 }
 
-/*
- * What the database has got is for the rounds to bring: the session may have
- * been changed since, or ended, and its newer record may be gone from the
- * cache. It would come back there as it was created.
- */
-static bool
-is_past(const struct spool_reader_file *file, unsigned index,
-    const struct spool_frame *frame, int64_t at)
-{
-	return frame->kind == SPOOL_CREATE &&
-	       index == index_of(SPOOL_TO_CACHE) &&
-	       spool_marks_has(&file->marks[index_of(SPOOL_TO_DURABLE)], at) &&
-	       !failpoint_is_off("u-again");
-}
-
 static enum sgate_status
 file_again(struct spool_reader *reader, struct spool_reader_file *file,
     unsigned index, int64_t since_ms, struct sgate_error *err)
@@ -683,8 +667,7 @@ file_again(struct spool_reader *reader, struct spool_reader_file *file,
 		    &frame, &len, err)) == SGATE_OK) {
 		event_ms = spool_event_ms(frame.audit.event_id);
 		if (event_ms >= since_ms &&
-		    spool_marks_has(&file->marks[index], at) &&
-		    !is_past(file, index, &frame, at)) {
+		    spool_marks_has(&file->marks[index], at)) {
 			spool_marks_set(&file->marks[index], at, false);
 			file_add_pending(file, index, at, event_ms);
 			file->is_changed = true;

@@ -18,7 +18,7 @@ from proxy import CUT, HOLD, HOLD_REPLY, LOSE_REPLY, PASS
 from scenario import (EXPORT, SLOW_POLL, SOON_S, STORES, answer, arrived,
                       hazard, is_script, never_accepted, promise,
                       refused_within)
-from stores import Fleet, Session, group_of, record_key, run, sync_key
+from stores import Fleet, group_of, record_key, run, sync_key
 
 # ---- H1, H2: an end that Redis has not heard of ------------------------------
 
@@ -677,41 +677,6 @@ def h30_garbage_cookies_ask_no_store(t):
     # And it would have been seen.
     t.equal(a.check(session).status, 200)
     t.true(looks.hits > before[0], "a look is seen by the proxy")
-
-
-# ---- sessions that MySQL has not got yet --------------------------------------
-
-
-@hazard(off="u-again,u-guard")
-def h22_a_creation_that_has_landed_is_not_told_redis_again(t):
-    fleet = Fleet(t, conf={"session": {
-        "export_data": ["n"], "create_without_mysql": True}})
-    a, b = fleet.hosts
-    fleet.expect_log(STORES + "|spool")
-    made = []
-
-    def try_it():
-        answer = a.try_create(data={"n": 1})
-        if answer.status == 201:
-            made.append(answer.json())
-        return made
-    wait_until(lambda: b.count("polls") > 2, "who is blocked is known")
-    for host in fleet.hosts:
-        host.mysql.cut()
-    wait_until(try_it, "it is created without MySQL")
-    session = Session(made[0]["token"], made[0]["session"])
-    t.equal(fleet.state(session), "U")
-    for host in fleet.hosts:
-        host.mysql.heal()
-    wait_until(lambda: fleet.audit(session) == ["create"], "it has landed")
-    wait_until(lambda: b.update(session, {"n": 2}, check=False).status == 200,
-               "it is changed at another host")
-    fleet.wait_synced(session)
-    # Its record is evicted, and its host connects to Redis anew.
-    fleet.redis.command("DEL", record_key(session.ref))
-    a.redis.drop_connections()
-    time.sleep(2.5)
-    promise(fleet.state(session) is None, "it stands there as it was created")
 
 
 # ---- the switches ------------------------------------------------------------

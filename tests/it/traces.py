@@ -244,6 +244,36 @@ def trace_11_the_newest_cookie_meets_an_older_copy(t):
     t.equal(fleet.row(new, "state"), ["1"])
 
 
+@hazard(off="grace")
+def trace_14_who_never_got_the_new_cookie_is_no_thief(t):
+    fleet = Fleet(t, conf={"session": {"rotate_grace": "1 s"}})
+    a, b = fleet.hosts
+    old = a.create()
+    fleet.warm(old)
+    a.rotate(old)  # The answer is lost.
+    time.sleep(1.6)
+    verdict = b.check(old)
+    promise(verdict.status == 200, "the honest user's only cookie: %r" %
+            verdict)
+
+
+@hazard(off="mark")
+def trace_20_where_the_new_cookie_was_used_the_old_one_runs_out(t):
+    fleet = Fleet(t, conf={"session": {"rotate_grace": "1 s"}})
+    a, b = fleet.hosts
+    old = a.create()
+    fleet.warm(old)
+    new = a.rotate(old)
+    t.equal(b.check(new).status, 200)
+    until = time.monotonic() + 10
+    while (fleet.row(new, "successor_used_ms") == ["0"] and
+           time.monotonic() < until):
+        time.sleep(0.1)
+    time.sleep(1.6)
+    verdict = b.check(old)
+    promise(verdict.status == 401, "a thief with the old cookie: %r" % verdict)
+
+
 @case
 def trace_11_a_rotated_session_is_ended_by_its_old_token_too(t):
     # One row: there is nothing to turn off.

@@ -23,13 +23,13 @@
  * mutant u-set: -DCHANGES=0 -DENDER=CLEANUP -DLOSSES=0
  * mutant u-state: -DCHANGES=0 -DENDER=NOBODY -DLOSSES=0
  * mutant u-land: -DCHANGES=0 -DENDER=NOBODY -DLOSSES=0
- * mutant u-again: -DCHANGES=1 -DENDER=NOBODY
+ * mutant u-guard: -DCHANGES=1 -DENDER=NOBODY
  * mutant h32: -DCHANGES=0 -DENDER=NOBODY -DDOUBLE=1
  * mutant placeholder: -DCHANGES=0 -DENDER=END
  */
 mtype = { nothing, put_guard, put_version, tombstone, fence, apply, apply_order,
 	apply_from, apply_again, publish, spool, warm, u_set, u_state, u_land,
-	u_again, h32, placeholder };
+	u_guard, h32, placeholder };
 
 #include "stores.inc"
 
@@ -55,6 +55,8 @@ bit audit = 0;
 /* A's spool: the creation is to go to MySQL; it is kept, to be told again. */
 bit frame_new = 0;
 bit frame_kept = 0;
+/* sync as it was when the session was created. */
+byte frame_s0 = 0;
 /* The spool of the host where it was ended: to MySQL, to Redis. */
 bit frame_end = 0;
 bit frame_tomb = 0;
@@ -81,13 +83,13 @@ bit bound_ended = 0;
 
 /* ---- scripts of their own ---- */
 
-/* CREATE */
-inline script_create(version)
+/* CREATE: not where something has been counted since. */
+inline script_create(version, s0)
 {
 	if
-	:: copy == NONE ||
-	   copy != ENDED && copy_version < version ||
-	   copy == NEW && copy_version == version ->
+	:: (copy == NONE || copy != ENDED && copy_version < version ||
+	       copy == NEW && copy_version == version) &&
+	   (sync <= s0 || off(u_guard)) ->
 		copy = NEW; copy_version = version;
 		if
 		:: !off(u_set) -> user_set = 1
@@ -162,18 +164,17 @@ proctype lander(bit h)
 
 /*
  * away_publish_frame(): what the spool has is told to Redis again, at any time:
- * after each new connection. But what MySQL has got is the rounds' to bring.
+ * after each new connection.
  */
-#define is_told_again (frame_kept && (frame_new || off(u_again)))
 
 proctype again()
 {
 	do
 	:: atomic {
-		is_told_again && redis_takes(A) &&
+		frame_kept && redis_takes(A) &&
 		(copy == NONE || copy == NEW) ->
 		say("the spool tells Redis of the creation again\n");
-		script_create(1)
+		script_create(1, frame_s0)
 	   }
 	od
 }
@@ -249,7 +250,7 @@ proctype create()
 		/* check_host(): the copies must be believed here. */
 		is_unknown && redis_takes(A) && sync != 0 && sync >= known[A] ->
 		say("create: record U in Redis\n");
-		script_create(1);
+		frame_s0 = sync; script_create(1, sync);
 		if
 		:: copy == ENDED -> creating = 3; is_unknown = 0
 		:: fault_may_strike ->
@@ -479,8 +480,8 @@ inline bound_of_spools()
 	:: else
 	fi;
 	if
-	:: is_told_again && redis_takes(A) && copy == NONE && is_cold ->
-		script_create(1)
+	:: frame_kept && redis_takes(A) && copy == NONE && is_cold ->
+		script_create(1, frame_s0)
 	:: else
 	fi;
 	if

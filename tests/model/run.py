@@ -112,7 +112,7 @@ class Job:
                    "-o", "pan", "pan.c")
         if not os.path.exists(os.path.join(folder, "pan")):
             return False, out
-        out = call("./pan", "-m1000000")
+        out = call("./pan", "-m1000000", "-E")
         errors = re.search(r"errors: (\d+)", out)
         states = re.search(r"(\d+) states, stored", out)
         depth = re.search(r"depth reached (\d+)", out)

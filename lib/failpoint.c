@@ -11,9 +11,10 @@
 #include <string.h>
 #include <time.h>
 
-/* Made by the linker: where the section begins, and where it ends. */
-extern struct failpoint *const __start_sg_failpoints[];
-extern struct failpoint *const __stop_sg_failpoints[];
+/* Made by the linker: where the section begins, and where it ends. Both are
+ * NULL in a program without a failpoint. */
+extern struct failpoint *const __start_sg_failpoints[] __attribute__((weak));
+extern struct failpoint *const __stop_sg_failpoints[] __attribute__((weak));
 
 /* "off", "pause:300" or "kill:2" behind "name="; NULL when it is not named. */
 static const char *

@@ -25,11 +25,13 @@
  * mutant u-land: -DCHANGES=0 -DENDER=NOBODY -DLOSSES=0
  * mutant u-guard: -DCHANGES=1 -DENDER=NOBODY
  * mutant h32: -DCHANGES=0 -DENDER=NOBODY -DDOUBLE=1
+ * mutant spool-again: -DCHANGES=0 -DENDER=END -DDOUBLE=1
+ * mutant spool-remember: -DCHANGES=0 -DENDER=END -DDOUBLE=1
  * mutant placeholder: -DCHANGES=0 -DENDER=END
  */
 mtype = { nothing, put_guard, put_version, tombstone, fence, apply, apply_order,
 	apply_from, apply_again, publish, spool, warm, u_set, u_state, u_land,
-	u_guard, h32, placeholder };
+	u_guard, h32, placeholder, spool_again, spool_remember };
 
 #include "stores.inc"
 
@@ -61,6 +63,7 @@ byte frame_s0 = 0;
 bit frame_end = 0;
 bit frame_tomb = 0;
 bit tomb_kept = 0; /* told again after a loss */
+bit has_lost = 0;  /* and it is to be: Redis has lost data */
 bit end_host = 0;
 
 /* A cleanup that could not read the set said so in its audit row. */
@@ -329,6 +332,7 @@ proctype end()
 		/* A row that is not there is made, ended: end_unknown(). */
 		mysql(end_host) -> say("end: commits\n");
 		ship_end();
+		tomb_kept = !off(spool_remember);
 		if
 		:: true
 		:: fault_may_strike ->
@@ -480,14 +484,16 @@ inline bound_of_spools()
 	:: else
 	fi;
 	if
-	:: frame_kept && redis_takes(A) && copy == NONE && is_cold ->
+	:: frame_kept && redis_takes(A) && copy == NONE && has_lost ->
 		script_create(1, frame_s0)
 	:: else
 	fi;
 	if
-	:: tomb_kept && redis_takes(end_host) && is_cold -> script_end()
+	:: tomb_kept && redis_takes(end_host) && has_lost && !off(spool_again) ->
+		script_end()
 	:: else
-	fi
+	fi;
+	has_lost = has_lost && !(redis_takes(A) && redis_takes(B))
 }
 
 proctype world()
@@ -545,10 +551,11 @@ proctype world()
 		    DOUBLE && fault == MYSQL_AWAY && is_held) ->
 		if
 		:: say("FLUSHALL\n"); copy = NONE; copy_version = 0; sync = 0;
-			user_set = 0; is_cold = 1
+			user_set = 0; is_cold = 1; has_lost = 1
 		:: is_dumped -> say("Redis from its dump\n");
 			copy = dump_copy; copy_version = dump_version;
-			sync = dump_sync; user_set = 0; is_cold = 1
+			sync = dump_sync; user_set = 0;
+			is_cold = 1; has_lost = 1
 		:: copy != NONE && !DOUBLE -> say("X is evicted\n");
 			copy = NONE; copy_version = 0; is_evicted = 1
 		:: sync != 0 -> say("sync is evicted\n"); sync = 0

@@ -75,7 +75,7 @@ class MariaServer(stores.MariaDB):
 
     def install(self):
         self.run(harness.needs("mariadb-install-db"), "--no-defaults",
-                 "--datadir=" + self.data,
+                 "--datadir=" + self.data, "--tmpdir=" + self.dir,
                  "--auth-root-authentication-method=normal",
                  "--skip-test-db", "--skip-name-resolve",
                  "--innodb-log-file-size=16M")
@@ -191,6 +191,7 @@ class ChaosGateway(harness.Gateway):
         super().__init__(directory=directory)
         self.world, self.number = world, number
         self.redis, self.mysql = "redis-%d" % number, "mysql-%d" % number
+        self.launched = []  # Pids, also of those that have ended.
         self.environment = dict(os.environ)
         self.environment.pop("SESSGATE_FAILPOINTS", None)
         del self.conf["sqlite"]
@@ -233,6 +234,16 @@ class ChaosGateway(harness.Gateway):
                     "group": self.world.account.pw_gid, "extra_groups": []}
         # A master that was killed leaves children that end a moment later.
         self.start(wait=wait, env=self.environment, **more)
+        self.launched.append(self.pid)
+
+    def remove_clock(self):
+        """What libfaketime leaves of a process that was killed."""
+        for pid in self.launched:
+            for kind in ("faketime_shm_%d", "sem.faketime_sem_%d"):
+                try:
+                    os.unlink("/dev/shm/" + kind % pid)
+                except FileNotFoundError:
+                    pass
 
     def status(self):
         """What v1/status says; None without an answer."""
@@ -449,6 +460,7 @@ class World:
         well."""
         for gateway in self.gateways:
             gateway.kill_all()
+        self.gateways[2].remove_clock()
         for function, args in reversed(self.ends):
             function(*args)
         self.ends = []

@@ -152,6 +152,20 @@ make_manager(struct site *site, struct stores *stores, bool is_past)
 	return mgr;
 }
 
+static void
+load_records(struct spool_reader *reader, struct spool_frame *frames,
+    const struct spool_place *found, struct buf *records, size_t count)
+{
+	struct sgate_error err;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (frames[i].record.len > 0 &&
+		    spool_load(reader, &found[i], &records[i], &err) ==
+			SGATE_OK)
+			frames[i].record = buf_bytes(&records[i]);
+}
+
 /* As far as the frames that are there now. */
 enum sgate_status
 site_ship(struct sgate_manager *mgr, struct spool_reader *reader,
@@ -159,6 +173,7 @@ site_ship(struct sgate_manager *mgr, struct spool_reader *reader,
 {
 	static struct spool_frame frames[MANAGER_SPOOL_BATCH];
 	const unsigned stores[] = {SPOOL_TO_DURABLE, SPOOL_TO_CACHE};
+	static struct buf records[MANAGER_SPOOL_BATCH];
 	struct spool_place found[MANAGER_SPOOL_BATCH];
 	bool done[MANAGER_SPOOL_BATCH];
 	enum sgate_status status;
@@ -173,12 +188,15 @@ site_ship(struct sgate_manager *mgr, struct spool_reader *reader,
 				break;
 		if (status != SGATE_OK || count == 0)
 			continue;
+		load_records(reader, frames, found, records, count);
 		status =
 		    (store == 0 ? manager_spool_apply : manager_spool_publish)(
 			mgr, frames, count, done, err);
-		for (i = 0; i < count; i++)
+		for (i = 0; i < count; i++) {
 			if (done[i])
 				spool_done(reader, &found[i], stores[store]);
+			buf_wipe(&records[i]);
+		}
 	}
 	return status == SGATE_OK ? spool_look(reader, err) : status;
 }
@@ -203,8 +221,12 @@ site_round(struct site *site, struct sgate_manager *mgr)
 	if (status == SGATE_OK && mgr == site->here)
 		status = site_ship(mgr, site->reader, &err);
 	if (status == SGATE_OK && mgr == site->here &&
-	    !is_spool_empty(site->reader))
+	    !is_spool_empty(site->reader)) {
 		status = SGATE_UNAVAILABLE;
+		copy_text(err.text, sizeof(err.text), "the spool is not empty");
+	}
+	if (status != SGATE_OK)
+		copy_text(site->why, sizeof(site->why), err.text);
 	return status;
 }
 
@@ -215,6 +237,13 @@ is_whole(const struct stores *stores)
 	       !breaker_is_open(&stores->cache);
 }
 
+/* Closed, and up for long; what a cell does is not to depend on another's. */
+static void
+settle_breaker(struct breaker *breaker)
+{
+	breaker_close(breaker, clock_monotonic_ms() - 60000);
+}
+
 /* What the keepers of both hosts do, until all is well. */
 static void
 heal(struct site *site, struct cell *cell)
@@ -222,6 +251,9 @@ heal(struct site *site, struct cell *cell)
 	const struct timespec pause = {0, 10000000};
 	int64_t end_ms = clock_monotonic_ms() + HEAL_MAX_MS;
 
+	/* When they close by themselves is theirs to show. */
+	settle_breaker(&site->common->here.durable);
+	settle_breaker(&site->common->here.cache);
 	for (;;) {
 		if (site_round(site, site->here) == SGATE_OK &&
 		    site_round(site, site->there) == SGATE_OK &&
@@ -232,15 +264,7 @@ heal(struct site *site, struct cell *cell)
 			break;
 		nanosleep(&pause, NULL);
 	}
-	cell_wrong(cell, "the stores do not come to agree");
-}
-
-/* Closed, and up for long; what a cell does is not to depend on another's. */
-static void
-settle_breaker(struct breaker *breaker)
-{
-	memset(breaker, 0, sizeof(*breaker));
-	breaker_succeeded(breaker, true, clock_monotonic_ms() - 60000);
+	cell_wrong(cell, "the stores do not come to agree: %s", site->why);
 }
 
 /* ---- what must hold ---- */
@@ -620,7 +644,8 @@ site_open(struct site *site)
 	char keys[96], socket[128], address[128];
 	const char *const overrides[] = {keys, socket, "mysql.user=root",
 	    "mysql.database=" DATABASE, address, "redis.timeout=500ms",
-	    "fence.poll_interval=10s", NULL};
+	    "fence.poll_interval=10s", "session.create_without_mysql=yes",
+	    NULL};
 	const struct spool_limits limits = {.dir = site->spool_dir,
 	    .max_bytes = INT64_C(1) << 24,
 	    .keep_ms = 60000};

@@ -47,6 +47,7 @@ struct site {
 	struct spool *spool;
 	struct spool_reader *reader;
 	unsigned number; /* of the cell */
+	char why[256];   /* the last round or shipment that failed */
 };
 
 /* A session that is looked at in the end. */

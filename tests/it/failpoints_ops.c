@@ -476,6 +476,50 @@ next_create(struct site *site, struct cell *cell)
 	sgate_token_free(token);
 }
 
+/* MySQL does not answer, in every cell: the session is made without it. */
+static enum sgate_status
+run_create_away(struct site *site, struct sgate_manager *mgr, struct cell *cell,
+    struct result *out, struct sgate_error *err)
+{
+	struct sgate_create create = {
+	    .user_id = B(cell->user), .data = B("{\"a\":1}")};
+	struct sgate_session *session = NULL;
+	enum sgate_status status;
+	char *token = NULL;
+
+	(void)site;
+	status = sgate_session_create(mgr, &create, &session, &token, err);
+	return told(status, session, token, out);
+}
+
+static void
+judge_away(struct site *site, struct cell *cell)
+{
+	const struct result *result = &site->common->result;
+	struct target *target = &cell->targets[0];
+
+	if (!cell->is_acknowledged)
+		return;
+	memset(target, 0, sizeof(*target));
+	target->ref = result->ref;
+	copy_text(target->token, sizeof(target->token), result->token);
+	cell->count = 1;
+}
+
+/* It is believed elsewhere before MySQL has it. */
+static void
+next_away(struct site *site, struct cell *cell)
+{
+	struct sgate_session *session = NULL;
+	struct sgate_error err;
+
+	if (cell->is_acknowledged &&
+	    sgate_session_get(site->there, B(cell->targets[0].token),
+		SGATE_NO_TOUCH, &session, &err) != SGATE_OK)
+		cell_wrong(cell, "a look at a new session: %s", err.text);
+	sgate_session_free(session);
+}
+
 /* A key that was used more than a day ago. */
 static void
 prepare_old_key(struct site *site, struct cell *cell)
@@ -579,9 +623,12 @@ static void
 next_unknown(struct site *site, struct cell *cell)
 {
 	struct sgate_error err;
+	enum sgate_status status;
 
-	if (sgate_session_end_token(site->there, B(cell->targets[0].token),
-		SGATE_REASON_LOGGED_OUT, &err) != SGATE_OK)
+	/* Unavailable: MySQL was away, and the session may be on its way. */
+	status = sgate_session_end_token(site->there, B(cell->targets[0].token),
+	    SGATE_REASON_LOGGED_OUT, &err);
+	if (status != SGATE_OK && status != SGATE_UNAVAILABLE)
 		cell_wrong(cell, "the caller asks again: %s", err.text);
 }
 
@@ -906,7 +953,7 @@ run_cache_new(struct site *site, struct sgate_manager *mgr, struct cell *cell,
 	status = manager_cache_enter(mgr, true, err);
 	if (status == SGATE_OK)
 		status = mgr->cache_ops->create(
-		    mgr->cache, &item, user, 10000, &put, &copy, err);
+		    mgr->cache, &item, 0, user, 10000, &put, &copy, err);
 	if (status == SGATE_OK)
 		status = mgr->cache_ops->unlanded(mgr->cache,
 		    token_ref_group(&item.ref), user, refs, &out->count, err);
@@ -954,6 +1001,11 @@ const struct op ops[] = {
 	.judge = judge_limited,
 	.next = next_limited,
 	.max_sessions = 1},
+    {.name = "create_away",
+	.more = "durable-begin=error",
+	.run = run_create_away,
+	.judge = judge_away,
+	.next = next_away},
     {.name = "validate",
 	.prepare = make_one,
 	.run = run_validate,

@@ -91,10 +91,10 @@ outage_add_meaning(struct buf *out, const struct gateway *gw)
 		if (left_ms >= 0)
 			buf_printf(out, " for at most %lld s more",
 			    (long long)(left_ms + 999) / 1000);
-		buf_add_text(out,
-		    gw->conf->session.create_without_mysql
-			? ", creating goes on, changing answers 503"
-			: ", creating and changing answer 503");
+		buf_add_text(
+		    out, gw->conf->session.create_without_mysql
+			     ? ", creating goes on, changing answers 503"
+			     : ", creating and changing answer 503");
 		return;
 	case OUTAGE_TOTAL:
 		buf_add_text(out, "requests are answered 503");

@@ -711,6 +711,19 @@ judge_round(struct site *site, struct cell *cell)
 			cell_wrong(cell, "the fence's file is behind");
 }
 
+/* Somebody was blocked, which all hosts must learn. */
+static void
+make_blocked(struct site *site, struct cell *cell)
+{
+	struct sgate_error err;
+	uint64_t count;
+
+	make_one(site, cell);
+	if (sgate_user_block(
+		site->there, B("blocked"), B("test"), &count, &err) != SGATE_OK)
+		cell_wrong(cell, "prepare: block: %s", err.text);
+}
+
 static enum sgate_status
 run_touch(struct site *site, struct sgate_manager *mgr, struct cell *cell,
     struct result *out, struct sgate_error *err)
@@ -1079,6 +1092,11 @@ const struct op ops[] = {
 	.may_fail = true},
     {.name = "round_end",
 	.prepare = make_unpublished_end,
+	.run = run_round,
+	.judge = judge_round,
+	.may_fail = true},
+    {.name = "round_blocked",
+	.prepare = make_blocked,
 	.run = run_round,
 	.judge = judge_round,
 	.may_fail = true},

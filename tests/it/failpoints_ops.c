@@ -946,37 +946,6 @@ run_schema(struct site *site, struct sgate_manager *mgr, struct cell *cell,
 	return status;
 }
 
-/* A session that MySQL has not got: what the cache is asked for it. */
-static enum sgate_status
-run_cache_new(struct site *site, struct sgate_manager *mgr, struct cell *cell,
-    struct result *out, struct sgate_error *err)
-{
-	const unsigned char user[TOKEN_USER_BYTES] = "user";
-	struct sgate_ref refs[CACHE_UNLANDED_MAX];
-	struct cache_item item = {.ref = cell->targets[0].ref,
-	    .record = B("U00010000000000010000000000000body"),
-	    .ttl_ms = 10000};
-	struct cache_copy copy;
-	enum cache_put put;
-	enum sgate_status status;
-
-	(void)site;
-	item.ref.bytes[SGATE_REF_BYTES - 1] ^= 0xff;
-	manager_begin(mgr, err);
-	status = manager_cache_enter(mgr, true, err);
-	if (status == SGATE_OK)
-		status = mgr->cache_ops->create(
-		    mgr->cache, &item, 0, user, 10000, &put, &copy, err);
-	if (status == SGATE_OK)
-		status = mgr->cache_ops->unlanded(mgr->cache,
-		    token_ref_group(&item.ref), user, refs, &out->count, err);
-	item.record = B("L00010000000000010000000000000body");
-	if (status == SGATE_OK)
-		status = mgr->cache_ops->land(
-		    mgr->cache, &item, user, &put, &copy, err);
-	return status;
-}
-
 /* No gateway runs then; whoever does it does it again until it is done. */
 static enum sgate_status
 run_restored(struct site *site, struct sgate_manager *mgr, struct cell *cell,
@@ -1115,7 +1084,6 @@ const struct op ops[] = {
     {.name = "leases", .prepare = make_one, .run = run_leases},
     {.name = "services", .prepare = make_one, .run = run_services},
     {.name = "schema", .prepare = make_one, .run = run_schema},
-    {.name = "cache_new", .prepare = make_one, .run = run_cache_new},
     {.name = "restored",
 	.prepare = make_one,
 	.run = run_restored,

@@ -250,7 +250,7 @@ end_probe(struct breaker *b, uint64_t word_bits, bool is_good, int64_t now_ms)
 /* ---- whether to ask ---- */
 
 enum breaker_leave
-breaker_lets(struct breaker *b, bool is_prober, int64_t now_ms)
+breaker_lets(struct breaker *b, enum breaker_asker asker, int64_t now_ms)
 {
 	uint64_t bits = atomic_load(&b->word);
 	struct word word = unpack_word(bits);
@@ -259,8 +259,9 @@ breaker_lets(struct breaker *b, bool is_prober, int64_t now_ms)
 	case BREAKER_CLOSED:
 		break;
 	case BREAKER_OPEN:
-		return take_probe(
-			   b, &word, is_prober ? 0 : BREAKER_ORPHAN_MS, now_ms)
+		return take_probe(b, &word,
+			   asker == BREAKER_PROBER ? 0 : BREAKER_ORPHAN_MS,
+			   now_ms)
 			   ? BREAKER_PROBE
 			   : BREAKER_SKIP;
 	case BREAKER_HALF:
@@ -269,9 +270,10 @@ breaker_lets(struct breaker *b, bool is_prober, int64_t now_ms)
 			    b, bits, BREAKER_CLOSED, word.generation, now_ms);
 			break;
 		}
-		if (!is_prober && atomic_fetch_add(&b->asked_in_half, 1) %
-					  BREAKER_HALF_ONE_OF !=
-				      0)
+		if (asker == BREAKER_CALLER &&
+		    atomic_fetch_add(&b->asked_in_half, 1) %
+			    BREAKER_HALF_ONE_OF !=
+			0)
 			return BREAKER_SKIP;
 		break;
 	}

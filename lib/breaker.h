@@ -12,8 +12,9 @@
  * |        | the keeper when one  |                                          |
  * |        | is due; anybody when |                                          |
  * |        | it is a second late  |                                          |
- * | HALF   | one of 8, and who    | OPEN: a failure, or slow as above;       |
- * |        | probes               | CLOSED: after a second, by whoever looks |
+ * | HALF   | one of 8; all who    | OPEN: a failure, or slow as above;       |
+ * |        | have no other store  | CLOSED: after a second, by whoever looks |
+ * |        | to ask, or probe     |                                          |
  *
  * A probe is due 100 ms after the store was given up, then after twice that
  * each time up to a second, and 100 ms after a good one; all of it times 0.7 to
@@ -65,6 +66,12 @@ const char *breaker_state_text(const struct breaker *b);
 bool breaker_is_open(const struct breaker *b);
 uint32_t breaker_generation(const struct breaker *b);
 
+/* Who wants to ask. */
+enum breaker_asker {
+	BREAKER_CALLER, /* there is another store that can answer him */
+	BREAKER_ALONE,  /* there is none */
+	BREAKER_PROBER
+};
 /* Whether to ask now. */
 enum breaker_leave {
 	BREAKER_SKIP,
@@ -72,7 +79,7 @@ enum breaker_leave {
 	BREAKER_PROBE /* over a connection that is made for it */
 };
 enum breaker_leave breaker_lets(
-    struct breaker *b, bool is_prober, int64_t now_ms);
+    struct breaker *b, enum breaker_asker asker, int64_t now_ms);
 /*
  * When a prober should ask without having a reason of its own, monotonic: while
  * it is open, the next probe; closed, soon after a failure, because that of a

@@ -31,11 +31,16 @@ static bool
 cache_lets(struct sgate_manager *mgr, int64_t now_ms)
 {
 	struct breaker *breaker = &mgr->stores->cache;
+	enum breaker_asker asker = BREAKER_CALLER;
 	enum breaker_leave leave;
 
 	if (mgr->is_let)
 		return true;
-	leave = breaker_lets(breaker, manager_is_prober(mgr), now_ms);
+	if (manager_is_prober(mgr))
+		asker = BREAKER_PROBER;
+	else if (breaker_state(&mgr->stores->durable) == BREAKER_OPEN)
+		asker = BREAKER_ALONE;
+	leave = breaker_lets(breaker, asker, now_ms);
 	if (leave == BREAKER_SKIP)
 		return false;
 	if (mgr->cache == NULL ||

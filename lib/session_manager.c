@@ -515,7 +515,8 @@ manager_begin_let(struct sgate_manager *mgr, struct sgate_error *err)
 
 /*
  * A call that was let through once is not stopped half-way. Before its first
- * question a connection of before the store was given up is let go.
+ * question a connection of before the store was given up is let go. Who asks
+ * the durable store has no other that could answer him.
  */
 static bool
 durable_lets(struct sgate_manager *mgr)
@@ -526,7 +527,8 @@ durable_lets(struct sgate_manager *mgr)
 
 	if (!durable_has_breaker(mgr) || mgr->is_let || mgr->is_durable_let)
 		return true;
-	leave = breaker_lets(breaker, manager_is_prober(mgr), now_ms);
+	leave = breaker_lets(breaker,
+	    manager_is_prober(mgr) ? BREAKER_PROBER : BREAKER_ALONE, now_ms);
 	if (leave == BREAKER_SKIP)
 		return false;
 	mgr->is_durable_let = true;

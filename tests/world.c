@@ -139,10 +139,17 @@ void
 world_round(struct world *w)
 {
 	struct manager_round round = {.runtime_dir = NULL};
+	int64_t now_ms = clock_monotonic_ms();
 
-	if (world_has_redis())
-		assert_status(
-		    w, manager_fence_round(w->mgr, &round, &w->err), SGATE_OK);
+	if (!world_has_redis())
+		return;
+	/* As if the probes had been, and found the stores back. */
+	if (breaker_is_open(&w->stores.durable))
+		breaker_close(&w->stores.durable, now_ms);
+	if (breaker_is_open(&w->stores.cache))
+		breaker_close(&w->stores.cache, now_ms);
+	assert_status(
+	    w, manager_fence_round(w->mgr, &round, &w->err), SGATE_OK);
 }
 
 void

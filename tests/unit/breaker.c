@@ -65,8 +65,8 @@ zeros_are_closed_and_not_yet_seen_up(void **state)
 	assert_int_equal(breaker_state(&b), BREAKER_CLOSED);
 	assert_string_equal(breaker_state_text(&b), "closed");
 	assert_false(breaker_is_open(&b));
-	assert_int_equal(breaker_lets(&b, false, 5), BREAKER_ASK);
-	assert_int_equal(breaker_lets(&b, true, 5), BREAKER_ASK);
+	assert_int_equal(breaker_lets(&b, BREAKER_CALLER, 5), BREAKER_ASK);
+	assert_int_equal(breaker_lets(&b, BREAKER_PROBER, 5), BREAKER_ASK);
 	assert_int_equal(breaker_up_for_ms(&b, 5), 0);
 	assert_true(breaker_is_turn(&b, 5, 5));
 	assert_true(breaker_next_ms(&b, 5) == INT64_MAX);
@@ -258,10 +258,14 @@ an_open_one_lets_who_takes_the_probe(void **state)
 
 	(void)state;
 	assert_in_range(due_ms, 1070, 1130);
-	assert_int_equal(breaker_lets(&b, true, due_ms - 1), BREAKER_SKIP);
-	assert_int_equal(breaker_lets(&b, false, due_ms), BREAKER_SKIP);
-	assert_int_equal(breaker_lets(&b, true, due_ms), BREAKER_PROBE);
-	assert_int_equal(breaker_lets(&b, true, due_ms), BREAKER_SKIP);
+	assert_int_equal(
+	    breaker_lets(&b, BREAKER_PROBER, due_ms - 1), BREAKER_SKIP);
+	assert_int_equal(
+	    breaker_lets(&b, BREAKER_CALLER, due_ms), BREAKER_SKIP);
+	assert_int_equal(
+	    breaker_lets(&b, BREAKER_PROBER, due_ms), BREAKER_PROBE);
+	assert_int_equal(
+	    breaker_lets(&b, BREAKER_PROBER, due_ms), BREAKER_SKIP);
 }
 
 static void
@@ -277,7 +281,8 @@ probes_become_rarer_up_to_a_second(void **state)
 		due_ms = breaker_next_ms(&b, last_ms);
 		assert_in_range(
 		    due_ms - last_ms, usual[i] * 7 / 10, usual[i] * 13 / 10);
-		assert_int_equal(breaker_lets(&b, true, due_ms), BREAKER_PROBE);
+		assert_int_equal(
+		    breaker_lets(&b, BREAKER_PROBER, due_ms), BREAKER_PROBE);
 		breaker_failed(
 		    &b, breaker_generation(&b), true, WINDOW_MS, due_ms + 50);
 		last_ms = due_ms;
@@ -285,7 +290,7 @@ probes_become_rarer_up_to_a_second(void **state)
 	for (i = 0; i < 1000; i++) {
 		last_ms += LONG_MS;
 		assert_int_equal(
-		    breaker_lets(&b, true, last_ms), BREAKER_PROBE);
+		    breaker_lets(&b, BREAKER_PROBER, last_ms), BREAKER_PROBE);
 	}
 	assert_in_range(breaker_next_ms(&b, last_ms) - last_ms, 700, 1300);
 }
@@ -315,9 +320,12 @@ without_its_keeper_one_of_the_workers_probes(void **state)
 	int64_t late_ms = breaker_next_ms(&b, 1000) + BREAKER_ORPHAN_MS;
 
 	(void)state;
-	assert_int_equal(breaker_lets(&b, false, late_ms - 1), BREAKER_SKIP);
-	assert_int_equal(breaker_lets(&b, false, late_ms), BREAKER_PROBE);
-	assert_int_equal(breaker_lets(&b, false, late_ms), BREAKER_SKIP);
+	assert_int_equal(
+	    breaker_lets(&b, BREAKER_CALLER, late_ms - 1), BREAKER_SKIP);
+	assert_int_equal(
+	    breaker_lets(&b, BREAKER_CALLER, late_ms), BREAKER_PROBE);
+	assert_int_equal(
+	    breaker_lets(&b, BREAKER_CALLER, late_ms), BREAKER_SKIP);
 }
 
 /* Whoever takes a probe and dies has only made the next one later. */
@@ -331,10 +339,12 @@ a_probe_that_nobody_finishes_is_done_by_the_next(void **state)
 	(void)state;
 	for (i = 0; i < 5; i++) {
 		now_ms = breaker_next_ms(&b, now_ms);
-		assert_int_equal(breaker_lets(&b, true, now_ms), BREAKER_PROBE);
+		assert_int_equal(
+		    breaker_lets(&b, BREAKER_PROBER, now_ms), BREAKER_PROBE);
 	}
 	now_ms = breaker_next_ms(&b, now_ms);
-	assert_int_equal(breaker_lets(&b, true, now_ms), BREAKER_PROBE);
+	assert_int_equal(
+	    breaker_lets(&b, BREAKER_PROBER, now_ms), BREAKER_PROBE);
 	let_succeed(&b, now_ms);
 	let_succeed(&b, now_ms + 100);
 	assert_int_equal(breaker_state(&b), BREAKER_HALF);
@@ -427,15 +437,18 @@ probes_of_another_outage_do_not_count(void **state)
 /* ---- half ---- */
 
 static void
-half_lets_one_of_eight_and_every_prober(void **state)
+half_lets_one_of_eight_and_all_who_are_alone_or_probe(void **state)
 {
 	struct breaker b = a_half_one(1000);
 	int i, let = 0;
 
 	(void)state;
 	for (i = 0; i < 800; i++) {
-		let += breaker_lets(&b, false, 1001) == BREAKER_ASK;
-		assert_int_equal(breaker_lets(&b, true, 1001), BREAKER_ASK);
+		let += breaker_lets(&b, BREAKER_CALLER, 1001) == BREAKER_ASK;
+		assert_int_equal(
+		    breaker_lets(&b, BREAKER_ALONE, 1001), BREAKER_ASK);
+		assert_int_equal(
+		    breaker_lets(&b, BREAKER_PROBER, 1001), BREAKER_ASK);
 	}
 	assert_int_equal(let, 100);
 	assert_true(breaker_next_ms(&b, 1001) == 1000 + BREAKER_HALF_MS);
@@ -448,11 +461,11 @@ a_second_of_half_without_failure_closes_it(void **state)
 	uint32_t generation = breaker_generation(&b);
 
 	(void)state;
-	breaker_lets(&b, true, 1999);
+	breaker_lets(&b, BREAKER_PROBER, 1999);
 	assert_int_equal(breaker_state(&b), BREAKER_HALF);
-	assert_int_equal(breaker_lets(&b, false, 2000), BREAKER_ASK);
+	assert_int_equal(breaker_lets(&b, BREAKER_CALLER, 2000), BREAKER_ASK);
 	assert_int_equal(breaker_state(&b), BREAKER_CLOSED);
-	assert_int_equal(breaker_lets(&b, false, 2000), BREAKER_ASK);
+	assert_int_equal(breaker_lets(&b, BREAKER_CALLER, 2000), BREAKER_ASK);
 	assert_true(breaker_up_for_ms(&b, 2500) == 500);
 	assert_int_equal(breaker_generation(&b), generation);
 }
@@ -482,15 +495,18 @@ a_store_that_is_back_is_used_within_three_seconds(void **state)
 	for (opened_ms = 1; opened_ms < 2000; opened_ms += 7) {
 		b = an_open_one(opened_ms);
 		for (now_ms = opened_ms; now_ms < opened_ms + 20000; now_ms++)
-			if (breaker_lets(&b, true, now_ms) == BREAKER_PROBE)
+			if (breaker_lets(&b, BREAKER_PROBER, now_ms) ==
+			    BREAKER_PROBE)
 				let_fail(&b, now_ms);
-		while (breaker_lets(&b, true, now_ms) != BREAKER_PROBE)
+		while (
+		    breaker_lets(&b, BREAKER_PROBER, now_ms) != BREAKER_PROBE)
 			now_ms++;
 		/* MySQL's probes wait a quarter of a second, and the keeper may
 		 * be in a chore. */
 		back_ms = now_ms;
 		for (now_ms += 250; breaker_is_open(&b); now_ms += 100)
-			if (breaker_lets(&b, true, now_ms) != BREAKER_SKIP)
+			if (breaker_lets(&b, BREAKER_PROBER, now_ms) !=
+			    BREAKER_SKIP)
 				let_succeed(&b, now_ms);
 		if (now_ms - back_ms > worst_ms)
 			worst_ms = now_ms - back_ms;
@@ -529,7 +545,7 @@ processes_come_back_one_by_one(void **state)
 
 	(void)state;
 	assert_true(breaker_is_turn(&b, 40, 1001));
-	breaker_lets(&b, false, 2000);
+	breaker_lets(&b, BREAKER_CALLER, 2000);
 	assert_int_equal(breaker_state(&b), BREAKER_CLOSED);
 	assert_true(breaker_is_turn(&b, 0, 2000));
 	assert_false(breaker_is_turn(&b, 40, 2039));
@@ -568,7 +584,7 @@ fail_and_try(void *arg)
 		continue;
 	late_ms = 1 + 130 + BREAKER_ORPHAN_MS;
 	for (i = 0; i < 10000; i++)
-		if (breaker_lets(&shared_breaker, false, late_ms) ==
+		if (breaker_lets(&shared_breaker, BREAKER_CALLER, late_ms) ==
 		    BREAKER_PROBE)
 			atomic_fetch_add(&let, 1);
 	return NULL;
@@ -601,7 +617,8 @@ come_and_go(struct breaker *b, _Atomic int64_t *clock_ms)
 
 	for (;;) {
 		now_ms = atomic_fetch_add(clock_ms, 1);
-		leave = breaker_lets(b, now_ms % 3 == 0, now_ms);
+		leave =
+		    breaker_lets(b, (enum breaker_asker)(now_ms % 3), now_ms);
 		generation = breaker_generation(b);
 		if (leave == BREAKER_SKIP)
 			continue;
@@ -654,8 +671,8 @@ killed_processes_leave_nothing_stuck(void **state)
 		}
 		now_ms = atomic_load(&shared->clock_ms);
 		for (i = 0; i < 3000; i++)
-			if (breaker_lets(&shared->b, true, now_ms + i) !=
-			    BREAKER_SKIP)
+			if (breaker_lets(&shared->b, BREAKER_PROBER,
+				now_ms + i) != BREAKER_SKIP)
 				let_succeed(&shared->b, now_ms + i);
 		atomic_store(&shared->clock_ms, now_ms + i);
 		assert_int_equal(breaker_state(&shared->b), BREAKER_CLOSED);
@@ -708,7 +725,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_slow_probe_is_not_good),
     cmocka_unit_test(what_was_asked_before_it_opened_says_nothing),
     cmocka_unit_test(probes_of_another_outage_do_not_count),
-    cmocka_unit_test(half_lets_one_of_eight_and_every_prober),
+    cmocka_unit_test(half_lets_one_of_eight_and_all_who_are_alone_or_probe),
     cmocka_unit_test(a_second_of_half_without_failure_closes_it),
     cmocka_unit_test(a_failure_in_half_opens_it_again),
     cmocka_unit_test(a_store_that_is_back_is_used_within_three_seconds),

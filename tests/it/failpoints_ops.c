@@ -808,6 +808,30 @@ make_spooled(struct site *site, struct cell *cell)
 	target->ends = 1;
 }
 
+/* A session that was created while MySQL was away, and has to land. */
+static void
+make_created_away(struct site *site, struct cell *cell)
+{
+	struct sgate_create create = {.user_id = B(cell->user)};
+	struct sgate_session *session = NULL;
+	struct sgate_error err;
+	char *token = NULL;
+
+	manager_set_spool(site->here, site->spool);
+	setenv("SESSGATE_FAILPOINTS", "durable-begin=error", 1);
+	if (sgate_session_create(site->here, &create, &session, &token, &err) ==
+	    SGATE_OK)
+		set_target(&cell->targets[cell->count++], session, token);
+	else
+		cell_wrong(cell, "prepare: create: %s", err.text);
+	unsetenv("SESSGATE_FAILPOINTS");
+	manager_set_spool(site->here, NULL);
+	breaker_close(
+	    &site->common->here.durable, clock_monotonic_ms() - 60000);
+	sgate_session_free(session);
+	sgate_token_free(token);
+}
+
 static enum sgate_status
 run_ship(struct site *site, struct sgate_manager *mgr, struct cell *cell,
     struct result *out, struct sgate_error *err)
@@ -1076,6 +1100,10 @@ const struct op ops[] = {
 	.next = next_ship},
     {.name = "ship",
 	.prepare = make_spooled,
+	.run = run_ship,
+	.next = next_ship},
+    {.name = "ship_created",
+	.prepare = make_created_away,
 	.run = run_ship,
 	.next = next_ship},
     {.name = "db", .prepare = prepare_db, .run = run_db, .judge = judge_db},

@@ -467,6 +467,7 @@ struct endings {
 SGATE_MUST_CHECK enum sgate_status endings_add(struct endings *endings,
     const struct sgate_ref *ref, enum sgate_reason reason,
     struct sgate_error *err);
+bool endings_have(const struct endings *endings, const struct sgate_ref *ref);
 void endings_sort(struct endings *endings);
 SGATE_MUST_CHECK enum sgate_status endings_lock(struct sgate_manager *mgr,
     struct endings *endings, size_t index, struct sgate_error *err);

@@ -325,6 +325,18 @@ endings_add(struct endings *endings, const struct sgate_ref *ref,
 	return SGATE_OK;
 }
 
+bool
+endings_have(const struct endings *endings, const struct sgate_ref *ref)
+{
+	size_t i;
+
+	for (i = 0; i < endings->count; i++)
+		if (memcmp(endings->items[i].ref.bytes, ref->bytes,
+			SGATE_REF_BYTES) == 0)
+			return true;
+	return false;
+}
+
 static int
 compare_endings(const void *a, const void *b)
 {

@@ -156,18 +156,6 @@ compare_frames(const void *a, const void *b)
 	    DURABLE_EVENT_BYTES);
 }
 
-static bool
-has_ending(const struct endings *endings, const struct sgate_ref *ref)
-{
-	size_t i;
-
-	for (i = 0; i < endings->count; i++)
-		if (memcmp(endings->items[i].ref.bytes, ref->bytes,
-			SGATE_REF_BYTES) == 0)
-			return true;
-	return false;
-}
-
 /* Two events that end one session: the first one did. */
 static enum sgate_status
 add_endings(const struct sgate_manager *mgr, const struct shipment *shipment,
@@ -180,7 +168,7 @@ add_endings(const struct sgate_manager *mgr, const struct shipment *shipment,
 		const struct spool_frame *frame = shipment->frames[i];
 		struct ending *item;
 
-		if (has_ending(endings, &frame->audit.ref))
+		if (endings_have(endings, &frame->audit.ref))
 			continue;
 		status = endings_add(
 		    endings, &frame->audit.ref, end_reason(frame), err);

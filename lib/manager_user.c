@@ -188,18 +188,6 @@ cleanup_read_set(
 	return c->is_set_unread ? SGATE_OK : status;
 }
 
-static bool
-has_ending(const struct endings *endings, const struct sgate_ref *ref)
-{
-	size_t i;
-
-	for (i = 0; i < endings->count; i++)
-		if (memcmp(endings->items[i].ref.bytes, ref->bytes,
-			SGATE_REF_BYTES) == 0)
-			return true;
-	return false;
-}
-
 static enum sgate_status
 cleanup_add_unlanded(
     struct sgate_manager *mgr, struct cleanup *c, struct sgate_error *err)
@@ -210,7 +198,7 @@ cleanup_add_unlanded(
 
 	for (i = 0; i < c->unlanded_count && status == SGATE_OK; i++) {
 		ref = &c->unlanded[i];
-		if (has_ending(&c->endings, ref) ||
+		if (endings_have(&c->endings, ref) ||
 		    (c->except != NULL && memcmp(c->except->bytes, ref->bytes,
 					      SGATE_REF_BYTES) == 0))
 			continue;

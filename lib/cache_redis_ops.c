@@ -15,6 +15,7 @@
 #include "record.h"
 #include "status.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -368,39 +369,57 @@ redb_end(struct cache *c, const struct cache_item *tombstones, size_t count,
  * WAIT counts the replicas that have what was written on this connection: so it
  * stands in one question with the scripts.
  */
+struct wait {
+	unsigned replicas; /* 0: it is not asked for */
+	long long reached;
+	bool is_written; /* the scripts have answered */
+};
 struct end_on {
 	struct end end;
 	size_t scripts;
-	unsigned replicas;
-	long long reached;
+	struct wait wait;
 };
 
 static void
-add_wait(struct buf *out, const struct cache *c, unsigned replicas)
+add_wait(struct buf *out, const struct cache *c, const struct wait *wait)
 {
 	int64_t left_ms = clock_left_ms(c->deadline_ms);
 
+	if (wait->replicas == 0)
+		return;
+
 	redb_add_command(out, 3);
 	redb_add_word(out, bytes_of("WAIT"));
-	redb_add_number(out, replicas);
+	redb_add_number(out, wait->replicas);
 	/* 0 would be without an end. */
 	redb_add_number(out, left_ms > 4 ? left_ms - left_ms / 4 : 1);
 }
 
 static bool
-take_wait(const struct redb_reply *reply, long long *out_reached)
+take_wait(const struct redb_reply *reply, struct wait *wait)
 {
-	*out_reached = reply->values[0].number;
+	wait->reached = reply->values[0].number;
 	return !reply->is_list && reply->values[0].type == REDB_INTEGER;
 }
 
+/*
+ * status: of the question. An idle Redis looks only ten times a second whether
+ * a WAIT has come to its end, so the answer may be late: the server has
+ * answered the scripts then, and is not what is missing (err->native_code 0).
+ */
 static enum sgate_status
-judge_wait(long long reached, unsigned replicas, struct sgate_error *err)
+judge_wait(
+    enum sgate_status status, const struct wait *wait, struct sgate_error *err)
 {
-	if (reached >= (long long)replicas)
-		return SGATE_OK;
+	bool is_late = status == SGATE_UNAVAILABLE && wait->is_written &&
+		       err->native_code == ETIMEDOUT;
+
+	if (wait->replicas == 0 || (status != SGATE_OK && !is_late) ||
+	    (status == SGATE_OK && wait->reached >= (long long)wait->replicas))
+		return status;
 	return error_set(err, SGATE_UNAVAILABLE, REDB_SOURCE, "wait", 0,
-	    "%lld replicas have it in time, not %u", reached, replicas);
+	    "%lld replicas have it in time, not %u",
+	    is_late ? 0LL : wait->reached, wait->replicas);
 }
 
 static void
@@ -409,7 +428,7 @@ compose_end_on(struct buf *out, void *arg, bool is_whole)
 	struct end_on *on = arg;
 
 	compose_end(out, &on->end, is_whole);
-	add_wait(out, on->end.c, on->replicas);
+	add_wait(out, on->end.c, &on->wait);
 }
 
 static bool
@@ -417,9 +436,10 @@ take_end_on(void *arg, size_t index, const struct redb_reply *reply)
 {
 	struct end_on *on = arg;
 
-	if (index < on->scripts)
-		return take_done(&on->end, index, reply);
-	return take_wait(reply, &on->reached);
+	if (index == on->scripts)
+		return take_wait(reply, &on->wait);
+	on->wait.is_written = index + 1 == on->scripts;
+	return take_done(&on->end, index, reply);
 }
 
 static enum sgate_status
@@ -427,16 +447,18 @@ redb_end_on(struct cache *c, const struct cache_item *tombstones, size_t count,
     unsigned replicas, struct sgate_error *err)
 {
 	struct end_on on = {
-	    .end = {c, tombstones, count}, .replicas = replicas};
+	    .end = {c, tombstones, count}, .wait = {.replicas = replicas}};
+	struct sgate_error why;
 	struct redb_question q = {"end", 0, compose_end_on, take_end_on, &on};
 	enum sgate_status status = check_end(&on.end, &on.scripts, err);
 
 	if (status != SGATE_OK || count == 0)
 		return status;
 	q.replies = on.scripts + 1;
-	status = redb_ask(c, &q, err);
-	return status == SGATE_OK ? judge_wait(on.reached, replicas, err)
-				  : status;
+	status = judge_wait(redb_ask(c, &q, &why), &on.wait, &why);
+	if (err != NULL)
+		*err = why;
+	return status;
 }
 
 /* ---- touch ---- */
@@ -712,8 +734,7 @@ struct newcomer {
 	uint64_t s0;
 	const unsigned char *user;
 	int64_t set_ttl_ms; /* 0: it has landed */
-	unsigned replicas;
-	long long reached;
+	struct wait wait;
 	enum cache_put *out_put;
 	struct cache_copy *out;
 };
@@ -745,8 +766,7 @@ compose_newcomer(struct buf *out, void *arg, bool is_whole)
 		redb_add_word(out, bytes_of(ref));
 	if (has_user && !is_landed)
 		redb_add_number(out, n->set_ttl_ms);
-	if (n->replicas > 0)
-		add_wait(out, n->c, n->replicas);
+	add_wait(out, n->c, &n->wait);
 }
 
 static bool
@@ -754,8 +774,10 @@ take_newcomer(void *arg, size_t index, const struct redb_reply *reply)
 {
 	struct newcomer *n = arg;
 
-	return index == 0 ? take_word(reply, n->out_put, n->out)
-			  : take_wait(reply, &n->reached);
+	if (index > 0)
+		return take_wait(reply, &n->wait);
+	n->wait.is_written = true;
+	return take_word(reply, n->out_put, n->out);
 }
 
 static enum sgate_status
@@ -763,21 +785,22 @@ ask_newcomer(struct cache *c, const char *operation,
     const struct newcomer *newcomer, const char *wrong, struct sgate_error *err)
 {
 	struct newcomer n = *newcomer;
-	const struct redb_question q = {operation, n.replicas > 0 ? 2 : 1,
+	const struct redb_question q = {operation, n.wait.replicas > 0 ? 2 : 1,
 	    compose_newcomer, take_newcomer, &n};
 	enum sgate_status status;
+	struct sgate_error why;
 
 	*n.out_put = CACHE_PUT_RETRY;
 	memset(n.out, 0, sizeof(*n.out));
 	if (wrong != NULL)
 		return misused(operation, wrong, err);
-	status = redb_ask(c, &q, err);
-	if (status == SGATE_OK)
-		status = judge_wait(n.reached, n.replicas, err);
+	status = judge_wait(redb_ask(c, &q, &why), &n.wait, &why);
+	if (err != NULL)
+		*err = why;
 	if (status != SGATE_OK)
 		*n.out_put = CACHE_PUT_RETRY;
 	/* Its text was the first reply's, which the second one has replaced. */
-	if (status != SGATE_OK || n.replicas > 0)
+	if (status != SGATE_OK || n.wait.replicas > 0)
 		memset(n.out, 0, sizeof(*n.out));
 	return status;
 }
@@ -792,7 +815,7 @@ redb_create(struct cache *c, const struct cache_item *item, uint64_t s0,
 	    .s0 = s0,
 	    .user = user,
 	    .set_ttl_ms = set_ttl_ms,
-	    .replicas = replicas,
+	    .wait = {.replicas = replicas},
 	    .out_put = out_put,
 	    .out = out};
 

@@ -697,6 +697,39 @@ after_an_error_reply_the_next_answer_is_the_next_one_s(struct fixture *f)
 	part(f, &peer);
 }
 
+/* Redis may be late to tell that its replicas are: it is not what is missing.
+ */
+static void
+replicas_that_do_not_confirm_are_no_failure_of_the_server(struct fixture *f)
+{
+	static const struct peer_step written[] = {
+	    ACCEPT, READ, SAY("$2\r\nOK\r\n"), END};
+	static const struct peer_step silent[] = {ACCEPT, READ, END};
+	static const struct peer_step answered[] = {
+	    ACCEPT, READ, SAY("$2\r\nOK\r\n:0\r\n"), END};
+	struct cache_item item = make_item(1, make_tombstone(1, 1));
+	struct peer peer;
+
+	meet(f, &peer, written);
+	allow(f, DEADLINE_MS);
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->end_on(f->a, &item, 1, 1, &f->err));
+	assert_int_equal(f->err.native_code, 0);
+	assert_err(f, "0 replicas have it");
+	part(f, &peer);
+	meet(f, &peer, answered);
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->end_on(f->a, &item, 1, 1, &f->err));
+	assert_int_equal(f->err.native_code, 0);
+	part(f, &peer);
+	meet(f, &peer, silent);
+	allow(f, DEADLINE_MS);
+	assert_status(
+	    f, SGATE_UNAVAILABLE, f->ops->end_on(f->a, &item, 1, 1, &f->err));
+	assert_int_equal(f->err.native_code, ETIMEDOUT);
+	part(f, &peer);
+}
+
 /* Whoever answers LOADING or READONLY may have another behind it soon. */
 static void
 after_some_errors_the_connection_is_made_anew(struct fixture *f)
@@ -879,6 +912,7 @@ const struct contract_case wire_cases[] = {
     CASE(an_answer_without_end_is_ended), CASE(an_error_is_never_a_miss),
     CASE(the_error_and_what_to_do_are_told),
     CASE(after_an_error_reply_the_next_answer_is_the_next_one_s),
+    CASE(replicas_that_do_not_confirm_are_no_failure_of_the_server),
     CASE(after_some_errors_the_connection_is_made_anew),
     CASE(what_it_repeats_of_a_password_is_not_told),
     CASE(a_password_that_cannot_be_read_is_told), CASE(logging_in_counts),

@@ -269,8 +269,8 @@ static const struct option options[] = {
 	    "50 ms", LIVE, 1, 10 * SECOND,
 	    "How long one question may take, connecting included"),
 	NUMBER(INTEGER, "redis", "replicas", IN_CONF(redis.replicas), "0",
-	    LIVE, 0, 16, "How many replicas must have an end that only Redis "
-	    "and the spool hold, before it is acknowledged"),
+	    LIVE, 0, 16, "How many replicas must have an end, or a login, that "
+	    "only Redis and the spool hold, before it is acknowledged"),
 	NUMBER(INTEGER, "redis", "warm_rate", IN_CONF(redis.warm_rate),
 	    "5000", LIVE, 0, 1000000,
 	    "After Redis has lost data or was away, how many sessions a second "
@@ -287,8 +287,8 @@ static const struct option options[] = {
 
 	STRING(TEXT, "spool", "dir", IN_CONF(spool.dir),
 	    LOCALSTATEDIR "/lib/sessgate/spool", FIXED, path,
-	    "With MySQL: where ends are kept that it could not be told, on a "
-	    "disk that outlives a restart"),
+	    "With MySQL: where ends, and logins, are kept that it could not be "
+	    "told, on a disk that outlives a restart"),
 	NUMBER(SIZE, "spool", "max", IN_CONF(spool.max_bytes), "1 GiB", LIVE,
 	    64 * KIB, 1024 * 1024 * KIB, "How large all of it may get"),
 	NUMBER(INTEGER, "spool", "reserve", IN_CONF(spool.reserve_percent),

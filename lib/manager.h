@@ -92,7 +92,9 @@ struct fence_work {
 	uint64_t marks[TOKEN_GROUPS]; /* of sync */
 	bool has_marks;
 	struct manager_losses losses;
-	bool was_polled; /* MySQL has answered the last round */
+	bool was_polled;       /* MySQL has answered the last round */
+	uint64_t blocked_turn; /* of the list of blocked users, as it was found
+				* when that was written last */
 };
 
 struct sgate_manager {

@@ -139,22 +139,41 @@ add_blocked(void *arg, struct sgate_bytes realm, struct sgate_bytes user)
 	return users->count++ >= STORES_BLOCKED_MAX;
 }
 
-/* Of two keepers at a reload one gives way. */
+/*
+ * Of two keepers at a reload one gives way. One that was killed while it wrote
+ * has left an odd turn: who finds the same one in a second round takes it over.
+ */
+static bool
+take_turn(struct sgate_manager *mgr, uint64_t *out_turn)
+{
+	struct stores_blocked *blocked = &mgr->stores->blocked;
+	uint64_t turn = atomic_load(&blocked->turn);
+	uint64_t before = mgr->fence_work.blocked_turn;
+
+	mgr->fence_work.blocked_turn = turn;
+	if (turn % 2 != 0 && turn != before)
+		return false;
+	*out_turn = turn % 2 == 0 ? turn + 1 : turn + 2;
+	return atomic_compare_exchange_strong(&blocked->turn, &turn, *out_turn);
+}
+
 static void
-write_blocked(struct stores_blocked *blocked, const struct blocked_users *users,
+write_blocked(struct sgate_manager *mgr, const struct blocked_users *users,
     uint64_t number)
 {
-	uint64_t turn = atomic_load(&blocked->turn);
+	struct stores_blocked *blocked = &mgr->stores->blocked;
+	uint64_t turn;
 	size_t i;
 
-	if (turn % 2 != 0 ||
-	    !atomic_compare_exchange_strong(&blocked->turn, &turn, turn + 1))
+	if (!take_turn(mgr, &turn))
 		return;
 	for (i = 0; i < users->count; i++)
 		atomic_store(&blocked->users[i], users->names[i]);
 	atomic_store(&blocked->count, users->count);
 	atomic_store(&blocked->number, number);
-	atomic_store(&blocked->turn, turn + 2);
+	/* Somebody has taken it over: who knows what stands there now. */
+	if (!atomic_compare_exchange_strong(&blocked->turn, &turn, turn + 1))
+		atomic_store(&blocked->number, 0);
 }
 
 /* A list that does not fit is none: then nobody is created. */
@@ -182,7 +201,7 @@ read_blocked(
 		    "can be created (session.create_without_mysql)",
 		    STORES_BLOCKED_MAX, mgr->ops->name);
 	} else if (status == SGATE_OK) {
-		write_blocked(blocked, &users, settings + 1);
+		write_blocked(mgr, &users, settings + 1);
 	}
 	free(users.names);
 	return status;

@@ -458,6 +458,33 @@ the_blocked_are_read_when_they_change(void **state)
 	away_stop(&a);
 }
 
+/* Killed between two words: the next keeper must not wait for it for ever. */
+static void
+a_keeper_that_dies_over_the_list_is_followed(void **state)
+{
+	struct stores_blocked *blocked;
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	blocked = &a.p.stores.blocked;
+	assert_status(&a.p.w,
+	    sgate_user_block(a.p.w.mgr, B("ann"), B(""), NULL, &a.p.w.err),
+	    SGATE_OK);
+	atomic_fetch_add(&blocked->turn, 1);
+	round_of(&a, a.p.w.mgr);
+	assert_true(atomic_load(&blocked->number) == 0); /* it may yet live */
+	round_of(&a, a.p.w.mgr);
+	assert_true(atomic_load(&blocked->number) != 0);
+	assert_true(atomic_load(&blocked->turn) % 2 == 0);
+	pair_durable_down(&a.p);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_DENIED);
+	world_create(&a.p.w, "bob", &made);
+	made_clear(&made);
+	away_stop(&a);
+}
+
 /* The block came after the last round: it holds as soon as MySQL is there. */
 static void
 a_user_who_was_blocked_meanwhile_ends_as_he_lands(void **state)
@@ -889,6 +916,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_anonymous_session_that_is_replaced_ends),
     cmocka_unit_test(a_blocked_user_is_refused_without_mysql),
     cmocka_unit_test(the_blocked_are_read_when_they_change),
+    cmocka_unit_test(a_keeper_that_dies_over_the_list_is_followed),
     cmocka_unit_test(a_user_who_was_blocked_meanwhile_ends_as_he_lands),
     cmocka_unit_test(a_look_lands_what_it_meets),
     cmocka_unit_test(landing_keeps_the_activity),

@@ -460,6 +460,9 @@ struct ending {
 	/* What is made where there is no row, as ended as it will be; NULL:
 	 * nothing is. */
 	struct sgate_session *absent;
+	/* The ref was not read in a row: where there is one, of another user
+	 * or realm than `absent`, it is left alone. */
+	bool is_of_user;
 	struct sgate_session *session; /* locked and to be ended, else NULL */
 };
 struct endings {

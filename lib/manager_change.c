@@ -377,6 +377,14 @@ insert_absent(
 	return SGATE_OK;
 }
 
+static bool
+is_anothers(const struct ending *item, const struct sgate_session *session)
+{
+	return item->is_of_user && item->absent != NULL &&
+	       (strcmp(item->absent->user, session->user) != 0 ||
+		   strcmp(item->absent->realm, session->realm) != 0);
+}
+
 enum sgate_status
 endings_lock(struct sgate_manager *mgr, struct endings *endings, size_t index,
     struct sgate_error *err)
@@ -398,7 +406,8 @@ endings_lock(struct sgate_manager *mgr, struct endings *endings, size_t index,
 	if (item->is_if_expired)
 		item->reason =
 		    manager_expiry(mgr, session, manager_now_ms(mgr));
-	if (session->state != SESSION_LIVE || item->reason == SGATE_REASON_OK) {
+	if (session->state != SESSION_LIVE || item->reason == SGATE_REASON_OK ||
+	    is_anothers(item, session)) {
 		sgate_session_free(session);
 		return SGATE_OK;
 	}

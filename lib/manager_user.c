@@ -194,6 +194,7 @@ cleanup_add_unlanded(
 {
 	enum sgate_status status = SGATE_OK;
 	const struct sgate_ref *ref;
+	struct ending *item;
 	size_t i;
 
 	for (i = 0; i < c->unlanded_count && status == SGATE_OK; i++) {
@@ -203,10 +204,12 @@ cleanup_add_unlanded(
 					      SGATE_REF_BYTES) == 0))
 			continue;
 		status = endings_add(&c->endings, ref, c->reason, err);
-		if (status == SGATE_OK)
-			status = away_placeholder(mgr, ref, c->user, c->reason,
-			    &c->endings.items[c->endings.count - 1].absent,
-			    err);
+		if (status != SGATE_OK)
+			break;
+		item = &c->endings.items[c->endings.count - 1];
+		item->is_of_user = true;
+		status = away_placeholder(
+		    mgr, ref, c->user, c->reason, &item->absent, err);
 	}
 	return status;
 }

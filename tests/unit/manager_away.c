@@ -775,6 +775,54 @@ a_cleanup_ends_what_has_not_landed(void **state)
 	away_stop(&a);
 }
 
+/* Somebody else writes to Redis: a ref of bob's stands in another's set. */
+static void
+a_cleanup_ends_nobody_elses_session(void **state)
+{
+	struct cache_item item = {.ttl_ms = MINUTE};
+	unsigned char user[TOKEN_USER_BYTES];
+	struct sgate_bytes record;
+	struct put_result put;
+	struct made made;
+	uint64_t count = 0;
+	char name[24];
+	unsigned n = 0;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "bob", &made);
+	do
+		snprintf(name, sizeof(name), "user%u", n++);
+	while (
+	    token_user_group(a.p.w.mgr->keys, B(""), B(name)) % TOKEN_GROUPS !=
+	    token_ref_group(&made.ref));
+	token_user_hash(a.p.w.mgr->keys, B(""), B(name), user);
+	record = pair_save(&made.ref);
+	item.ref = made.ref;
+	item.record = record;
+	manager_begin(a.p.w.mgr, &a.p.w.err);
+	assert_status(&a.p.w,
+	    cached_create(
+		a.p.w.mgr, &item, 0, user, MINUTE, false, &put, &a.p.w.err),
+	    SGATE_OK);
+	assert_int_equal(unlanded(&a, name), 1);
+	pair_durable_back(&a.p);
+	assert_int_equal(ship(&a), 1);
+	assert_int_equal(unlanded(&a, name), 1);
+	assert_status(&a.p.w,
+	    sgate_user_cleanup(a.p.w.mgr, B(name), NULL, SGATE_REASON_REVOKED,
+		&count, &a.p.w.err),
+	    SGATE_OK);
+	assert_true(count == 0);
+	assert_int_equal(row_end(&a, &made.ref), SGATE_REASON_OK);
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	free((void *)(uintptr_t)record.data);
+	made_clear(&made);
+	away_stop(&a);
+}
+
 /* MySQL is back and Redis is not: the set cannot be read. */
 static void
 a_cleanup_without_the_set_ends_what_lands_later(void **state)
@@ -926,6 +974,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_end_and_its_creation_may_come_in_any_order),
     cmocka_unit_test(an_end_with_mysql_leaves_nothing_to_land),
     cmocka_unit_test(a_cleanup_ends_what_has_not_landed),
+    cmocka_unit_test(a_cleanup_ends_nobody_elses_session),
     cmocka_unit_test(a_cleanup_without_the_set_ends_what_lands_later),
     cmocka_unit_test(a_session_that_nobody_knows_yet_is_held),
     cmocka_unit_test(a_lost_record_is_told_again),

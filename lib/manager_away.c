@@ -410,9 +410,7 @@ see_cleanup(void *arg, const struct durable_audit *audit)
 	char ref[SGATE_REF_HEX + 1];
 
 	sgate_ref_text(&cleaned->session->ref, ref);
-	if ((strcmp(audit->kind, "cleanup") == 0 ||
-		strcmp(audit->kind, "block") == 0) &&
-	    strstr(audit->detail, AWAY_SET_UNREAD) != NULL &&
+	if (strstr(audit->detail, AWAY_SET_UNREAD) != NULL &&
 	    strstr(audit->detail, ref) == NULL)
 		cleaned->is_cleaned = true;
 	return cleaned->is_cleaned;
@@ -423,6 +421,7 @@ static enum sgate_status
 judge_user(struct sgate_manager *mgr, const struct sgate_session *session,
     enum sgate_reason *out_reason, struct sgate_error *err)
 {
+	static const char *const kinds[] = {"cleanup", "block"};
 	struct cleaned cleaned = {.session = session};
 	struct durable_audit_filter filter = {.realm = bytes_of(session->realm),
 	    .user = bytes_of(session->user),
@@ -430,6 +429,7 @@ judge_user(struct sgate_manager *mgr, const struct sgate_session *session,
 	    .limit = 1000};
 	struct durable_user user = {0};
 	enum sgate_status status;
+	size_t i;
 
 	*out_reason = SGATE_REASON_OK;
 	if (session->user[0] == '\0')
@@ -438,11 +438,14 @@ judge_user(struct sgate_manager *mgr, const struct sgate_session *session,
 	    mgr->ops->user_lock(
 		mgr->durable, filter.realm, filter.user, false, &user, err),
 	    err);
-	if (status == SGATE_OK)
+	/* Each kind by itself: a user's logins would fill the list. */
+	for (i = 0; i < 2 && status == SGATE_OK; i++) {
+		filter.kind = bytes_of(kinds[i]);
 		status = manager_write(mgr,
 		    mgr->ops->audit_list(
 			mgr->durable, &filter, see_cleanup, &cleaned, err),
 		    err);
+	}
 	if (cleaned.is_cleaned)
 		*out_reason = SGATE_REASON_REVOKED;
 	if (user.blocked_ms != 0)

@@ -855,6 +855,42 @@ a_cleanup_without_the_set_ends_what_lands_later(void **state)
 	away_stop(&a);
 }
 
+/* However much the user has done since. */
+static void
+a_cleanup_is_found_among_thousands_of_events(void **state)
+{
+	struct durable_audit audit;
+	struct made made;
+	struct away a;
+	int i;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	pair_durable_back(&a.p);
+	pair_cache_down();
+	assert_status(&a.p.w,
+	    sgate_user_cleanup(a.p.w.mgr, B("ann"), NULL, SGATE_REASON_REVOKED,
+		NULL, &a.p.w.err),
+	    SGATE_OK);
+	pair_cache_back(&a.p);
+	a.p.keeper->deadline_ms = clock_monotonic_ms() + 10000;
+	assert_int_equal(durable_fake.begin(a.p.keeper, &a.p.w.err), SGATE_OK);
+	for (i = 0; i < 2000; i++) {
+		audit_init(&audit, a.p.w.mgr, "create", SGATE_REASON_OK);
+		memcpy(audit.user, "ann", sizeof("ann"));
+		assert_int_equal(
+		    durable_fake.audit_insert(a.p.keeper, &audit, &a.p.w.err),
+		    SGATE_OK);
+	}
+	assert_int_equal(durable_fake.commit(a.p.keeper, &a.p.w.err), SGATE_OK);
+	assert_int_equal(ship(&a), 1);
+	assert_int_equal(row_end(&a, &made.ref), SGATE_REASON_REVOKED);
+	made_clear(&made);
+	away_stop(&a);
+}
+
 /* ---- H32 ---- */
 
 static void
@@ -976,6 +1012,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_cleanup_ends_what_has_not_landed),
     cmocka_unit_test(a_cleanup_ends_nobody_elses_session),
     cmocka_unit_test(a_cleanup_without_the_set_ends_what_lands_later),
+    cmocka_unit_test(a_cleanup_is_found_among_thousands_of_events),
     cmocka_unit_test(a_session_that_nobody_knows_yet_is_held),
     cmocka_unit_test(a_lost_record_is_told_again),
     cmocka_unit_test(what_is_older_than_sync_is_not_told_again),

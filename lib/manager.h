@@ -533,6 +533,9 @@ SGATE_MUST_CHECK enum sgate_status manager_spool_tell(struct sgate_manager *mgr,
 /* Whether sessions are created without the durable store, here and elsewhere.
  */
 bool away_is_on(const struct sgate_manager *mgr);
+/* Whether there may be some: created before that was turned off, or by a host
+ * on which it still is on. Those are met and landed all the same. */
+bool away_is_possible(const struct sgate_manager *mgr);
 /* The durable store does not answer a round, or has not answered a creation. */
 void away_lost(struct sgate_manager *mgr);
 /* It has answered a round: what must be known when it is away next time. */

@@ -54,10 +54,15 @@ _Static_assert(RECORD_EVENT_BYTES == DURABLE_EVENT_BYTES,
     "a record must hold an event id");
 
 bool
+away_is_possible(const struct sgate_manager *mgr)
+{
+	return mgr->cache_ops != NULL && mgr->ops->poll != NULL;
+}
+
+bool
 away_is_on(const struct sgate_manager *mgr)
 {
-	return mgr->conf->session.create_without_mysql &&
-	       mgr->cache_ops != NULL && mgr->ops->poll != NULL;
+	return mgr->conf->session.create_without_mysql && away_is_possible(mgr);
 }
 
 /* ---- when the durable store was away ---- */
@@ -592,7 +597,7 @@ away_meet(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	struct sgate_error ignored;
 	enum sgate_status status = SGATE_NOT_FOUND;
 
-	if (away_is_on(mgr) && !failpoint_is_off("u-state") &&
+	if (away_is_possible(mgr) && !failpoint_is_off("u-state") &&
 	    cached_get(mgr, ref, &cached, &ignored) == SGATE_OK &&
 	    cached.is_new && strcmp(cached.session->realm, mgr->realm) == 0)
 		status = away_land(mgr, cached.session, &cached.birth, err);

@@ -266,7 +266,7 @@ newcomer_see(struct sgate_manager *mgr, struct look *look,
     const struct cached *cached, struct newcomer *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->is_there = cached->is_new && away_is_on(mgr);
+	out->is_there = cached->is_new && away_is_possible(mgr);
 	if (!out->is_there)
 		return;
 	out->birth = cached->birth;

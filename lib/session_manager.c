@@ -664,7 +664,7 @@ manager_find_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	enum sgate_status status;
 
 	status = manager_read_ref(mgr, ref, durable_flags, out, out_at, err);
-	if (status != SGATE_NOT_FOUND || !away_is_on(mgr))
+	if (status != SGATE_NOT_FOUND || !away_is_possible(mgr))
 		return status;
 	status = away_meet(mgr, ref, err);
 	return status == SGATE_OK

@@ -538,6 +538,43 @@ a_look_lands_what_it_meets(void **state)
 	away_stop(&a);
 }
 
+/* Turned off, here or not yet elsewhere, while such sessions are there. */
+static void
+what_was_created_outlives_the_setting(void **state)
+{
+	struct made made[3];
+	struct sgate_session *session = NULL;
+	struct away a;
+	size_t i;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	for (i = 0; i < 3; i++)
+		world_create(&a.p.w, "ann", &made[i]);
+	pair_durable_back(&a.p);
+	a.p.w.mgr->conf->session.create_without_mysql = false;
+	pair_expect(&a.p, a.p.w.mgr, made[0].token, SGATE_REASON_OK, ROW);
+	assert_true(has_row(&a, &made[0].ref));
+	assert_status(&a.p.w,
+	    sgate_session_get_by_ref(
+		a.p.w.mgr, &made[1].ref, &session, &a.p.w.err),
+	    SGATE_OK);
+	sgate_session_free(session);
+	/* Redis has it, and is not believed. */
+	pair_poll(&a.p, &a.p.stores);
+	pair_other_change(&a.p, &made[2].ref);
+	pair_poll(&a.p, &a.p.stores);
+	pair_expect(&a.p, a.p.w.mgr, made[2].token, SGATE_REASON_OK, ROW);
+	assert_int_equal(ship(&a), 3);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(
+		    world_audit(&a.p.w, "create", &made[i].ref), 1);
+		made_clear(&made[i]);
+	}
+	away_stop(&a);
+}
+
 /* The activity of the time without MySQL is not lost. */
 static void
 landing_keeps_the_activity(void **state)
@@ -1003,6 +1040,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_keeper_that_dies_over_the_list_is_followed),
     cmocka_unit_test(a_user_who_was_blocked_meanwhile_ends_as_he_lands),
     cmocka_unit_test(a_look_lands_what_it_meets),
+    cmocka_unit_test(what_was_created_outlives_the_setting),
     cmocka_unit_test(landing_keeps_the_activity),
     cmocka_unit_test(a_new_session_without_a_row_is_not_logged_out),
     cmocka_unit_test(without_mysql_a_copy_counts_as_far_as_the_fence_goes),

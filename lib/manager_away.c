@@ -614,8 +614,8 @@ away_meet(struct sgate_manager *mgr, const struct sgate_ref *ref,
 
 /* ---- what the spool has ---- */
 
-/* NULL: nothing of it is to be done any more, for its life is over, or it was
- * sealed with a key that has been retired since. */
+/* NULL: nothing of it is to be done any more, for its life is over. SGATE_
+ * CORRUPT: no key of this host's opens it. */
 static enum sgate_status
 open_frame(const struct sgate_manager *mgr, const struct spool_frame *frame,
     struct sgate_session **out, struct sgate_error *err)
@@ -632,7 +632,13 @@ open_frame(const struct sgate_manager *mgr, const struct spool_frame *frame,
 		sgate_session_free(*out);
 		*out = NULL;
 	}
-	return status == SGATE_CORRUPT ? SGATE_OK : status;
+	if (status != SGATE_CORRUPT)
+		return status;
+	if (frame->absolute_ms <= manager_now_ms(mgr))
+		return SGATE_OK;
+	return error_set(err, status, "spool", "ship", 0,
+	    "a session was created with a key that this host has not got, or "
+	    "has retired: give it keys.file of the host that created it");
 }
 
 /* The audit row alone: the event happened. */
@@ -675,6 +681,9 @@ away_publish_frame(struct sgate_manager *mgr, const struct spool_frame *frame,
 	enum sgate_status status;
 
 	status = open_frame(mgr, frame, &session, err);
+	/* Nobody here would know it. */
+	if (status == SGATE_CORRUPT)
+		return SGATE_OK;
 	if (status == SGATE_OK && session != NULL)
 		status = tell_cache(
 		    mgr, session, frame->record, true, &ignored, err);

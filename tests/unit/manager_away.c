@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "keyfile.h"
 #include "spool.h"
 
 struct away {
@@ -993,6 +994,45 @@ a_lost_record_is_told_again(void **state)
 	away_stop(&a);
 }
 
+/* As a spool that was copied to a host with other keys. */
+static void
+what_no_key_opens_waits_for_its_key(void **state)
+{
+	struct keys *own,
+	    *other = keyfile_keys("group " KEYFILE_OTHER "\nkey 7 " KEYFILE_KEY
+				  " 1700000000000 0\n");
+	struct made made[2];
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made[0]);
+	pair_durable_back(&a.p);
+	own = a.p.w.mgr->keys;
+	a.p.w.mgr->keys = other;
+	assert_int_equal(ship(&a), 0);
+	assert_int_equal(world_audit(&a.p.w, "create", &made[0].ref), 0);
+	a.p.w.mgr->keys = own;
+	assert_int_equal(ship(&a), 1);
+	pair_expect(&a.p, a.p.w.mgr, made[0].token, SGATE_REASON_OK, COPY);
+
+	/* When its life is over it is only an event. */
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made[1]);
+	pair_durable_back(&a.p);
+	a.p.w.now_ms += 90 * 24 * HOUR;
+	a.p.w.mgr->keys = other;
+	assert_int_equal(ship(&a), 1);
+	assert_int_equal(world_audit(&a.p.w, "create", &made[1].ref), 1);
+	assert_false(has_row(&a, &made[1].ref));
+	a.p.w.mgr->keys = own;
+	keys_free(other);
+	made_clear(&made[0]);
+	made_clear(&made[1]);
+	away_stop(&a);
+}
+
 /* It has landed and was changed, and the record of that was evicted. */
 static void
 what_is_older_than_sync_is_not_told_again(void **state)
@@ -1053,6 +1093,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_cleanup_is_found_among_thousands_of_events),
     cmocka_unit_test(a_session_that_nobody_knows_yet_is_held),
     cmocka_unit_test(a_lost_record_is_told_again),
+    cmocka_unit_test(what_no_key_opens_waits_for_its_key),
     cmocka_unit_test(what_is_older_than_sync_is_not_told_again),
 };
 

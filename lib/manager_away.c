@@ -97,8 +97,11 @@ away_judge_absent(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	int64_t since_ms = atomic_load(&absence->since_ms);
 	int64_t back_ms = atomic_load(&absence->back_ms);
 
+	/* MySQL answers a look before the first round of a host. */
+	if (since_ms == 0)
+		since_ms = manager_now_ms(mgr) - FRESH_MS;
 	/* The moment in a ref is cut to whole seconds. */
-	if (!away_is_on(mgr) || failpoint_is_off("h32") || since_ms == 0 ||
+	if (!away_is_on(mgr) || failpoint_is_off("h32") ||
 	    token_ref_created_ms(ref) + 999 < since_ms)
 		return error_reason(
 		    err, SGATE_NOT_FOUND, SGATE_REASON_UNKNOWN, "get");

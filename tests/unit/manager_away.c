@@ -970,6 +970,27 @@ a_session_that_nobody_knows_yet_is_held(void **state)
 	away_stop(&a);
 }
 
+/* This host has just started, and its keeper has not polled yet. */
+static void
+a_host_that_knows_nothing_yet_says_no_to_nobody(void **state)
+{
+	struct made made;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &made);
+	cache_fake_flush();
+	pair_durable_back(&a.p);
+	memset(&a.p.stores.absence, 0, sizeof(a.p.stores.absence));
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_STORE, "fake");
+	a.p.w.now_ms += 25 * HOUR;
+	pair_expect(&a.p, a.p.w.mgr, made.token, SGATE_REASON_UNKNOWN, "fake");
+	made_clear(&made);
+	away_stop(&a);
+}
+
 /* Redis has lost it: the spool of the host that created it brings it back. */
 static void
 a_lost_record_is_told_again(void **state)
@@ -1092,6 +1113,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_cleanup_without_the_set_ends_what_lands_later),
     cmocka_unit_test(a_cleanup_is_found_among_thousands_of_events),
     cmocka_unit_test(a_session_that_nobody_knows_yet_is_held),
+    cmocka_unit_test(a_host_that_knows_nothing_yet_says_no_to_nobody),
     cmocka_unit_test(a_lost_record_is_told_again),
     cmocka_unit_test(what_no_key_opens_waits_for_its_key),
     cmocka_unit_test(what_is_older_than_sync_is_not_told_again),

@@ -67,12 +67,20 @@ away_is_on(const struct sgate_manager *mgr)
 
 /* ---- when the durable store was away ---- */
 
+static bool
+has_all(int64_t back_ms)
+{
+	return back_ms != 0 && clock_monotonic_ms() - back_ms >= HELD_MS;
+}
+
+/* One that comes and goes has not got all from the first time it went: that is
+ * one absence. */
 void
 away_lost(struct sgate_manager *mgr)
 {
 	struct stores_absence *absence = &mgr->stores->absence;
 
-	if (atomic_exchange(&absence->back_ms, 0) != 0)
+	if (has_all(atomic_exchange(&absence->back_ms, 0)))
 		atomic_store(
 		    &absence->since_ms, atomic_load(&absence->polled_ms));
 }
@@ -105,7 +113,7 @@ away_judge_absent(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	    token_ref_created_ms(ref) + 999 < since_ms)
 		return error_reason(
 		    err, SGATE_NOT_FOUND, SGATE_REASON_UNKNOWN, "get");
-	if (back_ms == 0 || clock_monotonic_ms() - back_ms < HELD_MS) {
+	if (!has_all(back_ms)) {
 		stores_count(mgr->stores, STORES_ABSENT_HELD);
 		return error_set(err, SGATE_UNAVAILABLE, "session", "get", 0,
 		    "%s does not know the session yet: it was created while "

@@ -991,6 +991,43 @@ a_host_that_knows_nothing_yet_says_no_to_nobody(void **state)
 	away_stop(&a);
 }
 
+/* The first good round after an outage is not the end of it, nor is it when
+ * somebody who has not noticed still creates without MySQL. */
+static void
+a_store_that_comes_and_goes_is_away_all_the_time(void **state)
+{
+	struct stores_absence *absence;
+	struct made first, second;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	absence = &a.p.stores.absence;
+	round_of(&a, a.p.w.mgr);
+	atomic_store(&absence->back_ms, clock_monotonic_ms() - 61000);
+	pair_durable_down(&a.p);
+	a.p.w.now_ms += MINUTE;
+	world_create(&a.p.w, "ann", &first);
+	cache_fake_flush();
+	pair_durable_back(&a.p);
+	a.p.w.now_ms += 5000;
+	fake_server()->now_ms = a.p.w.now_ms;
+	round_of(&a, a.p.w.mgr);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &second);
+	pair_durable_back(&a.p);
+	round_of(&a, a.p.w.mgr);
+	pair_expect(&a.p, a.p.w.mgr, first.token, SGATE_REASON_STORE, "fake");
+	/* Having been there for a minute it is lost anew. */
+	atomic_store(&absence->back_ms, clock_monotonic_ms() - 61000);
+	away_lost(a.p.w.mgr);
+	round_of(&a, a.p.w.mgr);
+	pair_expect(&a.p, a.p.w.mgr, first.token, SGATE_REASON_UNKNOWN, "fake");
+	made_clear(&first);
+	made_clear(&second);
+	away_stop(&a);
+}
+
 /* Redis has lost it: the spool of the host that created it brings it back. */
 static void
 a_lost_record_is_told_again(void **state)
@@ -1114,6 +1151,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_cleanup_is_found_among_thousands_of_events),
     cmocka_unit_test(a_session_that_nobody_knows_yet_is_held),
     cmocka_unit_test(a_host_that_knows_nothing_yet_says_no_to_nobody),
+    cmocka_unit_test(a_store_that_comes_and_goes_is_away_all_the_time),
     cmocka_unit_test(a_lost_record_is_told_again),
     cmocka_unit_test(what_no_key_opens_waits_for_its_key),
     cmocka_unit_test(what_is_older_than_sync_is_not_told_again),

@@ -196,6 +196,11 @@ class Story(simulated.Simulation):
                    version=row["version"] + 1)
         self.copy(handle, "T", version=row["version"])
 
+    def make_placeholder(self, handle, user="z"):
+        """The row that an end makes of what has not landed."""
+        self.row(handle).update(handle="", user=user, context="", roles=[],
+                                data={})
+
     def make_live(self, handle, like):
         """The row as it was before its end."""
         row = self.row(handle)
@@ -310,6 +315,37 @@ def a_list_misses_a_live_session(st):
     h = st.create()
     st.create()
     op = st.list()
+    yield
+    op["out"]["refs"].remove(st.ref(h))
+
+
+@broken(1)
+def a_list_misses_what_landed_long_ago(st):
+    st.begin("mysql")
+    h = st.create()
+    st.over(1)
+    op = st.list(after=10)
+    yield
+    op["out"]["refs"].remove(st.ref(h))
+
+
+@broken(1)
+def a_list_misses_what_was_created_before_mysql_went_away(st):
+    h = st.create()
+    st.begin("mysql", hosts=[0])
+    op = st.list(gw=1, after=1)
+    st.over(1)
+    yield
+    op["out"]["refs"].remove(st.ref(h))
+
+
+@broken(1)
+def a_list_misses_a_creation_with_a_key(st):
+    """Those wait for MySQL."""
+    st.begin("mysql", hosts=[0])
+    h = st.create(gw=0, key="key")
+    op = st.list(gw=1, after=1)
+    st.over(1)
     yield
     op["out"]["refs"].remove(st.ref(h))
 
@@ -530,6 +566,27 @@ def an_old_version_long_after_two_faults(st):
     st.accept(op, before)
 
 
+@broken(2)
+def a_placeholder_of_a_session_that_mysql_had(st):
+    h = st.create()
+    st.begin("mysql")
+    st.end(h)
+    st.over(1)
+    yield
+    st.make_placeholder(h)
+
+
+@broken(2)
+def a_change_was_acknowledged_before_it_had_landed(st):
+    st.begin("mysql")
+    h = st.create()
+    st.update(h, context="c1")
+    st.end(h)
+    st.over(1)
+    yield
+    st.make_placeholder(h)
+
+
 # ---- rule 3 ----------------------------------------------------------------
 
 
@@ -683,6 +740,17 @@ def a_blind_host_without_a_blind_revoker(st):
     st.accept(op, before)
 
 
+@broken(3)
+def the_end_of_what_had_not_landed_is_lost(st):
+    st.begin("mysql")
+    h = st.create()
+    st.logout(h)
+    st.over(1)
+    yield
+    st.make_live(h, {"out": {"data": {"m0": 0, "m1": 0}}})
+    st.drop(*st.audits(h, "end"))
+
+
 # ---- rule 4 ----------------------------------------------------------------
 
 
@@ -742,6 +810,16 @@ def a_row_is_of_another_user(st):
     yield
     st.row(h)["user"] = "y"
     st.drop_copy(h)
+
+
+@broken(4)
+def a_placeholder_names_another_user(st):
+    st.begin("mysql")
+    h = st.create()
+    st.end(h)
+    st.over(1)
+    yield
+    st.make_placeholder(h, "y")
 
 
 # ---- rule 5 ----------------------------------------------------------------
@@ -1078,6 +1156,36 @@ def a_cleanup_counts_too_few(st):
     op["out"]["ended"] = 1
 
 
+@broken(5)
+def a_session_that_expired_before_it_landed_has_no_audit_row(st):
+    st.begin("mysql")
+    h = st.create(absolute_ms=2000)
+    st.over(4)
+    yield
+    st.drop(st.row(h), *st.audits(h, "create"))
+    st.drop_copy(h)
+
+
+@broken(5)
+def a_placeholder_of_an_acknowledged_session_without_its_creation(st):
+    st.begin("mysql")
+    h = st.create()
+    st.end(h)
+    st.over(1)
+    yield
+    st.make_placeholder(h)
+    st.drop(*st.audits(h, "create"))
+
+
+@broken(5)
+def a_ref_of_nobody_while_no_creation_is_without_an_answer(st):
+    st.begin("mysql")
+    h = st.create()
+    st.over(1)
+    yield
+    st.lines.append(dict(st.audits(h, "create")[0], ref="ab" * 12))
+
+
 # ---- rule 8 ----------------------------------------------------------------
 
 
@@ -1174,3 +1282,32 @@ def a_session_has_two_rows(st):
     h = st.create()
     yield
     st.lines.append(dict(st.row(h)))
+
+
+def without_a_row(name, wait=0.1, **args):
+    """Created while MySQL was away, and not there in the end."""
+    def story(st):
+        st.create()
+        st.begin("mysql", after=1)
+        h = st.create(after=wait, **args)
+        st.over(3)
+        yield
+        st.drop(st.row(h), *st.audits(h, "end"))
+        st.drop_copy(h)
+    story.__name__ = "a_session_never_landed_" + name
+    broken(8)(story)
+
+
+without_a_row("that_lives")
+without_a_row("that_expired_long_after", absolute_ms=9000)
+without_a_row("with_a_key", absolute_ms=2000, key="key")
+
+
+@broken(8)
+def an_expired_session_that_mysql_had_has_no_row(st):
+    h = st.create(absolute_ms=2000)
+    st.begin("mysql", after=0.5)
+    st.over(3)
+    yield
+    st.drop(st.row(h), *st.audits(h, "end"))
+    st.drop_copy(h)

@@ -4,6 +4,7 @@ promise held. scripts/chaos runs it; tests/chaos/README.md says how.
 
 import argparse
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -59,8 +60,10 @@ def options(arguments):
     parser.add_argument("--mutant", metavar="NAME", choices=sorted(MUTANTS),
                         help="gateways with a mechanism turned off: exit "
                         "status 0 if that is found")
-    parser.add_argument("--create-without-mysql", action="store_true",
-                        help="turn that option of the gateways on")
+    parser.add_argument("--create-without-mysql", default=None,
+                        action=argparse.BooleanOptionalAction,
+                        help="whether that option of all gateways is on "
+                        "(default: the seed decides; a mutant: as it needs)")
     parser.add_argument("--clients", type=int, default=12, metavar="N",
                         help="how many ask at once (default: 12)")
     parser.add_argument("--rate", type=float, default=150, metavar="N",
@@ -75,9 +78,14 @@ class Run:
         self.chosen = chosen
         self.seed = chosen.seed or str(time.time_ns() // 1000000 % 1000000000)
         self.mutant = MUTANTS.get(chosen.mutant)
+        self.creates_away = chosen.create_without_mysql
+        if self.creates_away is None:
+            self.creates_away = (self.mutant.creates_away if self.mutant
+                                 else creates_away(self.seed))
         self.dir = tempfile.mkdtemp(prefix="sgchaos.")
         self.path = os.path.join(self.dir, "history")
         self.world = None
+        self.is_stuck = False  # something did not recover
         self.children = []
         self.begin = time.monotonic()
 
@@ -94,8 +102,9 @@ class Run:
             words += ["--fault", name]
         if self.chosen.mutant:
             words += ["--mutant", self.chosen.mutant]
-        if self.chosen.create_without_mysql:
-            words.append("--create-without-mysql")
+        if self.chosen.create_without_mysql is not None:
+            words.append("--create-without-mysql" if self.creates_away
+                         else "--no-create-without-mysql")
         for name, default in (("clients", 12), ("rate", 150)):
             if getattr(self.chosen, name) != default:
                 words += ["--" + name, "%g" % getattr(self.chosen, name)]
@@ -122,16 +131,17 @@ class Run:
                          "rotate_grace_ms": ms(session["rotate_grace"]),
                          "max_blind_ms": ms(CONF["fence"]["max_blind"]),
                          "max_sessions": 0, "create_without_mysql":
-                         self.chosen.create_without_mysql}}
+                         self.creates_away}}
 
     # -- the run --
 
     def work(self):
         """Whether the faults could be done and all recovered."""
-        self.say("seed %s" % self.seed)
+        self.say("seed %s, create_without_mysql %s" % (
+            self.seed, "on" if self.creates_away else "off"))
         failpoints = self.mutant.failpoints if self.mutant else ""
         self.world = World(self.dir, failpoints, {"session": {
-            "create_without_mysql": self.chosen.create_without_mysql}})
+            "create_without_mysql": self.creates_away}})
         self.world.start()
         history = History(self.path)
         history.write(self.head(), is_now=True)
@@ -145,6 +155,7 @@ class Run:
         try:
             nemesis.run(self.chosen.minutes * 60, self.clients_are_well)
         except DidNotRecover as e:
+            self.is_stuck = True
             failure = "did not recover: %s" % e
         except (AssertionError, OSError, subprocess.SubprocessError) as e:
             failure = "fault %d (%s): %s" % (
@@ -266,6 +277,12 @@ class Run:
         self.say("history and logs: %s" % place)
 
 
+def creates_away(seed):
+    """With every other seed, the gateways create without MySQL, all of them as
+    an operator would have it."""
+    return random.Random("%s conf" % seed).random() < 0.5
+
+
 def ms(text):
     number, unit = text.split()
     return int(number) * {"ms": 1, "s": 1000, "min": 60000,
@@ -292,7 +309,7 @@ def main():
         run.keep(status != 0 and not run.mutant)
         shutil.rmtree(run.dir, ignore_errors=True)
     if run.mutant is not None:
-        was_found = is_done and status == 1
+        was_found = status == 1 and (is_done or run.is_stuck)
         run.say("the mutant %s was %sfound" % (chosen.mutant,
                                               "" if was_found else "NOT "))
         return 0 if was_found else 1

@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[1:1] = [os.path.join(HERE, os.pardir, "it")]
 
 import harness
+from chaos import creates_away
 from clients import PLAN, Client, Plan
 from faults import FAULTS
 from harness import case, main
@@ -45,6 +46,13 @@ def faults_come_from_the_seed_alone(t):
     t.true(len(FAULTS) >= 15)
     t.equal({name for name, *_ in plan("7")}, set(FAULTS),
             "every kind has its turn")
+
+
+@case
+def half_of_the_seeds_create_without_mysql(t):
+    chosen = [creates_away(str(seed)) for seed in range(400)]
+    t.equal(chosen, [creates_away(str(seed)) for seed in range(400)])
+    t.true(150 < sum(chosen) < 250, "%d of 400" % sum(chosen))
 
 
 @case

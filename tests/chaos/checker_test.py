@@ -449,18 +449,91 @@ def ends_through_a_spool_have_a_row_each(t):
 
 @case
 def a_session_that_ended_before_mysql_knew_it_leaves_a_placeholder(t):
+    def of(user, ending):
+        def story(st):
+            st.begin("mysql")
+            h = st.create()
+            ending(st, h)
+            st.over(1)
+
+            def falsify():
+                st.make_placeholder(h, user)
+                st.audits(h, "end")[0]["user"] = user
+            return falsify
+        return story
+    is_open(t, of("", lambda st, h: st.logout(h)))
+    is_open(t, of("z", lambda st, h: st.end(h)))
+    is_open(t, of("z", lambda st, h: st.cleanup()))
+
+
+@case
+def a_placeholder_of_a_creation_without_an_answer_has_no_handle(t):
     def story(st):
+        st.create()
         st.begin("mysql")
         h = st.create()
-        st.update(h, context="c1")
-        st.logout(h)
+        other = st.create()
+        st.cleanup()
         st.over(1)
 
         def falsify():
-            st.row(h).update(user="", context="", roles=[])
-            st.audits(h, "end")[0]["user"] = ""
+            st.make_placeholder(h)
+            st.lose(st.lines_of(h)[0])
+            st.make_placeholder(other)
+            st.lose(st.lines_of(other)[0], "unavailable")
+            # Its frame was never written: only its record in Redis.
+            st.drop(*st.audits(other, "create"))
         return falsify
     is_open(t, story)
+
+
+@case
+def an_end_after_the_expiry_ends_nothing(t):
+    def story(st, wait):
+        h = st.create(absolute_ms=2000)
+        st.begin("mysql")
+        st.logout(h, after=wait)
+        st.over(3)
+
+        def falsify():
+            st.make_live(h, {"out": {"data": {"m0": 0, "m1": 0}}})
+            st.drop(*st.audits(h, "end"))
+        return falsify
+    t.equal(told(lambda st: story(st, 2)), [])
+    t.equal(told(lambda st: story(st, 1)), [3], "before it")
+
+
+@case
+def a_session_that_expired_before_it_landed_has_no_row(t):
+    def story(st):
+        st.begin("mysql")
+        h = st.create(absolute_ms=2000)
+        st.end(h, after=1)
+        st.over(2)
+
+        def falsify():
+            st.drop(st.row(h))
+            st.drop_copy(h)
+        return falsify
+    is_open(t, story)
+
+
+@case
+def a_list_has_what_was_created_without_mysql_when_it_has_landed(t):
+    """As with ends: two seconds after the window, a second after the fault."""
+    for wait, rules in ((3, []), (3.1, [1])):
+        def story(st):
+            st.begin("mysql", hosts=[0])
+            h = st.create(gw=0)
+            op = st.list(gw=1, after=5)
+            st.over(1)
+            late = st.list(gw=1, after=wait)
+
+            def falsify():
+                op["out"]["refs"].remove(st.ref(h))
+                late["out"]["refs"].remove(st.ref(h))
+            return falsify
+        t.equal(told(story), rules, "%g s after the fault" % wait)
 
 
 @case
@@ -560,7 +633,7 @@ def removing_a_whole_session_leaves_a_history_right(t):
                  for h in (x["s"], x["args"]["replaces"])}
         gone = {x["handle"]: x["ref"] for x in lines if x["t"] == "row" and
                 x["reason"] in (None, "logged_out") and
-                x["handle"] not in bound and rng.random() < 0.5}
+                x["handle"] and x["handle"] not in bound and rng.random() < 0.5}
         refs = set(gone.values())
         kept = [x for x in lines if x.get("s") not in gone and
                 x.get("ref") not in refs]

@@ -41,12 +41,14 @@ class Ending:
     def row(self, session):
         row = self.past.rows.get(session.ref)
         if row is None:
-            if session.acked is not None:
+            if session.acked is not None and not (
+                    session.may_expire_unlanded()):
                 self.found(8, "%s was acknowledged and has no row in the end" %
                            session.handle, [session.made])
             return
-        if (row.get("user") or None) != session.user and not is_placeholder(
-                session, row):
+        user = row.get("user") or None
+        if user != session.user and (
+                user is not None or not is_placeholder(session, row)):
             self.found(4, "the row of %s names %r; the session is of %r" % (
                 session.handle, row.get("user"), session.user),
                 [op for op in [session.made] if op])
@@ -56,9 +58,13 @@ class Ending:
             self.ended(session, row)
 
     def still_live(self, session):
-        if not session.sure:
+        """Who logs out of what is over by then is told so, and nothing ends;
+        its row is swept some time."""
+        sure = [end.op for end in session.sure
+                if end.end < session.absolute_from]
+        if not sure:
             return
-        end = session.sure[0].op
+        end = sure[0]
         self.told_ends.add(session.ref)
         if end.kind in ("cleanup", "block"):
             self.found(7, "%s was there before a %s began, which was "
@@ -169,8 +175,9 @@ class Ending:
         return False
 
     def creations(self, session, there):
+        row = self.past.rows.get(session.ref)
         least = 1 if session.acked is not None or (
-            session.ref in self.past.rows) else 0
+            row is not None and not is_placeholder(session, row)) else 0
         self.count(session, "its creation", there, least, 1, session.creates)
 
     def updates(self, session, there):
@@ -207,7 +214,8 @@ class Ending:
         spooled = sum(1 for end in candidates if end.op.kind in (
             "logout", "end") and self.past.mysql_windows.overlaps(
                 end.begin, self.past.settled(end.op)))
-        others = len(candidates) - 1 + any(r in EXPIRED for r in reasons)
+        others = len(candidates) - (row is not None) + any(
+            r in EXPIRED for r in reasons)
         most = least + min(spooled, max(0, others))
         ops = [end.op for end in candidates]
         if not self.count(session, "its end", len(reasons), least, most, ops):

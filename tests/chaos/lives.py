@@ -28,10 +28,10 @@ def shows_life(op):
 
 
 def is_placeholder(session, row):
-    """The row of a session that ended before MySQL knew it: of what it was,
-    nothing is in it."""
-    return (row["state"] != "live" and not row.get("user") and
-            session.user is not None)
+    """The row of a session that was created without MySQL and ended before it
+    had landed there: of what it was, at most its user is in it."""
+    return (session.lands_until is not None and row["state"] != "live" and
+            not row.get("handle"))
 
 
 class End:
@@ -161,6 +161,7 @@ class Session:
     def __init__(self, handle):
         self.handle, self.ops, self.creates = handle, [], []
         self.user = self.ref = self.first_token = self.made = None
+        self.lands_until = None
         self.born = self.acked = None
         self.ends, self.sure, self.seen, self.earliest = [], [], [], {}
         self.first_end = FOREVER
@@ -191,7 +192,20 @@ class Session:
         self.idle_most = max([self.idle] + [ms * MS for ms in changed])
         self.idle_least = min([self.idle] + [ms * MS for ms in changed])
         self.tokens = Tokens(past, self)
+        for op in tries:
+            self._may_have_to_land(past, op)
         return True
+
+    def _may_have_to_land(self, past, op):
+        """lands_until: by when a session that may have been created without
+        MySQL is there; None: it was there from the beginning. A creation with
+        a key waits for MySQL."""
+        if past.conf["create_without_mysql"] and not (
+                op.args or {}).get("key"):
+            until = past.mysql_away(op)
+            if until is not None:
+                self.lands_until = max(self.lands_until or 0,
+                                       until + past.faulty)
 
     # ---- expiry ----
 
@@ -216,6 +230,11 @@ class Session:
         """A row alone does not know of the touches that are on their way."""
         idle = self.idle_from if op.tok is not None else self.idle_row_from
         return op.end >= idle or op.end >= self.absolute_from
+
+    def may_expire_unlanded(self):
+        """Its time may have been over before it landed: then it gets no row."""
+        return (self.lands_until is not None and
+                self.absolute_from <= self.lands_until)
 
     def is_surely_live(self, op):
         """Nothing may have ended it, and op's token is its current one."""
@@ -305,6 +324,11 @@ def _seen_ends(session):
             session.seen.append(End(op, op.why, is_seen=True))
 
 
+def second_of(ref):
+    """In ns; its second to fifth byte (lib/token.c)."""
+    return int(ref[2:10], 16) * 1000 * MS
+
+
 class World:
     """sessions by handle, users by name; refs: handles by ref."""
 
@@ -331,6 +355,7 @@ class World:
             user.prepare()
         for session in self.sessions.values():
             self._find_ends(session, replacing.get(session.handle, ()))
+        self._adopt_nameless()
 
     def user(self, name):
         user = self.users.get(name)
@@ -372,6 +397,40 @@ class World:
             session.ref = self._handles.get(session.handle)
             if session.ref is not None:
                 self.refs.setdefault(session.ref, []).append(session.handle)
+
+    def _adopt_nameless(self):
+        """A session that was created without MySQL, and whose answer was lost,
+        may have a placeholder that a cleanup made, and audit rows: they have
+        its ref and its user, but not its handle. Of several it is one that
+        something may have ended so, and of these the nearest."""
+        owners = {ref: row.get("user") for ref, row in self.past.rows.items()
+                  if not row.get("handle")}
+        for event in self.past.audit:
+            if event.get("ref") and event["ref"] not in self.past.rows:
+                owners.setdefault(event["ref"], event.get("user"))
+        for ref, name in sorted(owners.items()):
+            user = self.users.get(name)
+            if ref in self.refs or user is None:
+                continue
+            lost = [s for s in user.sessions if s.ref is None and
+                    s.lands_until is not None]
+            if lost:
+                reason = self.past.rows.get(ref, {}).get("reason")
+                at = self._moment_of(ref)
+                session = min(lost, key=lambda s: (
+                    reason is not None and reason not in s.earliest,
+                    abs(at - s.born)))
+                session.ref = ref
+                self.refs[ref] = [session.handle]
+
+    def _moment_of(self, ref):
+        """A ref tells the second of its creation, of the database's clock. The
+        difference to the clock of the history is that of all others."""
+        if not hasattr(self, "_wall_offset"):
+            offsets = sorted(second_of(s.ref) - s.made.begin for s in
+                             self.sessions.values() if s.made and s.ref)
+            self._wall_offset = offsets[len(offsets) // 2] if offsets else 0
+        return second_of(ref) - self._wall_offset
 
     def _find_ends(self, session, replacing):
         past = self.past

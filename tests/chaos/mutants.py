@@ -6,8 +6,11 @@ Each needs a build with --enable-failpoints (tests/README.md, "Failpoints").
 
 
 class Mutant:
-    def __init__(self, failpoints, faults):
+    """creates_away: whether the gateways create without MySQL."""
+
+    def __init__(self, failpoints, faults, creates_away=False):
         self.failpoints, self.faults = failpoints, faults
+        self.creates_away = creates_away
 
 
 MUTANTS = {
@@ -25,6 +28,15 @@ MUTANTS = {
                                   "redis-promote"]),
     # Sessions expire by the host's clock.
     "clock": Mutant("clock=off", ["clock-ahead", "clock-behind"]),
+    # An end without MySQL is told Redis and written nowhere.
+    "spool": Mutant("spool=off", ["mysql-stop", "mysql-hole"]),
+    # What is created without MySQL never comes there: nothing recovers.
+    "u-land": Mutant("u-land=off", ["mysql-stop", "partition-mysql"], True),
+    # A cleanup does not know of what has not landed yet.
+    "u-set": Mutant("u-set=off", ["partition-mysql"], True),
+    # No row is "no session", though one has just been created. Alone it is
+    # covered for by h32.
+    "u-state": Mutant("u-state=off,h32=off", ["partition-mysql"], True),
     # A second try is another session.
     "idempotency": Mutant("idempotency=off", ["mysql-lose"]),
 }

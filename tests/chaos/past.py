@@ -7,6 +7,7 @@ of it, or stand in a spool.
 """
 
 import bisect
+import itertools
 import json
 import sys
 
@@ -268,6 +269,12 @@ class Past:
         self.redisless = of_hosts(lambda f: f.stores == ("redis",))
         self.killed = of_hosts(lambda f: f.process not in ("", "clock"))
         self.mysql_windows = those(lambda f: "mysql" in f.stores)
+        # Of each, by its begin: when it and all before it were over.
+        mysql = sorted(p for f, p in zip(self.faults, pairs)
+                       if "mysql" in f.stores)
+        self.mysql_begins = [begin for begin, _ in mysql]
+        self.mysql_ends = list(itertools.accumulate(
+            (end for _, end in mysql), max))
         self.double = Windows(doubles(pairs) if self.is_overlap else [])
         self.moments = sorted(m for f in self.faults for m in f.moments)
 
@@ -300,6 +307,14 @@ class Past:
             blind = self.conf["max_blind_ms"]
             return blind is not None and at > since + blind * MS
         return True
+
+    def mysql_away(self, op):
+        """The end of the last of MySQL's faults that the operation fell into,
+        or None. What came after that one is another matter."""
+        i = bisect.bisect_right(self.mysql_begins, op.end)
+        if i > 0 and self.mysql_ends[i - 1] >= op.begin:
+            return self.mysql_ends[i - 1]
+        return None
 
     def is_double(self, begin, end):
         return self.double.overlaps(begin, end)

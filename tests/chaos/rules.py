@@ -286,6 +286,9 @@ class Rules:
         if len(there) >= LIST_DEFAULT:
             return  # There are more than fit.
         for session in free:
+            if session.lands_until is not None and (
+                    op.begin <= session.lands_until):
+                continue  # MySQL, which alone is asked, may not have it yet.
             if (session.ref not in there and
                     not session.may_have_ended(op.end) and
                     session.idle_row_from > op.end and
@@ -675,8 +678,14 @@ class Versions:
     def row(self):
         """What MySQL has in the end."""
         row = self.past.rows.get(self.session.ref)
-        if row is None or self.session.made is None or is_placeholder(
-                self.session, row):
+        if row is None or self.session.made is None:
+            return
+        if is_placeholder(self.session, row):
+            # What has not landed cannot be changed.
+            lost = [x for x in self.acked if x[1] > 1]
+            if lost:
+                self.say("version %d was acknowledged, and MySQL has never had "
+                         "the session" % lost[-1][1], lost[-1][2])
             return
         version = row["version"]
         lost = [x for x in self.acked if x[1] > version]

@@ -5,6 +5,10 @@ Writes happen at one moment between question and answer; reads show what was
 true a while before they are answered, within the bounds. Questions to a gateway
 that a fault touches may be answered 503 or not at all, and happen, or happen
 later, or not.
+
+What is created without MySQL lands there when the fault is over, or when a
+gateway that has MySQL changes it. What has ended by then leaves a placeholder,
+what has expired no row at all.
 """
 
 import copy
@@ -24,6 +28,7 @@ FAULTS = (("redis-kill", "redis", ["redis"], None, "",),
           ("mysql-stop", "mysql", ["mysql"], None, ""),
           ("mysql-promotion", "mysql", ["mysql"], None, ""),
           ("partition", "redis of one", ["redis"], 1, ""),
+          ("partition", "mysql of one", ["mysql"], 1, ""),
           ("worker-kill", "worker", [], 1, "worker"),
           ("keeper-kill", "keeper", [], 1, "keeper"))
 
@@ -44,6 +49,7 @@ class Truth:
         self.tokens = [fingerprint("%s 0" % ref)]
         self.rotated, self.used = None, None
         self.created = self.seen = at
+        self.has_landed, self.is_placeholder = True, False
         self.idle = args.get("idle_ms", CONF["idle_ms"]) * MS
         life = args.get("absolute_ms", CONF["absolute_ms"]) * MS
         if user is None:
@@ -149,6 +155,15 @@ class Simulation:
                    (store is None or store in stores)
                    for begin, end, hosts, stores in self.faults)
 
+    def over_by(self, gw, at):
+        """When the last fault of MySQL that the gateway has then is over."""
+        return max(end for begin, end, hosts, stores in self.faults
+                   if begin <= at <= end and gw in hosts and "mysql" in stores)
+
+    def is_away(self, gw, at):
+        """Without MySQL, and with Redis."""
+        return self.fault(gw, at, "mysql") and not self.fault(gw, at, "redis")
+
     def is_broken(self, at):
         return any(begin <= at <= end for begin, end, _, _ in self.faults)
 
@@ -245,7 +260,7 @@ class Simulation:
         if rng.random() < 0.12:
             args["idle_ms"] = 9000
         elif rng.random() < 0.12:
-            args["absolute_ms"] = 12000
+            args["absolute_ms"] = rng.choice((4000, 12000))
         elif rng.random() < 0.1:
             args["user"] = None
         elif rng.random() < 0.2 and client.handles:
@@ -358,21 +373,46 @@ class Simulation:
             return "ok", None, dict(self.shown(truth), tok=truth.tokens[0])
         if user in self.blocked:
             return "denied", "blocked", None
-        ref = fingerprint(handle) + fingerprint(handle + "'")
+        name = fingerprint(handle) + fingerprint(handle + "'")
+        ref = "%s%08x%s" % (name[:2], now // S, name[2:16])
         truth = Truth(handle, ref, user, now, args)
         truth.args = args
         truth.late = self.rng.choice((0, 0, 0.5, 4)) * S
         self.truths[ref] = self.by_handle[handle] = truth
         self.log("create", ref, user)
         truth.note(now)
+        if not args.get("key") and self.is_away(op["gw"], now):
+            truth.has_landed = False
+            self.at(self.rng.randint(now, self.over_by(op["gw"], now)),
+                    self.land, truth)
         if args.get("replaces"):
             self.finish(now, self.by_handle[args["replaces"]], "replaced")
         return "ok", None, dict(self.shown(truth), tok=truth.tokens[0])
+
+    @staticmethod
+    def land(now, truth):
+        """What has ended has a row already; what has expired gets none."""
+        if truth.state != "live":
+            return
+        if now > truth.absolute:
+            truth.state, truth.reason = "gone", "expired_absolute"
+        truth.has_landed = truth.state == "live"
+
+    def is_unlanded(self, now, op):
+        """A gateway that has MySQL would bring it there."""
+        truth = self.by_handle[op["s"]]
+        if not truth.has_landed and not self.fault(op["gw"], now, "mysql"):
+            self.land(now, truth)
+        return truth.state == "live" and not truth.has_landed
 
     def finish(self, now, truth, reason):
         """Its end; False if it had ended."""
         if truth.state != "live":
             return False
+        if not truth.has_landed:
+            if reason.startswith("expired"):
+                return False
+            truth.is_placeholder = True
         truth.state, truth.reason = "ended", reason
         truth.version += 1
         truth.data = {}
@@ -462,6 +502,8 @@ class Simulation:
 
     def do_update(self, now, op):
         truth, args = self.by_handle[op["s"]], op["args"]
+        if self.is_unlanded(now, op):
+            return self.no_row(now, op)
         if truth.state != "live" or truth.expiry(now, 0):
             return "denied", "not_found", None
         if args.get("if_version", truth.version) != truth.version:
@@ -474,8 +516,17 @@ class Simulation:
         truth.note(now)
         return "ok", None, self.shown(truth)
 
+    def no_row(self, now, op):
+        """There will be one, or its time is over."""
+        why = self.by_handle[op["s"]].expiry(now, 0)
+        if why is not None:
+            return "denied", why, None
+        return "unavailable", None, None
+
     def do_rotate(self, now, op):
         truth = self.by_handle[op["s"]]
+        if self.is_unlanded(now, op):
+            return self.no_row(now, op)
         view, why = self.look(now, op)
         if view is None:
             return "denied", why, None
@@ -529,7 +580,7 @@ class Simulation:
     def do_list(self, now, op):
         refs = [t.ref for t in self.truths.values()
                 if t.user == op["args"]["user"] and t.state == "live" and
-                not t.expiry(now, 0)]
+                t.has_landed and not t.expiry(now, 0)]
         return "ok", None, {"refs": refs[-100:]}
 
     # ---- the end ----
@@ -538,6 +589,8 @@ class Simulation:
         rng, end = self.rng, self.until + 20 * S
         groups = {}
         for truth in self.truths.values():
+            if truth.state == "gone":
+                continue
             why = truth.expiry(end - 12 * S, 0)
             if truth.state == "live" and why:
                 self.finish(end, truth, why)
@@ -546,6 +599,8 @@ class Simulation:
             row = dict(self.shown(truth), t="row", handle=truth.handle,
                        state=truth.state, reason=truth.reason, grp=group,
                        seq=truth.version)
+            if truth.is_placeholder:
+                row.update(handle="", context="", roles=[])
             self.lines.append(row)
             if rng.random() < 0.9:
                 held = {"t": "copy", "ref": truth.ref, "state": "T", "epoch": 1,

@@ -107,13 +107,13 @@ breaker_up_for_ms(const struct breaker *b, int64_t now_ms)
 	return now_ms > word.since_ms ? now_ms - word.since_ms : 1;
 }
 
-bool
-breaker_is_turn(const struct breaker *b, int64_t turn_ms, int64_t now_ms)
+int64_t
+breaker_turn_left_ms(const struct breaker *b, int64_t turn_ms, int64_t now_ms)
 {
 	struct word word = unpack_word(atomic_load(&b->word));
+	int64_t left_ms = word.since_ms + turn_ms - now_ms;
 
-	return word.state != BREAKER_CLOSED ||
-	       now_ms - word.since_ms >= turn_ms;
+	return word.state != BREAKER_CLOSED || left_ms < 0 ? 0 : left_ms;
 }
 
 bool

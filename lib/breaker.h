@@ -88,10 +88,11 @@ enum breaker_leave breaker_lets(
  */
 int64_t breaker_next_ms(const struct breaker *b, int64_t now_ms);
 /*
- * So that not all processes connect at once when it closes: whether one whose
- * turn is so long after that moment may.
+ * So that not all processes connect at once when it closes: how long one whose
+ * turn is so long after that moment has to wait for it.
  */
-bool breaker_is_turn(const struct breaker *b, int64_t turn_ms, int64_t now_ms);
+int64_t breaker_turn_left_ms(
+    const struct breaker *b, int64_t turn_ms, int64_t now_ms);
 
 /* How an answer came. UNTIMED: what was asked may well take long. */
 enum breaker_pace { BREAKER_UNTIMED, BREAKER_FAST, BREAKER_SLOW };

@@ -47,8 +47,8 @@ cache_lets(struct sgate_manager *mgr, int64_t now_ms)
 	    (leave == BREAKER_ASK &&
 		mgr->cache_generation == breaker_generation(breaker)))
 		return true;
-	if (leave == BREAKER_ASK &&
-	    !breaker_is_turn(breaker, mgr->turn_ms, now_ms))
+	if (leave == BREAKER_ASK && asker == BREAKER_CALLER &&
+	    breaker_turn_left_ms(breaker, mgr->turn_ms, now_ms) > 0)
 		return false;
 	mgr->cache_connections = mgr->cache->connections;
 	mgr->cache_ops->close(mgr->cache);

@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sodium.h>
@@ -513,6 +514,19 @@ manager_begin_let(struct sgate_manager *mgr, struct sgate_error *err)
 	mgr->is_let = true;
 }
 
+/* Some milliseconds, once after an outage. */
+static void
+wait_for_turn(const struct sgate_manager *mgr, int64_t now_ms)
+{
+	int64_t ms =
+	    breaker_turn_left_ms(&mgr->stores->durable, mgr->turn_ms, now_ms);
+	struct timespec left = {
+	    .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	if (ms < mgr->deadline_ms - now_ms)
+		nanosleep(&left, NULL);
+}
+
 /*
  * A call that was let through once is not stopped half-way. Before its first
  * question a connection of before the store was given up is let go. Who asks
@@ -536,14 +550,11 @@ durable_lets(struct sgate_manager *mgr)
 	    (leave == BREAKER_ASK &&
 		mgr->durable_generation == breaker_generation(breaker)))
 		return true;
-	if (leave == BREAKER_ASK &&
-	    !breaker_is_turn(breaker, mgr->turn_ms, now_ms))
-		mgr->is_durable_let = false;
-	if (mgr->is_durable_let) {
-		mgr->ops->close(mgr->durable);
-		mgr->durable = NULL;
-	}
-	return mgr->is_durable_let;
+	if (leave == BREAKER_ASK)
+		wait_for_turn(mgr, now_ms);
+	mgr->ops->close(mgr->durable);
+	mgr->durable = NULL;
+	return true;
 }
 
 void

@@ -44,7 +44,10 @@ def every_function_of_a_store_has_its_places(t):
         names = re.findall(r"\(\*(\w+)\)\(struct %s \*|"
                            r"\(\*(\w+)\)\(\s*struct %s \*" % (kind, kind),
                            table)
-        names = sorted(set(a or b for a, b in names) - {"close"})
+        # Those two ask other servers than the handle's: it/promotion.py,
+        # it/sentinel.py and it/doctor.py have them fail.
+        names = sorted(set(a or b for a, b in names) -
+                       {"close", "locate", "examine"})
         t.true(len(names) > 5, "they are found")
         t.equal(sorted(n for k, n in wrapped if k == kind), names)
 

@@ -5,8 +5,9 @@
  *
  * Each process looks its own token up COUNT times and tells when the answer is
  * another one's, or none, and when a store's answer was not usable: what is
- * mixed on a connection is seldom taken for an answer, but it is seen. Exit 0:
- * all was right.
+ * mixed on a connection is seldom taken for an answer, but it is seen. All of
+ * that ROUNDS times, each with a manager of its own: after the first mixture
+ * both have connections of their own. Exit 0: all was right.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #define TOKEN_MAX 128
 #define USER_MAX 128
 #define SECONDS_MAX 60
+#define ROUNDS 20
 
 struct who {
 	char token[TOKEN_MAX + 2];
@@ -101,6 +103,35 @@ fork_and_look(struct sgate_manager *mgr, const struct who who[2], long count)
 	return wrong != 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
+/* Connections are open then, to both stores. False: err says why not. */
+static int
+open_manager(const struct sgate_conf *conf, struct who who[2],
+    struct sgate_manager **out_mgr, struct sgate_error *err)
+{
+	int i;
+
+	if (sgate_manager_new(conf, NULL, out_mgr, err) != SGATE_OK)
+		return 0;
+	/* Twice: the second may be answered by another store. */
+	for (i = 0; i < 4; i++)
+		if (!look(*out_mgr, &who[i % 2], who[i % 2].user, err))
+			return 0;
+	return 1;
+}
+
+static int
+read_tokens(struct who who[2])
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (fgets(who[i].token, sizeof(who[i].token), stdin) == NULL)
+			return 0;
+		who[i].token[strcspn(who[i].token, "\n")] = '\0';
+	}
+	return 1;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -108,29 +139,26 @@ main(int argc, char **argv)
 	struct sgate_manager *mgr = NULL;
 	struct who who[2];
 	struct sgate_error err;
-	int i, status = 1;
+	int i, status = 0;
 
-	if (argc != 3) {
+	if (argc != 3 || !read_tokens(who)) {
 		fprintf(stderr, "usage: forker CONFIGURATION COUNT < tokens\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (sgate_conf_load(argv[1], NULL, &conf, &err) != SGATE_OK ||
-	    sgate_manager_new(conf, NULL, &mgr, &err) != SGATE_OK)
+	if (sgate_conf_load(argv[1], NULL, &conf, &err) != SGATE_OK)
 		goto failed;
-	for (i = 0; i < 2; i++) {
-		if (fgets(who[i].token, sizeof(who[i].token), stdin) == NULL)
-			goto out;
-		who[i].token[strcspn(who[i].token, "\n")] = '\0';
-		/* Twice: the second may be answered by another store. */
-		if (!look(mgr, &who[i], who[i].user, &err) ||
-		    !look(mgr, &who[i], who[i].user, &err))
+	for (i = 0; i < ROUNDS && status == 0; i++) {
+		if (!open_manager(conf, who, &mgr, &err))
 			goto failed;
+		status = fork_and_look(mgr, who, strtol(argv[2], NULL, 10));
+		sgate_manager_free(mgr);
+		mgr = NULL;
 	}
-	status = fork_and_look(mgr, who, strtol(argv[2], NULL, 10));
 	goto out;
 failed:
 	printf("%s: %s\n", err.source, err.text);
+	status = 1;
 out:
 	sgate_manager_free(mgr);
 	sgate_conf_free(conf);

@@ -78,10 +78,11 @@ def is_alive(pid):
 
 
 def children(pid):
-    """Pids of the direct children."""
+    """Pids of the direct children, without the guard of spawn()."""
     found = []
+    guard = str(_guard.pid) if _guard is not None else None
     for name in os.listdir("/proc"):
-        if not name.isdigit():
+        if not name.isdigit() or name == guard:
             continue
         try:
             with open("/proc/%s/stat" % name) as f:

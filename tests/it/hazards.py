@@ -211,7 +211,7 @@ def h8_a_host_with_a_wrong_clock_judges_expiry_by_the_databases(t):
 # ---- H12, H13: Redis forgets -------------------------------------------------
 
 
-@hazard(off="apply")
+@hazard(off="apply,warm")
 def h12_an_emptied_redis_is_filled_again_and_carries_the_next_outage(t):
     fleet = Fleet(t)
     a, b = fleet.hosts
@@ -586,7 +586,7 @@ def h25_a_forked_process_does_not_use_its_parents_connections(t):
     sessions = [a.create("alice"), a.create("bob")]
     fleet.warm(*sessions)
     done = subprocess.run(
-        [program, a.gw.conf_path, "2000"],
+        [program, a.gw.conf_path, "100"],
         input="".join(s.token + "\n" for s in sessions).encode(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
         env=dict(os.environ, **fleet.environment))

@@ -68,7 +68,7 @@ zeros_are_closed_and_not_yet_seen_up(void **state)
 	assert_int_equal(breaker_lets(&b, BREAKER_CALLER, 5), BREAKER_ASK);
 	assert_int_equal(breaker_lets(&b, BREAKER_PROBER, 5), BREAKER_ASK);
 	assert_int_equal(breaker_up_for_ms(&b, 5), 0);
-	assert_true(breaker_is_turn(&b, 5, 5));
+	assert_int_equal(breaker_turn_left_ms(&b, 5, 5), 0);
 	assert_true(breaker_next_ms(&b, 5) == INT64_MAX);
 }
 
@@ -544,12 +544,12 @@ processes_come_back_one_by_one(void **state)
 	struct breaker b = a_half_one(1000);
 
 	(void)state;
-	assert_true(breaker_is_turn(&b, 40, 1001));
+	assert_int_equal(breaker_turn_left_ms(&b, 40, 1001), 0);
 	breaker_lets(&b, BREAKER_CALLER, 2000);
 	assert_int_equal(breaker_state(&b), BREAKER_CLOSED);
-	assert_true(breaker_is_turn(&b, 0, 2000));
-	assert_false(breaker_is_turn(&b, 40, 2039));
-	assert_true(breaker_is_turn(&b, 40, 2040));
+	assert_int_equal(breaker_turn_left_ms(&b, 0, 2000), 0);
+	assert_int_equal(breaker_turn_left_ms(&b, 40, 2039), 1);
+	assert_int_equal(breaker_turn_left_ms(&b, 40, 2040), 0);
 }
 
 static void

@@ -246,17 +246,27 @@ file_limit(const struct spool *spool, size_t len)
 }
 
 /*
- * An old file is left as well, so that it can be removed when it is done; and
- * one that somebody has removed: nobody would ever read it.
+ * Somebody has removed the file, or moved its directory away, or put another
+ * one over it: no reader looks there.
  */
+static bool
+is_out_of_sight(const struct spool *spool)
+{
+	struct stat file, dir, named;
+
+	return fstat(spool->fd, &file) != 0 || file.st_nlink == 0 ||
+	       fstat(spool->dir, &dir) != 0 ||
+	       lstat(spool->space.dir, &named) != 0 ||
+	       dir.st_dev != named.st_dev || dir.st_ino != named.st_ino;
+}
+
+/* An old file is left as well, so that it can be removed when it is done. */
 static bool
 is_worn(const struct spool *spool, size_t len, int64_t limit)
 {
-	struct stat st;
-
 	return spool->bytes + (int64_t)len > limit ||
 	       clock_boot_ms() - spool->made_boot_ms >= spool->space.keep_ms ||
-	       fstat(spool->fd, &st) != 0 || st.st_nlink == 0;
+	       is_out_of_sight(spool);
 }
 
 /*

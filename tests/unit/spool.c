@@ -525,6 +525,38 @@ a_directory_that_has_gone_is_unavailable(void **state)
 	spooled_close(&s);
 }
 
+/* What was acknowledged would wait where nobody reads. */
+static void
+a_directory_that_was_moved_away_is_not_written_to(void **state)
+{
+	struct spool *spool;
+	struct spooled s;
+	char path[160], moved[170];
+	unsigned got[8];
+
+	(void)state;
+	spooled_open(&s);
+	spool = spooled_writer(&s);
+	assert_int_equal(spooled_append(&s, spool, 1, true), SGATE_OK);
+	spooled_path(&s, "", path);
+	path[strlen(path) - 1] = '\0';
+	snprintf(moved, sizeof(moved), "%s.moved", path);
+	assert_int_equal(rename(path, moved), 0);
+	assert_int_equal(spooled_append(&s, spool, 2, true), SGATE_UNAVAILABLE);
+	assert_int_equal(s.err.native_code, ENOENT);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(spooled_append(&s, spool, 3, true), SGATE_OK);
+	assert_int_equal(spooled_read(&s, got, 8), 1);
+	assert_int_equal(got[0], 3);
+	spool_close(spool);
+	spooled_empty(&s);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(rename(moved, path), 0);
+	assert_int_equal(spooled_read(&s, got, 8), 1);
+	assert_int_equal(got[0], 1);
+	spooled_close(&s);
+}
+
 /* ---- a disk that fails ---- */
 
 /* Calls of the table that follow; what the nth of all, or of one name, does. */
@@ -1130,6 +1162,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_child_writes_a_file_of_its_own),
     cmocka_unit_test(another_file_is_begun_when_one_is_large_or_old_or_gone),
     cmocka_unit_test(a_directory_that_has_gone_is_unavailable),
+    cmocka_unit_test(a_directory_that_was_moved_away_is_not_written_to),
     cmocka_unit_test(nothing_is_synced_unless_it_is_asked_for),
     cmocka_unit_test(any_call_may_fail_once),
     cmocka_unit_test(any_call_may_fail_from_then_on),

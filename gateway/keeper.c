@@ -53,6 +53,7 @@
 #define BUDGET_MS 1000
 #define WARM_ROWS 100
 #define WARM_SLICE_MS 50
+#define WARM_CALL_MS 500 /* of a store that is slow; then a round */
 #define WARM_BURST_MS 200
 #define WARM_AGAIN_MS 1000
 #define WARM_LEASE_EVERY_MS 3000
@@ -656,7 +657,7 @@ warm(struct keeper *keeper)
 	       manager_warm_is_due(keeper->mgr) &&
 	       clock_monotonic_ms() - began_ms < WARM_SLICE_MS) {
 		rows = room < WARM_ROWS ? room : WARM_ROWS;
-		set_budget(keeper, BUDGET_MS);
+		set_budget(keeper, WARM_CALL_MS);
 		status =
 		    manager_warm(keeper->mgr, &keeper->warming, rows, &err);
 		keeper->warm_room -= 1000 * (int64_t)rows;

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "failpoint.h"
 #include "status.h"
 
@@ -160,6 +161,34 @@ put_one(struct chunk *chunk, const struct cache_item *item)
 	return status;
 }
 
+/* Whether another put can have all of its time: one that is cut short looks as
+ * if the store were slow. */
+static bool
+has_time(const struct sgate_manager *mgr)
+{
+	int64_t part_ms = mgr->conf->redis.timeout_ms;
+
+	if (part_ms > mgr->budget_ms / 2)
+		part_ms = mgr->budget_ms / 2;
+	return clock_left_ms(mgr->deadline_ms) > part_ms;
+}
+
+/* *out_done: how many, in their order; one at least. */
+static enum sgate_status
+put_all(struct chunk *chunk, size_t *out_done)
+{
+	enum sgate_status status = SGATE_OK;
+	size_t i;
+
+	for (i = 0; i < chunk->count && (i == 0 || has_time(chunk->mgr)); i++) {
+		status = put_one(chunk, &chunk->items[i]);
+		if (status != SGATE_OK)
+			break;
+	}
+	*out_done = i;
+	return status;
+}
+
 /* ---- a pass ---- */
 
 /* A loss while a pass runs may be of what it has brought: from the beginning.
@@ -185,7 +214,7 @@ manager_warm(struct sgate_manager *mgr, struct manager_warming *warming,
 	bool has_wrapped = false;
 	struct sgate_ref cursor;
 	enum sgate_status status;
-	size_t i;
+	size_t done = 0;
 
 	status = manager_enter(mgr, err);
 	if (status != SGATE_OK)
@@ -197,11 +226,16 @@ manager_warm(struct sgate_manager *mgr, struct manager_warming *warming,
 	/* A damaged row is nobody's session until it is mended. */
 	if (status == SGATE_CORRUPT)
 		status = SGATE_OK;
-	for (i = 0; i < chunk.count && status == SGATE_OK; i++)
-		status = put_one(&chunk, &chunk.items[i]);
+	if (status == SGATE_OK)
+		status = put_all(&chunk, &done);
+	/* The rest of the chunk is read again: the time was up. */
+	if (status == SGATE_OK && done < chunk.count) {
+		cursor = chunk.items[done - 1].ref;
+		has_wrapped = false;
+	}
 	if (status == SGATE_OK) {
 		warming->cursor = cursor;
-		atomic_fetch_add(&warm->looked, chunk.count);
+		atomic_fetch_add(&warm->looked, done);
 	}
 	if (status == SGATE_OK && has_wrapped) {
 		atomic_store(&warm->done, warming->losses);

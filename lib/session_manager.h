@@ -91,7 +91,8 @@ struct manager_warming {
 };
 /* Whether there is something to do, and both stores are there for it. */
 bool manager_warm_is_due(const struct sgate_manager *mgr);
-/* Up to limit (> 0) rows more. What fails is done again with the next call. */
+/* Up to limit (> 0) rows more, as far as the budget goes. What fails is done
+ * again with the next call. */
 SGATE_MUST_CHECK enum sgate_status manager_warm(struct sgate_manager *mgr,
     struct manager_warming *warming, size_t limit, struct sgate_error *err);
 /* One host does it at a time: SGATE_DENIED when it is another's turn. */

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "clock.h"
 
@@ -273,6 +274,41 @@ what_fails_is_done_again(void **state)
 	stop(&w);
 }
 
+static enum sgate_status
+put_late(struct cache *c, const struct cache_item *item, uint64_t s0,
+    struct sgate_bytes only_over, enum cache_put *out_put,
+    struct cache_copy *out, struct sgate_error *err)
+{
+	const struct timespec ms_30 = {.tv_nsec = 30 * 1000 * 1000};
+
+	nanosleep(&ms_30, NULL);
+	return cache_fake.put(c, item, s0, only_over, out_put, out, err);
+}
+
+/* A Redis that is far away: what was put in the time there was is kept. */
+static void
+what_there_is_no_time_for_is_left_for_the_next_step(void **state)
+{
+	const struct sgate_caller caller = {.budget_ms = 200};
+	struct cache_ops far = cache_fake;
+	struct warm w;
+
+	(void)state;
+	start(&w);
+	cache_fake_flush();
+	round_of(&w);
+	far.put = put_late;
+	w.p.w.mgr->cache_ops = &far;
+	w.p.w.mgr->conf->redis.timeout_ms = 60;
+	assert_status(&w.p.w,
+	    sgate_manager_set_caller(w.p.w.mgr, &caller, &w.p.w.err), SGATE_OK);
+	assert_true(pass(&w, 10) > 3);
+	assert_int_equal(count_there(&w), SESSIONS);
+	assert_int_equal(atomic_load(&shown(&w)->looked), SESSIONS);
+	w.p.w.mgr->cache_ops = &cache_fake;
+	stop(&w);
+}
+
 static void
 it_waits_for_both_stores_and_for_every_sync(void **state)
 {
@@ -326,6 +362,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_loss_in_the_middle_begins_it_anew),
     cmocka_unit_test(a_change_beside_it_makes_it_read_the_row_again),
     cmocka_unit_test(what_fails_is_done_again),
+    cmocka_unit_test(what_there_is_no_time_for_is_left_for_the_next_step),
     cmocka_unit_test(it_waits_for_both_stores_and_for_every_sync),
     cmocka_unit_test(one_host_does_it_at_a_time),
 };

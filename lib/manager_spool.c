@@ -422,14 +422,19 @@ struct tombstones {
 	bool is_told[MANAGER_SPOOL_BATCH];
 };
 
-/* The number in a tombstone decides nothing: it is what the end would have
- * made of the version that was seen. */
+/*
+ * The number in a tombstone decides nothing: it is what the end would have made
+ * of the version that was seen. By a clock that no poll has set the session's
+ * life might seem over: then the tombstone stands as long as any life.
+ */
 static void
 add_tombstone(const struct sgate_manager *mgr, const struct spool_frame *frame,
     const struct record_store *store, struct tombstones *out)
 {
 	struct sgate_session ended = {.absolute_ms = absolute_ms(mgr, frame)};
-	int64_t now_ms = manager_now_ms(mgr);
+	int64_t now_ms = manager_knows_time(mgr)
+			     ? manager_now_ms(mgr)
+			     : token_ref_created_ms(&frame->audit.ref);
 	struct cache_item *item;
 
 	if (ended.absolute_ms <= now_ms)

@@ -131,6 +131,26 @@ an_end_is_on_the_disk_before_the_cache_is_told(void **state)
 	away_stop(&a);
 }
 
+/* A host that starts without MySQL, by a clock that is years ahead. */
+static void
+a_clock_that_nobody_has_set_keeps_no_tombstone_away(void **state)
+{
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_back(&a.p);
+	a.p.w.now_ms = INT64_C(1600000000000);
+	made_clear(&a.made);
+	world_create(&a.p.w, "ann", &a.made);
+	pair_durable_down(&a.p);
+	a.p.w.mgr->clock = NULL;
+	atomic_store(&a.p.stores.fence.clock_offset_ms, 0);
+	assert_status(&a.p.w, end_token(&a), SGATE_OK);
+	assert_int_equal(pair_state(&a.made.ref), 'T');
+	away_stop(&a);
+}
+
 static void
 what_no_store_hears_is_recorded_and_refused_here(void **state)
 {
@@ -240,6 +260,7 @@ what_both_stores_have_is_kept_without_a_sync(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_end_is_on_the_disk_before_the_cache_is_told),
+    cmocka_unit_test(a_clock_that_nobody_has_set_keeps_no_tombstone_away),
     cmocka_unit_test(what_no_store_hears_is_recorded_and_refused_here),
     cmocka_unit_test(a_disk_that_fails_records_nothing_and_tells_nobody),
     cmocka_unit_test(without_a_spool_or_a_known_ref_nothing_is_acknowledged),

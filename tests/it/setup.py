@@ -10,6 +10,7 @@ import subprocess
 import harness
 from harness import case, main, wait_until
 from readme import blocks, runtime_files
+from scenario import STORES
 from stores import MariaDB, Redis, directory, run
 
 PAGE = "conf/README.md"
@@ -92,9 +93,11 @@ class Site:
         self.gw.start()
         return self
 
+    def status(self):
+        return self.gw.api("GET", "v1/status", address=self.gw.control).json()
+
     def served_by_redis(self):
-        status = self.gw.api("GET", "v1/status", address=self.gw.control)
-        return status.json()["stores"]["served_cache"]
+        return self.status()["stores"]["served_cache"]
 
 
 def commands_of_account():
@@ -107,6 +110,30 @@ def commands_of_account():
 def called(redis):
     found = re.findall(rb"cmdstat_([a-z|]+):calls", redis.command("INFO", "commandstats"))
     return {name.decode() for name in found}
+
+
+def log_in_without_mysql(site):
+    """Once for a replica, which there is not, once without."""
+    site.gw.expect_log(STORES)
+    for replicas, status in ((1, 503), (0, 201)):
+        site.gw.stop()
+        site.gw.start("-o", "session.create_without_mysql=yes", "-o",
+                      "redis.replicas=%d" % replicas)
+        wait_until(lambda: site.status()["stores"]["polls"] > 1, "rounds")
+        site.db.stop()
+        try:
+            made = site.gw.api("POST", "v1/sessions", {"user_id": "bob"},
+                               address=site.gw.control)
+        finally:
+            site.db.go_on()
+        site.t.equal(made.status, status, repr(made))
+        wait_until(lambda: site.status()["durable"]["breaker"] == "closed",
+                   "MySQL is back", 30)
+    wait_until(lambda: "srem" in called(site.redis), "it has landed", 20)
+    ended = site.gw.api("DELETE", "v1/users/bob/sessions",
+                        address=site.gw.control)
+    # The one that nobody was told of may be there too.
+    site.t.true(ended.json()["ended"] in (1, 2), repr(ended))
 
 
 @case
@@ -138,6 +165,7 @@ def a_site_that_is_set_up_as_told_works_and_its_account_may_no_more(t):
                         address=site.gw.control)
     t.equal(ended.status, 200)
     t.equal(site.gw.check(cookie).status, 401)
+    log_in_without_mysql(site)
 
     t.equal(set(os.listdir(site.gw.run_dir)), runtime_files())
     t.equal(redis.command("ACL", "LOG"), [], "what Redis has refused")

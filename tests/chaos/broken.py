@@ -284,6 +284,16 @@ def a_503_at_a_gateway_that_the_fault_does_not_touch(st):
 
 
 @broken(1)
+def a_503_to_an_expired_session_that_has_landed(st):
+    st.begin("mysql")
+    h = st.create(absolute_ms=2000)
+    st.over(3)
+    op = st.check(h, after=5)
+    yield
+    st.lose(op, "unavailable")
+
+
+@broken(1)
 def a_cleanup_is_answered_503_for_no_reason(st):
     st.create()
     op = st.cleanup()

@@ -510,10 +510,12 @@ def a_session_that_expired_before_it_landed_has_no_row(t):
         h = st.create(absolute_ms=2000)
         st.end(h, after=1)
         st.over(2)
+        op = st.check(h, after=5)
 
         def falsify():
             st.drop(st.row(h))
             st.drop_copy(h)
+            st.lose(op, "unavailable")
         return falsify
     is_open(t, story)
 

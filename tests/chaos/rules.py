@@ -48,7 +48,8 @@ class Rules:
 
     def run(self):
         for op in self.past.ops:
-            if op.is_maybe and not self.past.is_in_fault(op):
+            if (op.is_maybe and not self.past.is_in_fault(op) and
+                    not self.is_held(op)):
                 self.unavailable(op)
         for session in self.world.sessions.values():
             self.session(session)
@@ -75,6 +76,15 @@ class Rules:
         Versions(self, session).check()
 
     # ---- rule 1 ----
+
+    def is_held(self, op):
+        """Where Redis has lost what expired before it landed, a gateway cannot
+        tell it from what somebody has still to bring to MySQL (H32)."""
+        session = self.world.sessions.get(op.s)
+        return (op.res == "unavailable" and session is not None and
+                session.may_expire_unlanded() and
+                op.end >= session.absolute_from and
+                session.ref not in self.past.rows)
 
     def unavailable(self, op):
         said = "503" if op.res == "unavailable" else "no answer"

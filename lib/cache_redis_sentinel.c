@@ -21,7 +21,6 @@
 #include "clock.h"
 #include "status.h"
 
-#define SENTINEL_PORT 26379
 #define OPERATION "locate"
 
 struct sentinels {
@@ -247,7 +246,7 @@ static enum sgate_status
 add_sentinel(struct sentinels *s, const char *text,
     const struct sgate_conf *conf, struct sgate_error *err)
 {
-	struct place_address address = {.port = SENTINEL_PORT};
+	struct place_address address = {.port = CONF_SENTINEL_PORT};
 	enum sgate_status status;
 
 	address.len = address_port_parse(text, address.address, &address.port);

@@ -20,6 +20,9 @@
 
 #define CONF_REALM_MAX 64
 #define CONF_DEFAULT_PATH SYSCONFDIR "/sessgate/sessgate.conf"
+/* Of an address without one. */
+#define CONF_MYSQL_PORT 3306
+#define CONF_SENTINEL_PORT 26379
 
 /* What a listener's callers may ask: bits of conf_listener.allow. */
 enum conf_allow {

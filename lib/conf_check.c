@@ -354,6 +354,29 @@ check_files(const struct check *check)
 	return SGATE_OK;
 }
 
+/* The same server twice would look like two primaries. */
+static bool
+has_twice(char *const *servers, unsigned default_port)
+{
+	unsigned char one[16], other[16];
+	size_t i, j;
+
+	for (i = 0; servers[i] != NULL; i++) {
+		unsigned port = default_port;
+		size_t len = address_port_parse(servers[i], one, &port);
+
+		for (j = 0; j < i; j++) {
+			unsigned other_port = default_port;
+
+			if (address_port_parse(
+				servers[j], other, &other_port) == len &&
+			    memcmp(one, other, len) == 0 && port == other_port)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* One store: MySQL where hosts or socket say so, else SQLite. */
 static enum sgate_status
 check_store(const struct check *check)
@@ -368,6 +391,9 @@ check_store(const struct check *check)
 	if (conf->mysql.hosts[0] != NULL && conf->mysql.socket[0] != '\0')
 		return refuse(check, "mysql", 0, "socket", NULL,
 		    "stands beside hosts; only one of them is possible");
+	if (has_twice(conf->mysql.hosts, CONF_MYSQL_PORT))
+		return refuse(check, "mysql", 0, "hosts", NULL,
+		    "a server stands there twice; name each once");
 	if (conf_has_mysql(conf)) {
 		if (is_given(conf, "sqlite", "file", 0))
 			return refuse(check, "sqlite", 0, "file", NULL, beside);
@@ -400,6 +426,9 @@ check_sentinel(const struct check *check)
 		return refuse(check, "redis", 0, "sentinel", NULL,
 		    "stands without master_name; give the name of the line "
 		    "\"sentinel monitor NAME ...\"");
+	if (has_twice(conf->redis.sentinel, CONF_SENTINEL_PORT))
+		return refuse(check, "redis", 0, "sentinel", NULL,
+		    "a Sentinel stands there twice; name each once");
 	if (!has_sentinel && conf->redis.master_name[0] != '\0')
 		return refuse(check, "redis", 0, "master_name", NULL,
 		    "stands without sentinel; give the Sentinels' addresses, "

@@ -249,7 +249,7 @@ static const struct option options[] = {
 	    redis, "unix:/path or address:port of the server whose copies are "
 	    "asked before MySQL; empty: none"),
 	STRING(LIST, "redis", "sentinel", IN_CONF(redis.sentinel), "", FIXED,
-	    server, "Instead of address: the Sentinels that know which server "
+	    sentinel, "Instead of address: the Sentinels that know which server "
 	    "is the master; without a port: 26379"),
 	STRING(TEXT, "redis", "master_name", IN_CONF(redis.master_name), "",
 	    FIXED, master_name, "The name of that master in Sentinel"),

@@ -281,13 +281,37 @@ rule_database(const char *text)
 	return bytes_is_name(bytes_of(text), 64, "_.$-");
 }
 
+/*
+ * Without brackets "::1:6379" is the address ::1:6379 and no port, which is
+ * hardly what was meant; so are all whose last part may be one.
+ */
+static bool
+is_ambiguous(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	unsigned char address[16];
+	uint64_t port;
+
+	return *text != '[' && colon != NULL &&
+	       bytes_to_uint(bytes_of(colon + 1), UINT16_MAX, &port) &&
+	       address_parse((struct sgate_bytes){text, (size_t)(colon - text)},
+		   address) == 16;
+}
+
 bool
 rule_server(const char *text)
 {
 	unsigned char address[16];
 	unsigned port = 0;
 
-	return address_port_parse(text, address, &port) != 0;
+	return !is_ambiguous(text) &&
+	       address_port_parse(text, address, &port) != 0;
+}
+
+bool
+rule_sentinel(const char *text)
+{
+	return rule_server(text);
 }
 
 bool

@@ -50,6 +50,10 @@ bool rule_domain(const char *text); /* also "" */
 	"an address as \"10.0.0.1\", or with a port as \"10.0.0.1:3306\" or "  \
 	"\"[2001:db8::1]:3306\"; names are not looked up"
 bool rule_server(const char *text);
+#define RULE_sentinel                                                          \
+	"an address as \"10.0.0.1\", or with a port as \"10.0.0.1:26379\" or " \
+	"\"[2001:db8::1]:26379\"; names are not looked up"
+bool rule_sentinel(const char *text);
 #define RULE_redis                                                             \
 	"\"unix:/path\" (path up to 107 bytes), or an address as "             \
 	"\"10.0.0.1:6379\" or \"[2001:db8::1]:6379\"; names are not looked "   \

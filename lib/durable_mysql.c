@@ -34,8 +34,6 @@
 #include "password.h"
 #include "status.h"
 
-#define DEFAULT_PORT 3306
-
 /* ---- connecting ---- */
 
 /*
@@ -397,7 +395,7 @@ parse_host(const char *text, struct mydb_host *out)
 	unsigned char address[16];
 	size_t len;
 
-	out->port = DEFAULT_PORT;
+	out->port = CONF_MYSQL_PORT;
 	len = address_port_parse(text, address, &out->port);
 	address_text(address, len, out->address);
 	out->at.len = len;

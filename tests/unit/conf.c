@@ -430,10 +430,11 @@ every_option_can_be_changed(void **state)
 {
 	struct sgate_conf *conf = loaded(all_changed, NULL);
 	struct sgate_conf *mysql = loaded(mysql_changed, NULL);
-	struct sgate_conf *socket =
-	    loaded("redis: { sentinel = [\"10.0.0.1\", \"[::1]:26380\"]; "
-		   "master_name = \"m\"; sentinel_password_file = \"/p\"; };",
-		"mysql.socket=/s");
+	struct sgate_conf *socket = loaded(
+	    "redis: { sentinel = [\"10.0.0.1\", \"::1\", \"[::1]:26380\", "
+	    "\"[2001:db8::1:80]\", \"::ffff:10.0.0.2\"]; "
+	    "master_name = \"m\"; sentinel_password_file = \"/p\"; };",
+	    "mysql.socket=/s");
 	struct sgate_conf *defaults = loaded("", NULL);
 	const struct conf_option *option;
 	const struct conf_listener *l;
@@ -497,8 +498,8 @@ every_option_can_be_changed(void **state)
 	assert_false(conf_has_redis(conf));
 	assert_true(conf_has_redis(socket));
 	assert_string_equal(socket->redis.address, "");
-	assert_string_equal(socket->redis.sentinel[1], "[::1]:26380");
-	assert_null(socket->redis.sentinel[2]);
+	assert_string_equal(socket->redis.sentinel[2], "[::1]:26380");
+	assert_null(socket->redis.sentinel[5]);
 	assert_string_equal(socket->redis.master_name, "m");
 	assert_string_equal(socket->redis.sentinel_password_file, "/p");
 	assert_true(conf_has_redis(mysql));
@@ -1375,9 +1376,33 @@ impossible_pairs_are_refused(void **state)
 		"redis"},
 	    {"redis: { sentinel = [\"redis.example\"]; };",
 		":1: redis.sentinel: \"redis.example\" is wrong; it must be an "
-		"address as \"10.0.0.1\", or with a port as \"10.0.0.1:3306\" "
-		"or "
-		"\"[2001:db8::1]:3306\"; names are not looked up"},
+		"address as \"10.0.0.1\", or with a port as "
+		"\"10.0.0.1:26379\" or \"[2001:db8::1]:26379\"; names are not "
+		"looked up"},
+	    {"redis: { sentinel = [\"::1:26379\"]; };",
+		":1: redis.sentinel: \"::1:26379\" is wrong; it must be an "
+		"address as \"10.0.0.1\", or with a port as "
+		"\"10.0.0.1:26379\" or \"[2001:db8::1]:26379\"; names are not "
+		"looked up"},
+	    {"redis: { address = \"::1:6379\"; };",
+		":1: redis.address: \"::1:6379\" is wrong; it must be "
+		"\"unix:/path\" "
+		"(path up to 107 bytes), or an address as \"10.0.0.1:6379\" "
+		"or \"[2001:db8::1]:6379\"; names are not looked up"},
+	    {"mysql: { hosts = [\"2001:db8::1:3306\"]; };",
+		":1: mysql.hosts: \"2001:db8::1:3306\" is wrong; it must be an "
+		"address as \"10.0.0.1\", or with a port as "
+		"\"10.0.0.1:3306\" or \"[2001:db8::1]:3306\"; names are not "
+		"looked up"},
+	    {"mysql: { hosts = [\"10.0.0.5\", \"10.0.0.6\",\n"
+	     " \"10.0.0.5:3306\"]; };",
+		":1: mysql.hosts: a server stands there twice; name each "
+		"once"},
+	    {"mysql: { socket = \"/s\"; };\n"
+	     "redis: { master_name = \"m\";\n"
+	     " sentinel = [\"::1\", \"[::1]:26379\"]; };",
+		":3: redis.sentinel: a Sentinel stands there twice; name each "
+		"once"},
 	    {"redis: { master_name = \"a b\"; };",
 		":1: redis.master_name: \"a b\" is wrong; it must be empty, or "
 		"up to 64 of [A-Za-z0-9._-]"},

@@ -101,11 +101,16 @@ spool_space_prepare(const struct spool_space *space, struct sgate_error *err)
 	}
 	if (!S_ISDIR(st.st_mode))
 		return error_set(err, SGATE_INVALID, "spool", "open", ENOTDIR,
-		    "%s: not a directory", space->dir);
-	if (st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		    "%s: not a directory%s", space->dir,
+		    S_ISLNK(st.st_mode) ? " but a symbolic link: give the path "
+					  "that it points to"
+					: "");
+	if (st.st_uid != geteuid() ||
+	    (st.st_mode & (S_IRWXU | S_IRWXG | S_IRWXO)) != S_IRWXU)
 		return error_set(err, SGATE_INVALID, "spool", "open", EPERM,
-		    "%s: it must belong to this process's user, and nobody "
-		    "else may look into it: chown, chmod 0700",
+		    "%s: it must belong to this process's user, who may do all "
+		    "in it, and nobody else may look into it: chown, chmod "
+		    "0700",
 		    space->dir);
 	return SGATE_OK;
 }

@@ -369,9 +369,9 @@ expect_refused(struct spooled *s, enum sgate_status expected)
 }
 
 static void
-a_directory_that_others_may_enter_is_refused(void **state)
+only_a_directory_of_mode_0700_is_used(void **state)
 {
-	static const mode_t modes[] = {0750, 0710, 0701, 0777};
+	static const mode_t modes[] = {0750, 0710, 0701, 0777, 0, 0600, 0500};
 	struct spooled s;
 	char path[160], real[160];
 	size_t i;
@@ -390,6 +390,7 @@ a_directory_that_others_may_enter_is_refused(void **state)
 	assert_int_equal(mkdir(real, 0700), 0);
 	assert_int_equal(symlink(real, path), 0);
 	expect_refused(&s, SGATE_INVALID);
+	assert_non_null(strstr(s.err.text, "symbolic link"));
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(real), 0);
 	spooled_store(path, (const unsigned char *)"x", 1);
@@ -1157,7 +1158,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_header_tells_its_version),
     cmocka_unit_test(only_our_names_are_names),
     cmocka_unit_test(the_directory_and_the_files_are_the_owners_alone),
-    cmocka_unit_test(a_directory_that_others_may_enter_is_refused),
+    cmocka_unit_test(only_a_directory_of_mode_0700_is_used),
     cmocka_unit_test(the_writer_of_a_file_holds_its_lock),
     cmocka_unit_test(a_child_writes_a_file_of_its_own),
     cmocka_unit_test(another_file_is_begun_when_one_is_large_or_old_or_gone),

@@ -35,6 +35,18 @@ STALL_S = 0.1
 STALL_AFTER_S = 1.0
 
 
+def above_zero(kind):
+    """A number of that kind: with none of them nothing would be tried, and
+    so nothing found."""
+    def parse(text):
+        number = kind(text)
+        if not 0 < number < float("inf"):
+            raise argparse.ArgumentTypeError("%s is not above 0" % text)
+        return number
+    parse.__name__ = "number"
+    return parse
+
+
 def options(arguments):
     parser = argparse.ArgumentParser(
         prog="scripts/chaos", description=__doc__.split("\n\n")[0],
@@ -44,8 +56,8 @@ def options(arguments):
             for i in range(0, len(FAULTS), 5)) +
         "\n\nmutants: " + " ".join(sorted(MUTANTS)) +
         "\n\nexit status: 0 no promise was broken, 1 one was, 2 wrong usage "
-        "or it could not run")
-    parser.add_argument("--minutes", type=float, default=3.0, metavar="N",
+        "or it could not run,\n128 + N ended by signal N")
+    parser.add_argument("--minutes", type=above_zero(float), default=3.0, metavar="N",
                         help="how long faults are begun (default: 3)")
     parser.add_argument("--seed", metavar="S",
                         default=os.environ.get("SESSGATE_SEED"),
@@ -64,9 +76,11 @@ def options(arguments):
                         action=argparse.BooleanOptionalAction,
                         help="whether that option of all gateways is on "
                         "(default: the seed decides; a mutant: as it needs)")
-    parser.add_argument("--clients", type=int, default=12, metavar="N",
+    parser.add_argument("--clients", type=above_zero(int), default=12,
+                        metavar="N",
                         help="how many ask at once (default: 12)")
-    parser.add_argument("--rate", type=float, default=150, metavar="N",
+    parser.add_argument("--rate", type=above_zero(float), default=150,
+                        metavar="N",
                         help="requests a second of all clients (default: 150)")
     parser.add_argument("--keep", metavar="DIR",
                         help="where history and logs are put, always")
@@ -289,13 +303,30 @@ def ms(text):
                           "h": 3600000}[unit]
 
 
+def has_failpoints():
+    """Whether the build can turn a mechanism off."""
+    path = os.path.join(harness.BUILD, "config.h")
+    with open(path, encoding="utf-8") as f:
+        return "#define SESSGATE_FAILPOINTS" in f.read()
+
+
+def on_signal(number, _):
+    sys.exit(128 + number)
+
+
 def main():
     chosen = options(sys.argv[1:])
     if not os.access(harness.SESSGATED, os.X_OK):
         print("chaos: there is no %s: build first, or set SESSGATE_BUILD" %
               harness.SESSGATED, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if chosen.mutant and not has_failpoints():
+        print("chaos: --mutant needs a build of configure --enable-failpoints, "
+              "and %s is none: build one, or set SESSGATE_BUILD" %
+              harness.BUILD, file=sys.stderr)
+        return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
     run = Run(chosen)
     is_done = False
     status = 2
@@ -304,11 +335,16 @@ def main():
         status = run.check() if is_done else 1
     except harness.Skip as e:
         run.say("cannot run: %s" % e)
+    except SystemExit as e:
+        status = e.code
+        run.say("interrupted")
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         run.stop()
-        run.keep(status != 0 and not run.mutant)
+        run.keep(status in (1, 2) and not run.mutant)
         shutil.rmtree(run.dir, ignore_errors=True)
-    if run.mutant is not None:
+    if run.mutant is not None and status < 128:
         was_found = status == 1 and (is_done or run.is_stuck)
         run.say("the mutant %s was %sfound" % (chosen.mutant,
                                               "" if was_found else "NOT "))

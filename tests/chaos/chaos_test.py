@@ -7,6 +7,7 @@ SESSGATE_LONG=1 looks for every mutant of mutants.py (a minute each).
 
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -225,6 +226,48 @@ def help_names_every_fault_and_mutant(t):
     for name in list(FAULTS) + list(MUTANTS):
         t.match(out, r"\b%s\b" % name)
     t.equal(chaos("--fault", "earthquake")[0], 2)
+
+
+@case
+def what_would_find_nothing_is_refused(t):
+    for arguments in (("--minutes", "0"), ("--minutes", "nan"),
+                      ("--clients", "0"), ("--rate", "-1")):
+        code, out = chaos(*arguments)
+        t.equal(code, 2, arguments)
+        t.match(out, arguments[0])
+    with tempfile.TemporaryDirectory() as build:
+        with open(os.path.join(build, "config.h"), "w") as f:
+            f.write("/* #undef SESSGATE_FAILPOINTS */\n")
+        os.mkdir(os.path.join(build, "gateway"))
+        os.symlink(harness.SESSGATED,
+                   os.path.join(build, "gateway", "sessgated"))
+        code, out = chaos("--mutant", "fence", build=build)
+    t.equal(code, 2)
+    t.match(out, "--enable-failpoints")
+
+
+@case
+def who_is_interrupted_leaves_nothing_behind(t):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with tempfile.TemporaryDirectory() as place:
+            os.chmod(place, 0o755)
+            run = subprocess.Popen(
+                [sys.executable, os.path.join(HERE, "chaos.py"), "--fault",
+                 "keeper-kill", "--clients", "2"],
+                env=dict(os.environ, SESSGATE_BUILD=harness.BUILD,
+                         TMPDIR=place),
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            try:
+                while b"keeper-kill" not in run.stdout.readline():
+                    t.equal(run.poll(), None)
+                run.send_signal(number)
+                out = run.communicate(timeout=60)[0].decode()
+            finally:
+                run.kill()
+                run.wait()
+            t.equal(run.returncode, 128 + number)
+            t.equal(out, "chaos: interrupted\n")
+            t.equal(os.listdir(place), [])
 
 
 def mutant(name):

@@ -93,8 +93,10 @@ outage_add_meaning(struct buf *out, const struct gateway *gw)
 			    (long long)(left_ms + 999) / 1000);
 		buf_add_text(
 		    out, gw->conf->session.create_without_mysql
-			     ? ", creating goes on, changing answers 503"
-			     : ", creating and changing answer 503");
+			     ? ", logging out and creating go on, changing "
+			       "answers 503"
+			     : ", logging out goes on, creating and changing "
+			       "answer 503");
 		return;
 	case OUTAGE_TOTAL:
 		buf_add_text(out, "requests are answered 503");

@@ -102,7 +102,8 @@ def mysql_that_goes_and_comes_is_told_with_what_it_means(t):
     found = lines(host, "mysql is down: ")
     t.equal(len(found), 1, found)
     t.match(found[0], r"error keeper: .*; validation goes on from redis for at "
-                      r"most (299|300) s more, creating and changing answer 503$")
+                      r"most (299|300) s more, logging out goes on, creating "
+                      r"and changing answer 503$")
     t.equal(host.check(session).status, 200)
     t.equal(host.try_create().status, 503)
     health = host.gw.api("GET", "v1/health", address=host.gw.keeper_socket)

@@ -301,11 +301,16 @@ examine_host(struct mydb *look, const struct findings *findings, bool is_alone,
 }
 
 static void
-tell_primaries(const struct findings *findings, size_t count)
+tell_primaries(const struct findings *findings, size_t count, bool is_partial)
 {
 	if (count == 1)
 		finding_tell(findings, FINDING_OK, "primary", "",
 		    "one of mysql.hosts takes writes");
+	else if (count == 0 && is_partial)
+		finding_tell(findings, FINDING_ERROR, "primary",
+		    "start those that do not answer; only if the primary is "
+		    "lost, promote a replica: nobody can log in",
+		    "none of mysql.hosts that answer takes writes");
 	else
 		finding_tell(findings, FINDING_ERROR, "primary",
 		    count == 0 ? "promote a replica, or SET GLOBAL read_only = "
@@ -359,6 +364,6 @@ mydb_examine(
 	}
 	findings.where = "mysql";
 	if (count > 1)
-		tell_primaries(&findings, primaries);
+		tell_primaries(&findings, primaries, status != SGATE_OK);
 	return status;
 }

@@ -158,6 +158,13 @@ def servers_that_are_right_and_each_thing_that_is_wrong(t):
     found = doctor.bad(3)
     t.equal(found[(second, "answers")][0], "error")
     t.true((first, "answers") not in found, "the other one is looked at")
+    # Nobody is told to promote one because the network is down here.
+    db.kill()
+    found = doctor.findings(3)
+    t.equal(found[("mysql", "primary")][:2],
+            ("error", "none of mysql.hosts that answer takes writes"))
+    t.match(found[("mysql", "primary")][2], "^start those that do not answer")
+    db.start()
 
 
 @case

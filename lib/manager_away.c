@@ -522,11 +522,16 @@ land_apply(struct change *change, struct sgate_error *err)
 	return status;
 }
 
-/* The record becomes a copy of the row. That it cannot be told fails nothing: a
- * look at the row does it as well. */
+/*
+ * The record becomes a copy of the row, and its ref leaves the user's set. That
+ * it cannot be told fails nothing: a look at the row does it as well. Of a row
+ * that has ended only the ref is told of: it comes with a record older than
+ * any, which takes no other's place.
+ */
 static void
 tell_landed(struct sgate_manager *mgr, const struct sgate_session *session)
 {
+	const struct record_store nothing = {.epoch = 0};
 	struct cache_item item = {.ref = session->ref};
 	struct durable_snapshot at = {0};
 	unsigned char user[TOKEN_USER_BYTES];
@@ -538,10 +543,15 @@ tell_landed(struct sgate_manager *mgr, const struct sgate_session *session)
 	if (manager_read(mgr,
 		mgr->ops->session_get(
 		    mgr->durable, &session->ref, 0, &row, &at, &err),
-		&err) == SGATE_OK &&
-	    row->state == SESSION_LIVE &&
-	    record_write(mgr->keys, &at.store, 'L', row, &record, &err) ==
-		SGATE_OK) {
+		&err) != SGATE_OK)
+		return;
+	if (row->state != SESSION_LIVE) {
+		at.store = nothing;
+		row->version = 0;
+		row->state = SESSION_LIVE;
+	}
+	if (record_write(mgr->keys, &at.store, 'L', row, &record, &err) ==
+	    SGATE_OK) {
 		item.record = buf_bytes(&record);
 		item.ttl_ms = session_copy_ttl_ms(row, manager_now_ms(mgr));
 		if (cached_land(mgr, &item, user_of(mgr, session, user),
@@ -579,8 +589,7 @@ land(struct sgate_manager *mgr, const struct sgate_session *session,
 		stores_count(mgr->stores, STORES_LANDED);
 	if (landing.is_ended)
 		stores_count(mgr->stores, STORES_LANDED_ENDED);
-	else
-		tell_landed(mgr, session);
+	tell_landed(mgr, session);
 	return SGATE_OK;
 }
 

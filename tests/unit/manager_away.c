@@ -725,6 +725,8 @@ an_end_and_its_creation_may_come_in_any_order(void **state)
 		    &a.p, a.p.w.mgr, made.token, SGATE_REASON_LOGGED_OUT, COPY);
 		pair_durable_back(&a.p);
 		assert_int_equal(ship(&a), 2 - i);
+		/* Or a user with many such logins could not be cleaned up. */
+		assert_int_equal(unlanded(&a, "ann"), 0);
 		assert_int_equal(
 		    row_end(&a, &made.ref), SGATE_REASON_LOGGED_OUT);
 		assert_int_equal(pair_state(&made.ref), 'T');
@@ -802,6 +804,7 @@ a_cleanup_ends_what_has_not_landed(void **state)
 	assert_int_equal(row_end(&a, &made[1].ref), SGATE_REASON_REVOKED);
 	assert_false(has_row(&a, &made[2].ref));
 	assert_int_equal(ship(&a), 2);
+	assert_int_equal(unlanded(&a, "ann"), 0);
 	for (i = 0; i < 3; i++) {
 		assert_int_equal(row_end(&a, &made[i].ref),
 		    i < 2 ? SGATE_REASON_REVOKED : SGATE_REASON_OK);
@@ -882,6 +885,7 @@ a_cleanup_without_the_set_ends_what_lands_later(void **state)
 	    SGATE_OK);
 	pair_cache_back(&a.p);
 	assert_int_equal(ship(&a), 3);
+	assert_int_equal(unlanded(&a, "ann"), 0);
 	assert_int_equal(row_end(&a, &made[0].ref), SGATE_REASON_REVOKED);
 	assert_int_equal(pair_state(&made[0].ref), 'T');
 	assert_int_equal(row_end(&a, &made[1].ref), SGATE_REASON_OK);

@@ -37,6 +37,7 @@
 
 #define LOCK_WAIT_MS 5000
 #define LOCK_POLL_MS 50
+#define SPOOL_LOCK_WAIT_MS 1000
 #define PREPARE_WAIT_MS 30000
 #define STORE_RETRY_MS 5000
 
@@ -269,6 +270,42 @@ instance_lock(const struct sgate_conf *conf, const struct user *user,
 out:
 	buf_clear(&path);
 	return status;
+}
+
+enum sgate_status
+instance_lock_spool(
+    const struct sgate_conf *conf, int *out_fd, struct sgate_error *err)
+{
+	int64_t deadline_ms = clock_monotonic_ms() + SPOOL_LOCK_WAIT_MS;
+	bool is_taken;
+	int fd;
+
+	error_clear(err);
+	*out_fd = -1;
+	if (!conf_has_spool(conf))
+		return SGATE_OK;
+	fd = open(conf->spool.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return FAILED(err, "lock", "spool.dir: %s", conf->spool.dir);
+	/* A process of ours that has just ended may not have let go yet. */
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		is_taken = errno == EWOULDBLOCK;
+		if (is_taken && clock_left_ms(deadline_ms) > 0) {
+			poll(NULL, 0, LOCK_POLL_MS);
+			continue;
+		}
+		if (is_taken)
+			error_set(err, SGATE_DENIED, "instance", "lock", 0,
+			    "spool.dir: %s is another instance's, which is "
+			    "running; give this one a directory of its own",
+			    conf->spool.dir);
+		else
+			FAILED(err, "lock", "spool.dir: %s", conf->spool.dir);
+		close(fd);
+		return err->status;
+	}
+	*out_fd = fd;
+	return SGATE_OK;
 }
 
 void

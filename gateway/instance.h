@@ -41,6 +41,16 @@ void instance_unlock(const struct sgate_conf *conf, int fd);
 bool instance_prepare_stores(const struct sgate_conf *conf);
 
 /*
+ * Keep other instances out of spool.dir, which is there: two would count each
+ * other's files as theirs. The lock is inherited over fork, as instance_lock().
+ *
+ * SGATE_OK: *out_fd stays open for the life of the process; -1: no spool.
+ * SGATE_DENIED: another instance has it.
+ */
+SGATE_MUST_CHECK enum sgate_status instance_lock_spool(
+    const struct sgate_conf *conf, int *out_fd, struct sgate_error *err);
+
+/*
  * What the instance before this one knew of the stores: how far copies may be
  * believed while MySQL cannot be asked.
  */

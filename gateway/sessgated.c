@@ -235,7 +235,7 @@ struct start {
 	struct user user;
 	struct listeners listeners;
 	struct shared *shared;
-	int lock_fd;
+	int lock_fd, spool_fd;
 	sigset_t child_mask;
 };
 
@@ -279,7 +279,8 @@ start_as_user(struct start *start)
 	log_set_who("master");
 	log_notice("sessgated %s starts: pid %ld, user %s, %s", sgate_version(),
 	    (long)getpid(), start->user.name, conf->gateway.runtime_dir);
-	if (!instance_prepare_stores(conf))
+	if (!instance_prepare_stores(conf) ||
+	    said(instance_lock_spool(conf, &start->spool_fd, &err), &err))
 		return false;
 	if (said(shared_create(conf->gateway.runtime_dir, &start->shared, &err),
 		&err))
@@ -315,6 +316,8 @@ run_gateway(struct options *options, struct start *start)
 out:
 	listeners_close(&start->listeners);
 	shared_close(start->shared);
+	if (start->spool_fd >= 0)
+		close(start->spool_fd);
 	instance_unlock(start->conf, start->lock_fd);
 	return status;
 }
@@ -342,7 +345,7 @@ run_relay(const struct options *options, const struct sgate_conf *conf)
 static int
 run(struct options *options)
 {
-	struct start start = {.lock_fd = -1};
+	struct start start = {.lock_fd = -1, .spool_fd = -1};
 	struct sgate_error err;
 	int status;
 

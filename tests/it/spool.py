@@ -487,6 +487,31 @@ def a_reload_and_a_stop_lose_nothing(t):
     wait_ended(fleet, sessions[:3])
 
 
+@case
+def another_instance_gets_a_directory_of_its_own(t):
+    fleet = fleet_of(t, hosts=1)
+    a = fleet.hosts[0]
+    other = [harness.SESSGATED, "-c", a.gw.conf_path, "-o",
+             "gateway.runtime_dir=" + a.gw.run_dir + "2"]
+    done = subprocess.run(other, capture_output=True, text=True, timeout=30)
+    t.equal(done.returncode, 1, done.stderr)
+    t.match(done.stderr, "spool.dir: %s is another instance's" % spool_dir(a))
+    # As long as a process of that one lives; a reload does not let go.
+    generation = a.status()["generation"]
+    a.gw.signal(signal.SIGHUP)
+    wait_until(lambda: a.status()["generation"] > generation, "it reloads")
+    t.equal(subprocess.run(other, stderr=subprocess.DEVNULL,
+                           timeout=30).returncode, 1)
+    t.equal(a.gw.stop(), 0)
+    with subprocess.Popen(other, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            while " ready: " not in run.stderr.readline():
+                t.equal(run.poll(), None)
+        finally:
+            run.terminate()
+    t.equal(run.returncode, 0)
+
+
 # ---- the file and the disk ---------------------------------------------------
 
 

@@ -32,8 +32,6 @@ MUTANTS = {
     "spool": Mutant("spool=off", ["mysql-stop", "mysql-hole"]),
     # What is created without MySQL never comes there: nothing recovers.
     "u-land": Mutant("u-land=off", ["mysql-stop", "partition-mysql"], True),
-    # A cleanup does not know of what has not landed yet.
-    "u-set": Mutant("u-set=off", ["partition-mysql"], True),
     # No row is "no session", though one has just been created. Alone it is
     # covered for by h32.
     "u-state": Mutant("u-state=off,h32=off", ["partition-mysql"], True),

@@ -112,17 +112,12 @@ struct cache_ops {
 	    struct cache_copy *out, struct sgate_error *err);
 	/*
 	 * Tombstones, unconditionally, also when memory is short. Those of one
-	 * fence group in one script; any number, any order.
+	 * fence group in one script; any number, any order. replicas:
+	 * waits till so many have them, 0: does not wait. SGATE_UNAVAILABLE
+	 * without a native_code also when fewer have them in three quarters of
+	 * the time; the tombstones are written all the same.
 	 */
 	enum sgate_status (*end)(struct cache *c,
-	    const struct cache_item *tombstones, size_t count,
-	    struct sgate_error *err);
-	/*
-	 * The same, and waits till so many replicas have them: SGATE_OK.
-	 * SGATE_UNAVAILABLE without a native_code also when fewer have them in
-	 * three quarters of the time; the tombstones are written all the same.
-	 */
-	enum sgate_status (*end_on)(struct cache *c,
 	    const struct cache_item *tombstones, size_t count,
 	    unsigned replicas, struct sgate_error *err);
 	/* What is missing or ended is passed over. One round trip. Some may be
@@ -152,7 +147,7 @@ struct cache_ops {
 	 * at least. s0: the number of the group's sync when it was created;
 	 * nothing is written when sync is past that. user: TOKEN_USER_BYTES;
 	 * NULL: it is nobody's. One script. CACHE_PUT_OK, ENDED (out->record
-	 * may be missing), HAVE, RETRY. replicas: as end_on.
+	 * may be missing), HAVE, RETRY. replicas: as end.
 	 */
 	enum sgate_status (*create)(struct cache *c,
 	    const struct cache_item *item, uint64_t s0,

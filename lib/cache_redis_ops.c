@@ -354,17 +354,6 @@ check_end(const struct end *end, size_t *out_scripts, struct sgate_error *err)
 	return SGATE_OK;
 }
 
-static enum sgate_status
-redb_end(struct cache *c, const struct cache_item *tombstones, size_t count,
-    struct sgate_error *err)
-{
-	struct end end = {c, tombstones, count};
-	struct redb_question q = {"end", 0, compose_end, take_done, &end};
-	enum sgate_status status = check_end(&end, &q.replies, err);
-
-	return status != SGATE_OK || count == 0 ? status : redb_ask(c, &q, err);
-}
-
 /*
  * WAIT counts the replicas that have what was written on this connection: so it
  * stands in one question with the scripts.
@@ -443,7 +432,7 @@ take_end_on(void *arg, size_t index, const struct redb_reply *reply)
 }
 
 static enum sgate_status
-redb_end_on(struct cache *c, const struct cache_item *tombstones, size_t count,
+redb_end(struct cache *c, const struct cache_item *tombstones, size_t count,
     unsigned replicas, struct sgate_error *err)
 {
 	struct end_on on = {
@@ -454,7 +443,7 @@ redb_end_on(struct cache *c, const struct cache_item *tombstones, size_t count,
 
 	if (status != SGATE_OK || count == 0)
 		return status;
-	q.replies = on.scripts + 1;
+	q.replies = on.scripts + (replicas > 0);
 	status = judge_wait(redb_ask(c, &q, &why), &on.wait, &why);
 	if (err != NULL)
 		*err = why;
@@ -912,7 +901,6 @@ const struct cache_ops cache_redis = {
     .get = redb_get,
     .put = redb_put,
     .end = redb_end,
-    .end_on = redb_end_on,
     .touch = redb_touch,
     .sync_get = redb_sync_get,
     .apply = redb_apply,

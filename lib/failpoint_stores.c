@@ -344,8 +344,8 @@ CACHE(put,
     (c, item, s0, only_over, out_put, out, err), CLEAR_PUT)
 CACHE(end,
     (struct cache * c, const struct cache_item *tombstones, size_t count,
-	struct sgate_error *err),
-    (c, tombstones, count, err), NOTHING)
+	unsigned replicas, struct sgate_error *err),
+    (c, tombstones, count, replicas, err), NOTHING)
 CACHE(touch,
     (struct cache * c, const struct cache_touch *touches, size_t count,
 	struct sgate_error *err),

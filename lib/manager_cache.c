@@ -505,7 +505,7 @@ send_tombstones(
 	if (status == SGATE_OK)
 		status = manager_cache_left(mgr,
 		    mgr->cache_ops->end(mgr->cache, publication->tombstones,
-			publication->tombstones_count, &err),
+			publication->tombstones_count, 0, &err),
 		    &err);
 	for (i = 0; status == SGATE_OK && i < publication->tombstones_count;
 	     i++)

@@ -488,12 +488,8 @@ send_tombstones(struct sgate_manager *mgr, const struct tombstones *tombstones,
 	status = manager_cache_enter(mgr, is_in_budget, err);
 	if (status != SGATE_OK)
 		return status;
-	if (replicas > 0)
-		status = mgr->cache_ops->end_on(mgr->cache, tombstones->items,
-		    tombstones->count, replicas, err);
-	else
-		status = mgr->cache_ops->end(
-		    mgr->cache, tombstones->items, tombstones->count, err);
+	status = mgr->cache_ops->end(
+	    mgr->cache, tombstones->items, tombstones->count, replicas, err);
 	return manager_cache_left(mgr, status, err);
 }
 

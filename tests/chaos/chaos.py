@@ -280,7 +280,7 @@ class Run:
         if not is_wanted and not place:
             return
         if not place:
-            place = tempfile.mkdtemp(prefix="sessgate-chaos.")
+            place = tempfile.mkdtemp(prefix="sgchaos.")
         os.makedirs(place, exist_ok=True)
         if os.path.exists(self.path):
             shutil.copy(self.path, os.path.join(place, "history"))

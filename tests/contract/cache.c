@@ -164,7 +164,7 @@ end(struct fixture *f, unsigned number, struct sgate_bytes tombstone)
 {
 	struct cache_item item = make_item(number, tombstone);
 
-	assert_ok(f, f->ops->end(f->a, &item, 1, &f->err));
+	assert_ok(f, f->ops->end(f->a, &item, 1, 0, &f->err));
 }
 
 void
@@ -276,7 +276,7 @@ what_is_late_is_done_when_it_wakes(struct fixture *f)
 	assert_status(f, SGATE_UNAVAILABLE,
 	    f->ops->put(f->a, &item, 1, NONE, &answer, &copy, &f->err));
 	assert_status(
-	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &tombstone, 1, &f->err));
+	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &tombstone, 1, 0, &f->err));
 	assert_record(1, NONE);
 	assert_record(2, NONE);
 	cache_fake_wake();
@@ -284,7 +284,7 @@ what_is_late_is_done_when_it_wakes(struct fixture *f)
 	assert_record(2, tombstone.record);
 	tombstone = make_item(4, make_tombstone(1, 3));
 	assert_status(
-	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &tombstone, 1, &f->err));
+	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &tombstone, 1, 0, &f->err));
 	assert_record(4, tombstone.record);
 }
 
@@ -360,7 +360,7 @@ it_is_down_read_only_or_full_as_it_is_told(struct fixture *f)
 	cache_fake_set_read_only(true);
 	item = make_item(1, make_tombstone(1, 3));
 	assert_status(
-	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &item, 1, &f->err));
+	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &item, 1, 0, &f->err));
 	assert_ok(f, f->ops->get(f->a, &item.ref, &copy, &f->err));
 }
 

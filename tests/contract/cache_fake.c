@@ -755,9 +755,10 @@ fake_put(struct cache *c, const struct cache_item *item, uint64_t s0,
 	return SGATE_OK;
 }
 
+/* It has no replicas. */
 static enum sgate_status
 fake_end(struct cache *c, const struct cache_item *tombstones, size_t count,
-    struct sgate_error *err)
+    unsigned replicas, struct sgate_error *err)
 {
 	struct effect effect = {
 	    .kind = EFFECT_END, .items = tombstones, .count = count};
@@ -774,16 +775,6 @@ fake_end(struct cache *c, const struct cache_item *tombstones, size_t count,
 	status = enter(c, "end", &effect, &put, err);
 	if (status == SGATE_OK)
 		call_hook("end", true);
-	return status;
-}
-
-/* It has no replicas. */
-static enum sgate_status
-fake_end_on(struct cache *c, const struct cache_item *tombstones, size_t count,
-    unsigned replicas, struct sgate_error *err)
-{
-	enum sgate_status status = fake_end(c, tombstones, count, err);
-
 	if (status == SGATE_OK && replicas > 0 && count > 0)
 		return error_set(err, SGATE_UNAVAILABLE, "fake", "wait", 0,
 		    "0 replicas have it in time, not %u", replicas);
@@ -961,7 +952,6 @@ const struct cache_ops cache_fake = {
     .get = fake_get,
     .put = fake_put,
     .end = fake_end,
-    .end_on = fake_end_on,
     .touch = fake_touch,
     .sync_get = fake_sync_get,
     .apply = fake_apply,

@@ -46,11 +46,11 @@ many_ends_go_at_once(struct fixture *f)
 		items[i].record = bytes_of("T000100000000000207");
 	}
 	raw_set(&items[17].ref, make_record(1, 1, 5, "b"), MINUTE_MS);
-	assert_ok(f, f->ops->end(f->a, items, count, &f->err));
+	assert_ok(f, f->ops->end(f->a, items, count, 0, &f->err));
 	for (i = 0; i < count; i++)
 		assert_bytes(raw_record(&items[i].ref), items[i].record);
-	assert_ok(f, f->ops->end(f->a, NULL, 0, &f->err));
-	assert_ok(f, f->ops->end(f->a, items, 1, &f->err));
+	assert_ok(f, f->ops->end(f->a, NULL, 0, 0, &f->err));
+	assert_ok(f, f->ops->end(f->a, items, 1, 0, &f->err));
 }
 
 /* ---- sync ---- */

@@ -479,7 +479,8 @@ what_is_no_end_or_touch_is_not_done(struct fixture *f)
 	struct cache_touch touches[2] = {{make_ref(GROUP, 1), 9, MINUTE_MS},
 	    {make_ref(GROUP, 2), -1, MINUTE_MS}};
 
-	assert_status(f, SGATE_INTERNAL, f->ops->end(f->a, items, 2, &f->err));
+	assert_status(
+	    f, SGATE_INTERNAL, f->ops->end(f->a, items, 2, 0, &f->err));
 	assert_record(1, NONE);
 	raw_set(&touches[0].ref, make_record(1, 1, 1, "b"), MINUTE_MS);
 	assert_status(

@@ -53,7 +53,7 @@ do_end(struct fixture *f)
 	    make_item(3, make_tombstone(1, 1))};
 
 	items[1].ref = make_ref(GROUP + 1, 3);
-	return f->ops->end(f->a, items, 2, &f->err);
+	return f->ops->end(f->a, items, 2, 0, &f->err);
 }
 
 static enum sgate_status
@@ -594,7 +594,7 @@ take_step(struct fixture *f, const struct cache_ops *ops, struct cache *c,
 	c->deadline_ms = clock_monotonic_ms() + 10000;
 	switch (step->what) {
 	case 0:
-		assert_ok(f, ops->end(c, &items[1], 1, &f->err));
+		assert_ok(f, ops->end(c, &items[1], 1, 0, &f->err));
 		break;
 	case 1:
 	case 2:

@@ -98,7 +98,7 @@ do_end(struct fixture *f)
 {
 	struct cache_item item = make_item(1, make_tombstone(1, 1));
 
-	return f->ops->end(f->a, &item, 1, &f->err);
+	return f->ops->end(f->a, &item, 1, 0, &f->err);
 }
 
 static enum sgate_status
@@ -713,19 +713,19 @@ replicas_that_do_not_confirm_are_no_failure_of_the_server(struct fixture *f)
 	meet(f, &peer, written);
 	allow(f, DEADLINE_MS);
 	assert_status(
-	    f, SGATE_UNAVAILABLE, f->ops->end_on(f->a, &item, 1, 1, &f->err));
+	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &item, 1, 1, &f->err));
 	assert_int_equal(f->err.native_code, 0);
 	assert_err(f, "0 replicas have it");
 	part(f, &peer);
 	meet(f, &peer, answered);
 	assert_status(
-	    f, SGATE_UNAVAILABLE, f->ops->end_on(f->a, &item, 1, 1, &f->err));
+	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &item, 1, 1, &f->err));
 	assert_int_equal(f->err.native_code, 0);
 	part(f, &peer);
 	meet(f, &peer, silent);
 	allow(f, DEADLINE_MS);
 	assert_status(
-	    f, SGATE_UNAVAILABLE, f->ops->end_on(f->a, &item, 1, 1, &f->err));
+	    f, SGATE_UNAVAILABLE, f->ops->end(f->a, &item, 1, 1, &f->err));
 	assert_int_equal(f->err.native_code, ETIMEDOUT);
 	part(f, &peer);
 }

@@ -335,6 +335,9 @@ def h26_an_end_that_a_crash_of_mysql_has_lost_is_told_again(t):
     fleet.warm(session)
     t.equal(a.logout(session).status, 200)
     t.equal(a.count("spooled"), 0)
+    # A server is known by the second in which it was started.
+    wait_until(lambda: int(server.sql("SHOW STATUS LIKE 'Uptime'").split()[1])
+               > 1, "it runs for more than a second")
     for host in fleet.hosts:
         host.mysql.cut()
     server.kill()

@@ -97,6 +97,7 @@ def a_hostile_cgi_program_gains_nothing(t):
     for path in files[:2] + files[4:6]:
         t.true(os.path.exists(path), path + " is there")
     os.chmod(gw.log_path, 0o600)
+    harness.wait_until(lambda: len(harness.children(gw.pid)) == 3, "keeper and workers are there")
     pids = [gw.pid] + harness.children(gw.pid)
     env = {"HARNESS": os.path.join(harness.SOURCE, "tests", "it"), "RUN_DIR": gw.run_dir, "DATA_DIR": data,
            "FILES": ":".join(files), "PIDS": " ".join(map(str, pids)), "REF": session["ref"]}

@@ -28,9 +28,9 @@ HAS_MUTANTS = os.environ.get("SESSGATE_FAILPOINT_BUILD") != "none"
 # request_timeout of a fleet with proxies, a Redis that is asked beyond it, and
 # a busy machine.
 BUDGET_S = 2.0 + 0.3 + 0.5
-# A breaker closes within three seconds after its store is back, then the keeper
-# ships; three times that on a machine that does much else.
-SHIPPED_S = 10.0
+# A breaker closes within three seconds after its store is back; then the keeper
+# ships.
+SHIPPED_S = 5.0
 
 
 def fleet_of(t, server=None, hosts=2, **more):

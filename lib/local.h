@@ -1,0 +1,101 @@
+/*
+ * The local cache (L1): what the workers of one host found out about sessions,
+ * in memory that all processes of the instance share. A hit asks no store.
+ *
+ * An entry is believed only while nothing can have made it wrong unnoticed:
+ *
+ * - Its ticket. Before a reader asks a store it takes a ticket: the count of
+ *   drops of that ref's bucket, and the epoch. The entry it makes carries the
+ *   ticket. local_drop() raises the count, local_drop_all() the epoch: what was
+ *   made of an older answer is no entry any more, whoever writes it however
+ *   late. So to drop is one atomic addition: nobody waits, and a process that
+ *   is killed leaves nothing half done.
+ * - The lease. It says until when this host would have heard of every change
+ *   (struct local_lease). Without it there are no hits.
+ * - Its own times: idle and absolute expiry are judged at every hit.
+ *
+ * Readers take no lock: a sequence number before and behind the copy. A writer
+ * that finds an entry taken by another leaves it alone; one whose taker is dead
+ * is taken over.
+ *
+ * Entries lie in the set of their ref (that is how drops find them) and are
+ * found by a keyed hash of realm and token. One ref has one entry at most.
+ */
+#ifndef SESSGATE_LOCAL_H
+#define SESSGATE_LOCAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "sessgate.h"
+
+#define LOCAL_WAYS 8
+#define LOCAL_KEY_BYTES 16
+/* User, roles, context and exports of an entry, together. What has more is
+ * answered by the stores. */
+#define LOCAL_TEXT_MAX 160
+#define LOCAL_EXPORTS_MAX 96
+
+struct local;
+
+/* What a hit tells; also what a fill gives. Moments in UTC ms. */
+struct local_entry {
+	struct sgate_ref ref;
+	uint64_t version;
+	int64_t created_ms, auth_ms, last_seen_ms, idle_ms, absolute_ms;
+	/* In `text`, one behind the other. */
+	uint8_t user_len, roles_len, context_len, exports_len;
+	char text[LOCAL_TEXT_MAX];
+};
+
+struct local_ticket {
+	uint64_t epoch;
+	uint32_t drops;
+};
+
+/*
+ * How this host hears of changes. TRACKED: the tracker (gateway/tracker.h)
+ * listens to Redis; the lease is what its PINGs prove. POLLED: there is no
+ * Redis, or it cannot be reached; the lease is that of the last complete round
+ * of the group (fence.h), from its begin. Changing from one to the other drops
+ * everything, before and after.
+ */
+enum local_mode { LOCAL_POLLED = 0, LOCAL_TRACKED };
+
+/* size_bytes: of the table, rounded down to sets; made before the fork, and
+ * inherited. Zero: SGATE_OK and *out NULL: there is none. */
+SGATE_MUST_CHECK enum sgate_status local_create(
+    uint64_t size_bytes, struct local **out, struct sgate_error *err);
+void local_close(struct local *local);
+
+/* Of realm and token text, under the instance's random key. */
+void local_key(const struct local *local, struct sgate_bytes realm,
+    struct sgate_bytes token, unsigned char out[LOCAL_KEY_BYTES]);
+
+void local_take_ticket(const struct local *local, const struct sgate_ref *ref,
+    struct local_ticket *out);
+/* Nothing happens when the ticket is old, or the place is being written. */
+void local_fill(struct local *local, const unsigned char key[LOCAL_KEY_BYTES],
+    const struct local_ticket *ticket, const struct local_entry *entry);
+/* Says nothing about lease and times: local_lease_holds(), the caller. */
+bool local_get(const struct local *local, const struct sgate_ref *ref,
+    const unsigned char key[LOCAL_KEY_BYTES], struct local_entry *out);
+/* Whether there is an entry, and of which version. */
+bool local_has(const struct local *local, const struct sgate_ref *ref,
+    uint64_t *out_version);
+/* Raises last_seen of the entry of that version, never lowers it. */
+void local_seen(struct local *local, const struct sgate_ref *ref,
+    uint64_t version, int64_t last_seen_ms);
+
+void local_drop(struct local *local, const struct sgate_ref *ref);
+void local_drop_all(struct local *local);
+
+/* Drops all, changes, drops all. The lease of TRACKED begins ended. */
+void local_set_mode(struct local *local, enum local_mode mode);
+enum local_mode local_get_mode(const struct local *local);
+/* TRACKED: raises, never lowers. Monotonic ms. */
+void local_renew(struct local *local, int64_t until_ms);
+/* TRACKED: whether now_ms is before its end. POLLED: false. */
+bool local_is_renewed(const struct local *local, int64_t now_ms);
+
+#endif

@@ -671,8 +671,11 @@ def with_redis_replicas_an_end_waits_for_them(t):
     master = Redis(t, is_tcp=True)
     replica = Redis(t, is_tcp=True)
     replica.follow("127.0.0.1", master.port)
+    master.wait_replicas(1)
+    # Redis and its replica have three quarters of it: enough on a busy machine,
+    # and with MySQL's time less than request_timeout.
     fleet = fleet_of(t, redis=master, hosts=1,
-                     conf={"redis": {"replicas": 1}})
+                     conf={"redis": {"replicas": 1, "timeout": "1 s"}})
     a = fleet.hosts[0]
     first, second = a.create("ann"), a.create("bob")
     fleet.warm(first, second)

@@ -346,6 +346,12 @@ class Redis:
         wait_until(lambda: b"master_link_status:up" in
                    self.command("INFO", "replication"), "the replica follows")
 
+    def wait_replicas(self, count):
+        """Until that many acknowledge what is written here: it may be a while
+        after follow() until the master counts one."""
+        wait_until(lambda: self.command("WAIT", count, 100) >= count,
+                   "%d replicas acknowledge" % count)
+
     def promote(self):
         self.command("REPLICAOF", "NO", "ONE")
 

@@ -9,7 +9,9 @@
  *   ticket. local_drop() raises the count, local_drop_all() the epoch: what was
  *   made of an older answer is no entry any more, whoever writes it however
  *   late. So to drop is one atomic addition: nobody waits, and a process that
- *   is killed leaves nothing half done.
+ *   is killed leaves nothing half done. Each write of the fleet is a drop here,
+ *   of whatever ref: buckets are many more than entries, so that it seldom
+ *   costs somebody else's.
  * - The lease. It says until when this host would have heard of every change
  *   (struct local_lease). Without it there are no hits.
  * - Its own times: idle and absolute expiry are judged at every hit.
@@ -56,9 +58,13 @@ struct local_ticket {
 /*
  * How this host hears of changes. TRACKED: the tracker (gateway/tracker.h)
  * listens to Redis; the lease is what its PINGs prove. POLLED: there is no
- * Redis, or it cannot be reached; the lease is that of the last complete round
+ * Redis, or its breaker is open; the lease is that of the last complete round
  * of the group (fence.h), from its begin. Changing from one to the other drops
  * everything, before and after.
+ *
+ * The tracker says which. With Redis, POLLED is good only while nobody would
+ * ask Redis, because it may have an end that MySQL has not got: who goes by it
+ * looks at the breaker himself, and does not depend on a tracker that has died.
  */
 enum local_mode { LOCAL_POLLED = 0, LOCAL_TRACKED };
 
@@ -90,7 +96,21 @@ void local_seen(struct local *local, const struct sgate_ref *ref,
 void local_drop(struct local *local, const struct sgate_ref *ref);
 void local_drop_all(struct local *local);
 
-/* Drops all, changes, drops all. The lease of TRACKED begins ended. */
+/*
+ * local_drop(), by who then asks whether the entry was right. True: there was
+ * one, of *out_version, and nobody else has dropped it meanwhile; *out_ticket
+ * is one of after the drop. local_keep(): what a fill with that ticket would
+ * do, for who knows now that the entry of that version is right: the one that
+ * still lies there is one again, and its last_seen is raised. Nothing happens
+ * when the ticket is old, or something else lies there.
+ */
+bool local_doubt(struct local *local, const struct sgate_ref *ref,
+    uint64_t *out_version, struct local_ticket *out_ticket);
+void local_keep(struct local *local, const struct sgate_ref *ref,
+    uint64_t version, int64_t last_seen_ms, const struct local_ticket *ticket);
+
+/* Drops all, changes, drops all; also when it is that mode already. The lease
+ * of TRACKED begins ended. */
 void local_set_mode(struct local *local, enum local_mode mode);
 enum local_mode local_get_mode(const struct local *local);
 /* TRACKED: raises, never lowers. Monotonic ms. */

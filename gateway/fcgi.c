@@ -1,58 +1,110 @@
 /*
  * What of libfcgi 2.4.2 is used, and around what.
  *
- * libfcgi can accept, but then reads a whole head while others wait, so we
- * accept (front.c) and put the connection into FCGX_Request.ipcFd, where
- * FCGX_Accept_r() finds it open and reads from it. Its header asks to leave
- * that field alone: tests/unit/front.c would notice another libfcgi.
+ * libfcgi wants to accept, to read and to close connections, and waits in each
+ * of them. Here it gets a number that is no descriptor (STAND_IN) in place of
+ * a connection. It reads and writes through two functions of its own, which
+ * are exported, and calls them as any program would: OS_Read() and OS_Write().
+ * Those defined here stand before them in the order of symbols. They give
+ * libfcgi the bytes that front.c has received, and write to the connection
+ * what libfcgi has made of the answer. So the bytes are read once, libfcgi
+ * sees no byte that was not judged, and it cannot close or wait for anything.
  *
- * - keepConnection = 1 whenever libfcgi might look: it must not close, the
- *   caller does. listen_sock = -1: should it want to accept, it gets EBADF.
- * - detached = 1: what it closes after all it closes plainly. Otherwise it
- *   would shut down, poll and read for up to two seconds.
+ * A libfcgi that was linked with -Bsymbolic calls its own functions: they get
+ * "bad descriptor", and fcgi_new(), which tries, refuses to start. A static
+ * libfcgi.a defines both a second time: that does not link.
+ *
+ * - ipcFd = STAND_IN, which its header asks to leave alone: with it
+ *   FCGX_Accept_r() finds a connection open. listen_sock = -1: should it want
+ *   to accept, it gets EBADF.
+ * - keepConnection = 1: it closes after errors only, and what it closes then
+ *   is no descriptor. detached = 1: it does so without shutdown and poll.
  * - A truncated stream looks like a complete one to it (FCGX_Accept_r gives 0
  *   for params that end between two pairs): FCGX_GetError() tells.
- * - It reads 8 KiB at a time, so it may swallow bytes that nobody judged, but
- *   it parses records only as far as it is asked for content. So it is asked
- *   for what head.h has counted, and to the end only when the end was judged.
- *   The connection is non-blocking: a misjudgement is an error, not a wait.
- *
- * A request that came in pieces was read by front.c. libfcgi then reads a
- * memory file in place of the connection, which is put in again for writing.
  */
 #include "config.h"
 
 #include "fcgi.h"
 
+#include "buf.h"
 #include "clock.h"
+#include "status.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
-#include <fcntl.h>
+#include <fcgios.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
-/*
- * An answer up to this size is written at once, with the end of the request,
- * and a new connection's send buffer has room for it. A larger one may wait.
- */
-#define FCGI_SMALL_ANSWER 4096
+#define STAND_IN INT_MAX
 #define FCGI_CHUNK 4096
 
 struct fcgi {
 	FCGX_Request request;
-	int fd;
-	int memory; /* what libfcgi reads in place of fd, or -1 */
+	struct sgate_bytes unread; /* what libfcgi has not taken yet */
+	int fd;                    /* where the answer goes, or -1: nowhere */
+	int64_t deadline_ms;       /* until when the peer may take it */
+	size_t written;
 	size_t body_left;
 	bool is_whole;
-	bool is_authorizer;
 };
+
+/* The one whose request libfcgi works at: what STAND_IN stands for. */
+static struct fcgi *fcgi_at_work;
+
+/* ---- what libfcgi calls ---- */
+
+int
+OS_Read(int fd, char *buf, size_t len)
+{
+	struct sgate_bytes *unread;
+
+	if (fd != STAND_IN || fcgi_at_work == NULL)
+		return (int)read(fd, buf, len);
+	unread = &fcgi_at_work->unread;
+	if (unread->len == 0)
+		return 0;
+	if (len > unread->len)
+		len = unread->len;
+	memcpy(buf, unread->data, len);
+	unread->data += len;
+	unread->len -= len;
+	return (int)len;
+}
+
+static bool
+wait_writable(int fd, int64_t deadline_ms)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+
+	return poll(&poll_fd, 1, clock_left_ms(deadline_ms)) == 1;
+}
+
+/* A part at least, or -1; never 0, which libfcgi would try again for ever. */
+int
+OS_Write(int fd, char *buf, size_t len)
+{
+	struct fcgi *fcgi = fcgi_at_work;
+	ssize_t n;
+
+	if (fd != STAND_IN || fcgi == NULL)
+		return (int)write(fd, buf, len);
+	fcgi->written += len;
+	if (fcgi->fd < 0)
+		return (int)len;
+	do {
+		n = send(fcgi->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (n < 0 && errno == EAGAIN &&
+		 wait_writable(fcgi->fd, fcgi->deadline_ms));
+	return n > 0 ? (int)n : -1;
+}
+
+/* ---- the process's side ---- */
 
 /*
  * FCGX_Init() takes SIGPIPE, SIGUSR1 and SIGTERM over where they are default
@@ -66,7 +118,6 @@ init_library(void)
 	bool is_ready;
 	size_t i;
 
-	setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "0", 1);
 	for (i = 0; i < 2; i++)
 		sigaction(numbers[i], NULL, &saved[i]);
 	is_ready = FCGX_Init() == 0;
@@ -78,20 +129,57 @@ init_library(void)
 	return is_ready;
 }
 
-struct fcgi *
-fcgi_new(void)
+/* Whether libfcgi reads and writes through our functions: one request. */
+static bool
+is_library_ours(struct fcgi *fcgi)
 {
-	struct fcgi *fcgi = calloc(1, sizeof(*fcgi));
+	static const char bytes[] = {
+	    1, 1, 0, 1, 0, 8, 0, 0, /* BEGIN_REQUEST */
+	    0, 2, 0, 0, 0, 0, 0, 0, /* an authorizer */
+	    1, 4, 0, 1, 0, 4, 0, 0, /* PARAMS */
+	    1, 1, 'A', 'b',         /* A=b */
+	    1, 4, 0, 1, 0, 0, 0, 0  /* and their end */
+	};
+	struct sgate_bytes request = {bytes, sizeof(bytes)};
+	struct head head;
+	bool is_ours;
 
+	if (head_scan(request, sizeof(bytes), 0, &head) != HEAD_COMPLETE ||
+	    !fcgi_open(fcgi, &head, request))
+		return false;
+	/* The first is FCGI_ROLE, which libfcgi adds. */
+	is_ours = fcgi_params(fcgi)[0] != NULL &&
+		  fcgi_params(fcgi)[1] != NULL &&
+		  strcmp(fcgi_params(fcgi)[1], "A=b") == 0;
+	return fcgi_finish(fcgi, -1, bytes_of("Status: 200\r\n\r\n"), 0) &&
+	       is_ours && fcgi->written > 0;
+}
+
+enum sgate_status
+fcgi_new(struct fcgi **out, struct sgate_error *err)
+{
+	struct fcgi *fcgi;
+
+	*out = NULL;
+	fcgi = calloc(1, sizeof(*fcgi));
 	if (fcgi == NULL)
-		return NULL;
+		return error_memory(err, "libfcgi");
 	fcgi->fd = -1;
-	fcgi->memory = -1;
+	fcgi->request.ipcFd = -1;
 	if (!init_library() || FCGX_InitRequest(&fcgi->request, -1, 0) != 0) {
 		free(fcgi);
-		return NULL;
+		return error_set(err, SGATE_INTERNAL, "libfcgi", "FCGX_Init", 0,
+		    "it refuses to start");
 	}
-	return fcgi;
+	if (!is_library_ours(fcgi)) {
+		fcgi_free(fcgi);
+		return error_set(err, SGATE_INTERNAL, "libfcgi", "OS_Read", 0,
+		    "this libfcgi reads connections by itself: use a shared "
+		    "libfcgi 2.4.2 that was linked without -Bsymbolic, as "
+		    "Debian's is");
+	}
+	*out = fcgi;
+	return SGATE_OK;
 }
 
 void
@@ -103,71 +191,27 @@ fcgi_free(struct fcgi *fcgi)
 	free(fcgi);
 }
 
-static bool
-write_all(int fd, struct sgate_bytes bytes)
-{
-	ssize_t n;
-
-	while (bytes.len > 0) {
-		n = write(fd, bytes.data, bytes.len);
-		if (n <= 0)
-			return false;
-		bytes.data += n;
-		bytes.len -= (size_t)n;
-	}
-	return true;
-}
-
-/* -1 when there is no memory for it. */
-static int
-memory_file(struct sgate_bytes bytes)
-{
-	int fd = memfd_create("request", MFD_CLOEXEC);
-
-	if (fd < 0)
-		return -1;
-	if (!write_all(fd, bytes) || lseek(fd, 0, SEEK_SET) != 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
+/* ---- one request ---- */
 
 bool
-fcgi_open(
-    struct fcgi *fcgi, int fd, const struct head *head, struct sgate_bytes read)
+fcgi_open(struct fcgi *fcgi, const struct head *head, struct sgate_bytes bytes)
 {
 	FCGX_Request *request = &fcgi->request;
 
-	fcgi->fd = fd;
+	fcgi->unread = bytes;
+	fcgi->fd = -1;
+	fcgi->written = 0;
 	fcgi->body_left = head->body_len;
 	fcgi->is_whole = head->is_whole;
-	fcgi->is_authorizer = head->is_authorizer;
-	request->ipcFd = fd;
-	if (read.data != NULL) {
-		fcgi->memory = memory_file(read);
-		request->ipcFd = fcgi->memory;
-		if (fcgi->memory < 0) {
-			fcgi_drop(fcgi);
-			return false;
-		}
-	}
+	fcgi_at_work = fcgi;
+	request->ipcFd = STAND_IN;
 	request->keepConnection = 1;
 	request->detached = 1;
-	if (FCGX_Accept_r(request) != 0) {
-		/* It has closed what it read from. */
-		if (fcgi->memory < 0)
-			fcgi->fd = -1;
-		fcgi->memory = -1;
-		request->ipcFd = -1;
+	if (FCGX_Accept_r(request) != 0 || FCGX_GetError(request->in) != 0) {
 		fcgi_drop(fcgi);
 		return false;
 	}
 	request->keepConnection = 1;
-	if (FCGX_GetError(request->in) != 0) {
-		fcgi_drop(fcgi);
-		return false;
-	}
 	return true;
 }
 
@@ -175,12 +219,6 @@ char *const *
 fcgi_params(const struct fcgi *fcgi)
 {
 	return fcgi->request.envp;
-}
-
-bool
-fcgi_is_authorizer(const struct fcgi *fcgi)
-{
-	return fcgi->is_authorizer;
 }
 
 ssize_t
@@ -200,21 +238,6 @@ fcgi_read(struct fcgi *fcgi, char *out, size_t max)
 	return (ssize_t)part;
 }
 
-/*
- * Closing with unread bytes in the socket resets the peer, which may then lose
- * the answer (Apache does). So what is known to stand there is read.
- */
-static void
-drain(struct fcgi *fcgi)
-{
-	char trash[FCGI_CHUNK];
-
-	if (!fcgi->is_whole || fcgi->memory >= 0)
-		return;
-	while (FCGX_GetStr(trash, sizeof(trash), fcgi->request.in) > 0)
-		;
-}
-
 /* Cookies and keys: libfcgi frees the params as they are. */
 static void
 wipe_params(struct fcgi *fcgi)
@@ -226,93 +249,43 @@ wipe_params(struct fcgi *fcgi)
 	fcgi->request.envp = NULL;
 }
 
-/* libfcgi writes to the connection from here on. */
 static void
-leave_memory(struct fcgi *fcgi)
+end_request(struct fcgi *fcgi)
 {
-	if (fcgi->memory < 0)
-		return;
-	close(fcgi->memory);
-	fcgi->memory = -1;
-	fcgi->request.ipcFd = fcgi->fd;
-}
-
-static bool
-wait_writable(int fd, int64_t deadline_ms)
-{
-	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
-
-	return poll(&poll_fd, 1, clock_left_ms(deadline_ms)) == 1;
-}
-
-/*
- * libfcgi gives up at EAGAIN, so it writes to a blocking connection; poll()
- * keeps the deadline, SO_SNDTIMEO guards the writes between.
- */
-static bool
-write_large(struct fcgi *fcgi, struct sgate_bytes answer, int64_t timeout_ms)
-{
-	int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
-	struct timeval limit = {.tv_sec = (time_t)(timeout_ms / 1000),
-	    .tv_usec = (suseconds_t)(timeout_ms % 1000 * 1000)};
-	size_t part;
-
-	if (fcntl(fcgi->fd, F_SETFL, 0) != 0 ||
-	    setsockopt(
-		fcgi->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0)
-		return false;
-	while (answer.len > 0) {
-		part = answer.len < FCGI_CHUNK ? answer.len : FCGI_CHUNK;
-		if (!wait_writable(fcgi->fd, deadline_ms))
-			return false;
-		if (FCGX_PutStr(answer.data, (int)part, fcgi->request.out) !=
-		    (int)part)
-			return false;
-		answer.data += part;
-		answer.len -= part;
-	}
-	return wait_writable(fcgi->fd, deadline_ms);
-}
-
-static bool
-write_answer(struct fcgi *fcgi, struct sgate_bytes answer, int64_t timeout_ms)
-{
-	if (answer.len > FCGI_SMALL_ANSWER)
-		return write_large(fcgi, answer, timeout_ms);
-	return FCGX_PutStr(answer.data, (int)answer.len, fcgi->request.out) ==
-	       (int)answer.len;
-}
-
-int
-fcgi_finish(struct fcgi *fcgi, struct sgate_bytes answer, int64_t timeout_ms)
-{
-	int fd;
-
-	drain(fcgi);
-	leave_memory(fcgi);
-	wipe_params(fcgi);
-	if (!write_answer(fcgi, answer, timeout_ms)) {
-		fcgi_drop(fcgi);
-		return -1;
-	}
-	/* Writes what is left of stdout, its end, and END_REQUEST. */
-	FCGX_Finish_r(&fcgi->request);
-	fd = fcgi->request.ipcFd;
+	memset(&fcgi->unread, 0, sizeof(fcgi->unread));
 	fcgi->request.ipcFd = -1;
 	fcgi->fd = -1;
-	return fd;
+	fcgi_at_work = NULL;
+}
+
+bool
+fcgi_finish(
+    struct fcgi *fcgi, int fd, struct sgate_bytes answer, int64_t timeout_ms)
+{
+	bool is_written;
+
+	fcgi->fd = fd;
+	fcgi->deadline_ms = clock_monotonic_ms() + timeout_ms;
+	if (answer.len > INT_MAX || FCGX_PutStr(answer.data, (int)answer.len,
+					fcgi->request.out) != (int)answer.len) {
+		fcgi_drop(fcgi);
+		return false;
+	}
+	wipe_params(fcgi);
+	/*
+	 * Writes what is left of stdout, its end, and END_REQUEST. Had it
+	 * failed, it would have closed.
+	 */
+	FCGX_Finish_r(&fcgi->request);
+	is_written = fcgi->request.ipcFd == STAND_IN;
+	end_request(fcgi);
+	return is_written;
 }
 
 void
 fcgi_drop(struct fcgi *fcgi)
 {
 	wipe_params(fcgi);
-	fcgi->request.ipcFd = -1;
 	FCGX_Free(&fcgi->request, 0);
-	if (fcgi->memory >= 0)
-		close(fcgi->memory);
-	if (fcgi->fd >= 0)
-		close(fcgi->fd);
-	fcgi->memory = -1;
-	fcgi->fd = -1;
+	end_request(fcgi);
 }

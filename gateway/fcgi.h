@@ -1,6 +1,7 @@
 /*
- * libfcgi, kept in one file: one request on one accepted connection that
- * head.h has judged complete. The recipe and its reasons: fcgi.c.
+ * libfcgi, kept in one file: it parses a request whose bytes were received and
+ * judged (head.h), and makes the records of the answer. It never has the
+ * connection. How that is done: fcgi.c.
  */
 #ifndef SESSGATE_FCGI_H
 #define SESSGATE_FCGI_H
@@ -13,33 +14,34 @@
 
 struct fcgi;
 
-/* Once a process, before the first request. NULL when libfcgi refuses. */
-struct fcgi *fcgi_new(void);
+/*
+ * Once a process, before the first request. SGATE_INTERNAL: this libfcgi reads
+ * and writes connections by itself (a build with -Bsymbolic); err says so.
+ */
+SGATE_MUST_CHECK enum sgate_status fcgi_new(
+    struct fcgi **out, struct sgate_error *err);
 void fcgi_free(struct fcgi *fcgi);
 /*
- * Begin a request whose bytes were judged HEAD_COMPLETE. fd is non-blocking;
- * it is taken over. read: those bytes, when they have been read from fd;
- * {NULL, 0} when they still stand in the socket. Borrowed for this call.
- * False: libfcgi judges otherwise; the connection is closed.
+ * Begin a request whose bytes were judged HEAD_COMPLETE; they are borrowed
+ * until fcgi_finish() or fcgi_drop(). False: libfcgi judges otherwise, and
+ * there is no request.
  */
-bool fcgi_open(struct fcgi *fcgi, int fd, const struct head *head,
-    struct sgate_bytes read);
-/* "NAME=value" strings, NULL-terminated; borrowed until fcgi_finish(). */
+SGATE_MUST_CHECK bool fcgi_open(
+    struct fcgi *fcgi, const struct head *head, struct sgate_bytes bytes);
+/* "NAME=value" strings, NULL-terminated; borrowed as the bytes are. */
 char *const *fcgi_params(const struct fcgi *fcgi);
-bool fcgi_is_authorizer(const struct fcgi *fcgi);
 /*
  * As serve_input.read_body; never waits. -1 behind the last byte that was
  * judged when the body's end was not among them: too large.
  */
 ssize_t fcgi_read(struct fcgi *fcgi, char *out, size_t max);
 /*
- * Write the answer and end the request, whatever KEEP_CONN said. Returns fd,
- * which is the caller's again, or -1 when the peer did not take the answer
- * within timeout_ms and the connection is closed.
+ * Write the answer and the end of the request to fd. False when the peer did
+ * not take all of it within timeout_ms.
  */
-int fcgi_finish(
-    struct fcgi *fcgi, struct sgate_bytes answer, int64_t timeout_ms);
-/* Close without an answer: the web server says 500. */
+SGATE_MUST_CHECK bool fcgi_finish(
+    struct fcgi *fcgi, int fd, struct sgate_bytes answer, int64_t timeout_ms);
+/* End it without an answer; nothing is written. */
 void fcgi_drop(struct fcgi *fcgi);
 
 #endif

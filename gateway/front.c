@@ -1,14 +1,12 @@
 /*
  * Accepting, waiting, serving, closing: one epoll set a process.
  *
- * A new connection is looked at with MSG_PEEK at once. Web servers write a
- * request in one piece, so it mostly is all there, and libfcgi reads it from
- * the socket: accept4, recv, read, write, close. What is not all there waits in
- * the set. When a part of a request has come it is read into memory of our own
- * and judged as it grows, so that neither the size nor the cut of the pieces
- * matters: a unix socket takes 278 writes of one byte, or 24 of 8 KiB, before
- * its buffer, which is counted in whole kernel blocks, is full (measured with
- * net.core.wmem_default 212,992 on 6.18), and peeking leaves it full.
+ * What stands in a new connection is received at once, into memory of our own,
+ * and judged (head.h). Web servers write a request in one piece, so it mostly
+ * is all there and is answered: accept4, recv, send, close. Otherwise the
+ * connection waits in the set, and what comes is added to what has come and
+ * judged as it grows, so that neither the size nor the cut of the pieces
+ * matters. libfcgi reads the received bytes (fcgi.c).
  *
  * Limits: read_timeout from accepting to the last byte, CONNS_MAX connections
  * (or half of the descriptors) and PENDING_MAX bytes that wait in a process;
@@ -52,13 +50,17 @@
 
 #define NONE UINT16_MAX
 
-enum conn_state { CONN_FREE, CONN_WAITING, CONN_LINGERING };
+enum conn_state {
+	CONN_FREE,
+	CONN_NEW,     /* just accepted, not in the set */
+	CONN_WAITING, /* for the rest of its request */
+	CONN_LINGERING
+};
 
-/* What has been read of a request that came in pieces. */
+/* What has come of a request that comes in pieces. */
 struct pending {
 	struct head_parser parser;
 	struct buf bytes;
-	size_t counted; /* of the bytes, in front.pending_len */
 };
 
 struct conn {
@@ -68,7 +70,7 @@ struct conn {
 	uint16_t older, newer; /* or NONE; free ones are linked by newer */
 	const struct listener *listener;
 	int64_t until_ms;
-	struct pending *pending; /* NULL: nothing was read yet */
+	struct pending *pending; /* NULL: nothing has come yet */
 	size_t lingered;
 };
 
@@ -84,13 +86,15 @@ struct front {
 
 	size_t params_max, body_max, request_max;
 	int64_t read_timeout_ms;
-	char *scratch; /* request_max bytes */
+	char *scratch; /* request_max bytes: what was just received */
+	size_t scratch_used;
+	struct head_parser parser; /* of a request that is all in scratch */
 	struct buf answer;
 
-	struct conn conns[CONNS_MAX];
+	struct conn conns[CONNS_MAX + 1]; /* one of them not waiting */
 	uint16_t oldest, newest, first_free;
-	size_t conns_count;
-	size_t pending_len;
+	size_t waiting, waiting_max;
+	size_t pending_len; /* bytes that have come and wait */
 };
 
 /* Marks an event's data as a listener's index. */
@@ -138,37 +142,57 @@ conn_forget_pending(struct front *front, struct conn *conn)
 {
 	if (conn->pending == NULL)
 		return;
-	front->pending_len -= conn->pending->counted;
+	front->pending_len -= conn->pending->bytes.len;
 	buf_wipe(&conn->pending->bytes);
 	explicit_bzero(&conn->pending->parser, sizeof(conn->pending->parser));
 	free(conn->pending);
 	conn->pending = NULL;
 }
 
-/* Gives the place back; the descriptor is the caller's. */
-static void
-conn_release(struct front *front, struct conn *conn)
+static bool
+conn_is_waiting(const struct conn *conn)
 {
-	conn_forget_pending(front, conn);
-	conn_unlink(front, conn);
-	conn->state = CONN_FREE;
-	conn->fd = -1;
-	conn->generation = (conn->generation + 1) & 0x7fffffff;
-	conn->newer = front->first_free;
-	front->first_free = (uint16_t)(conn - front->conns);
-	front->conns_count--;
+	return conn->state == CONN_WAITING || conn->state == CONN_LINGERING;
+}
+
+/* There is always a free one: conns is one longer than what may wait. */
+static struct conn *
+conn_take(struct front *front, const struct listener *listener, int fd)
+{
+	struct conn *conn = &front->conns[front->first_free];
+
+	front->first_free = conn->newer;
+	conn->state = CONN_NEW;
+	conn->fd = fd;
+	conn->listener = listener;
+	conn->lingered = 0;
+	return conn;
 }
 
 /* Closing a descriptor that only this process has takes it from the set. */
 static void
 conn_close(struct front *front, struct conn *conn)
 {
-	int fd = conn->fd;
+	close(conn->fd);
+	conn_forget_pending(front, conn);
+	if (conn_is_waiting(conn)) {
+		conn_unlink(front, conn);
+		front->waiting--;
+	}
+	conn->state = CONN_FREE;
+	conn->fd = -1;
+	conn->generation = (conn->generation + 1) & 0x7fffffff;
+	conn->newer = front->first_free;
+	front->first_free = (uint16_t)(conn - front->conns);
+}
 
-	if (conn->state == CONN_WAITING)
+/* A peer that broke off, was too slow or sent what is no request. */
+static void
+conn_refuse(struct front *front, struct conn *conn)
+{
+	if (conn->state != CONN_LINGERING)
 		shared_count(front->gw->shared, SHARED_BAD_PEERS);
-	conn_release(front, conn);
-	close(fd);
+	conn_close(front, conn);
 }
 
 static void
@@ -179,34 +203,33 @@ conn_evict_oldest(struct front *front)
 	log_limited(&limit, LOG_LEVEL_WARNING,
 	    "too many unfinished requests wait (%zu, %zu bytes): closing the "
 	    "oldest",
-	    front->conns_count, front->pending_len);
-	conn_close(front, &front->conns[front->oldest]);
+	    front->waiting, front->pending_len);
+	conn_refuse(front, &front->conns[front->oldest]);
 }
 
-/* NULL when the set does not take it; fd is then closed. */
-static struct conn *
-conn_add(struct front *front, const struct listener *listener, int fd,
-    enum conn_state state)
+/* Into the set, if it is not there yet; closed when the set does not take it.
+ */
+static void
+conn_wait(struct front *front, struct conn *conn, enum conn_state state)
 {
 	struct epoll_event event = {.events = EPOLLIN};
-	struct conn *conn;
 
-	if (front->first_free == NONE)
-		conn_evict_oldest(front);
-	conn = &front->conns[front->first_free];
-	event.data.u64 = conn_event_data(front, conn);
-	if (epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
-		close(fd);
-		return NULL;
+	if (conn_is_waiting(conn)) {
+		conn_unlink(front, conn);
+		front->waiting--;
+	} else {
+		if (front->waiting == front->waiting_max)
+			conn_evict_oldest(front);
+		event.data.u64 = conn_event_data(front, conn);
+		if (epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, conn->fd,
+			&event) != 0) {
+			conn_close(front, conn);
+			return;
+		}
 	}
-	front->first_free = conn->newer;
-	front->conns_count++;
 	conn->state = state;
-	conn->fd = fd;
-	conn->listener = listener;
-	conn->lingered = 0;
 	conn_link_newest(front, conn);
-	return conn;
+	front->waiting++;
 }
 
 static void
@@ -214,7 +237,7 @@ close_late(struct front *front, int64_t now_ms)
 {
 	while (front->oldest != NONE &&
 	       front->conns[front->oldest].until_ms <= now_ms)
-		conn_close(front, &front->conns[front->oldest]);
+		conn_refuse(front, &front->conns[front->oldest]);
 }
 
 /* ---- serving ---- */
@@ -264,20 +287,21 @@ find_peer(struct serve_input *input, int fd)
 }
 
 static void
-make_answer(struct front *front, const struct listener *listener, int fd,
-    const struct head *head)
+make_answer(
+    struct front *front, const struct conn *conn, const struct head *head)
 {
+	const struct conf_listener *conf = conn->listener->conf;
 	struct serve_input input = {
 	    .params = fcgi_params(front->fcgi),
-	    .is_authorizer = fcgi_is_authorizer(front->fcgi),
+	    .is_authorizer = head->is_authorizer,
 	    .is_malformed = head->is_malformed,
-	    .listener = listener->conf,
-	    .allow = listener->conf != NULL ? listener->conf->allow : 0,
+	    .listener = conf,
+	    .allow = conf != NULL ? conf->allow : 0,
 	    .read_body = read_body,
 	    .read_body_arg = front->fcgi,
 	};
 
-	find_peer(&input, fd);
+	find_peer(&input, conn->fd);
 	buf_reset(&front->answer);
 	serve(front->gw, &input, &front->answer);
 	/* lighttpd takes an empty answer for "allowed". */
@@ -287,36 +311,28 @@ make_answer(struct front *front, const struct listener *listener, int fd,
 	}
 }
 
-/*
- * Answer the request in bytes. is_read: they have been read from the socket.
- * The descriptor is still open: how the caller goes on with it; or -1.
- */
-static int
-serve_request(struct front *front, const struct listener *listener, int fd,
-    const struct head *head, struct sgate_bytes bytes, bool is_read)
+/* False: the peer has no answer, or not all of it. */
+static bool
+serve_request(struct front *front, const struct conn *conn,
+    const struct head *head, struct sgate_bytes bytes)
 {
-	struct sgate_bytes read = {NULL, 0};
+	bool is_answered = false;
 
-	set_state(front, SHARED_BUSY);
-	if (!fcgi_open(front->fcgi, fd, head, is_read ? bytes : read)) {
+	if (!fcgi_open(front->fcgi, head, bytes)) {
 		shared_count(front->gw->shared, SHARED_BAD_PEERS);
-		set_state(front, resting_state(front));
-		return -1;
+		return false;
 	}
-	make_answer(front, listener, fd, head);
-	if (buf_failed(&front->answer)) {
+	make_answer(front, conn, head);
+	if (buf_failed(&front->answer))
 		fcgi_drop(front->fcgi);
-		fd = -1;
-	} else {
-		fd = fcgi_finish(front->fcgi, buf_bytes(&front->answer),
-		    front->read_timeout_ms);
-	}
+	else
+		is_answered = fcgi_finish(front->fcgi, conn->fd,
+		    buf_bytes(&front->answer), front->read_timeout_ms);
 	buf_wipe(&front->answer);
 	shared_count(front->gw->shared, SHARED_REQUESTS);
 	if (front->slot != NULL)
 		atomic_fetch_add(&front->slot->requests, 1);
-	set_state(front, resting_state(front));
-	return fd;
+	return is_answered;
 }
 
 /*
@@ -331,129 +347,103 @@ is_read_to_the_end(const struct head *head, size_t len)
 	return head->is_authorizer && len == head->head_len;
 }
 
-/* conn: where it waited, or NULL. */
+/* The request in bytes, which were judged HEAD_COMPLETE. */
 static void
-answer_request(struct front *front, const struct listener *listener, int fd,
-    const struct head *head, struct sgate_bytes bytes, struct conn *conn)
+answer_request(struct front *front, struct conn *conn, const struct head *head,
+    struct sgate_bytes bytes)
 {
-	bool is_read = conn != NULL && conn->pending != NULL;
+	bool is_answered;
 
-	fd = serve_request(front, listener, fd, head, bytes, is_read);
-	if (fd < 0 || is_read_to_the_end(head, bytes.len)) {
-		if (conn != NULL)
-			conn_release(front, conn);
-		if (fd >= 0)
-			close(fd);
+	set_state(front, SHARED_BUSY);
+	is_answered = serve_request(front, conn, head, bytes);
+	set_state(front, resting_state(front));
+	if (!is_answered || is_read_to_the_end(head, bytes.len)) {
+		conn_close(front, conn);
 		return;
 	}
-	shutdown(fd, SHUT_WR);
-	if (conn == NULL) {
-		conn_add(front, listener, fd, CONN_LINGERING);
-		return;
-	}
+	shutdown(conn->fd, SHUT_WR);
 	conn_forget_pending(front, conn);
-	conn->state = CONN_LINGERING;
-	conn_unlink(front, conn);
-	conn_link_newest(front, conn);
+	conn_wait(front, conn, CONN_LINGERING);
 }
 
 /* ---- receiving ---- */
 
-/*
- * Look at what stands in the socket. True: served, bad or gone, the descriptor
- * is taken care of. False: it must wait.
- */
+/* False: there is no memory for it. */
 static bool
-peek(struct front *front, const struct listener *listener, int fd,
-    struct conn *conn, int *served)
+keep_pending(struct front *front, struct conn *conn, struct sgate_bytes bytes)
 {
-	struct head_parser parser;
-	struct sgate_bytes bytes = {front->scratch, 0};
-	ssize_t n = recv(
-	    fd, front->scratch, front->request_max, MSG_PEEK | MSG_DONTWAIT);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	head_init(&parser, front->params_max, front->body_max);
-	bytes.len = n > 0 ? (size_t)n : 0;
-	if (n > 0 && head_feed(&parser, bytes) == HEAD_COMPLETE) {
-		answer_request(front, listener, fd, &parser.head, bytes, conn);
-		(*served)++;
-	} else if (n > 0 && parser.verdict == HEAD_MORE) {
-		explicit_bzero(front->scratch, bytes.len);
-		return false;
-	} else if (conn != NULL) {
-		conn_close(front, conn);
-	} else {
-		shared_count(front->gw->shared, SHARED_BAD_PEERS);
-		close(fd);
+	if (conn->pending == NULL) {
+		conn->pending = calloc(1, sizeof(*conn->pending));
+		if (conn->pending == NULL)
+			return false;
+		conn->pending->parser = front->parser;
 	}
-	explicit_bzero(front->scratch, bytes.len);
+	buf_add_bytes(&conn->pending->bytes, bytes);
+	if (buf_failed(&conn->pending->bytes))
+		return false;
+	front->pending_len += bytes.len;
 	return true;
 }
 
-/* Read what has come and judge it: HEAD_BAD also when that is not possible. */
+/*
+ * Receive what has come and judge it behind what came before. HEAD_BAD also
+ * when it ends there or cannot be kept. HEAD_COMPLETE: *out_bytes is the
+ * request, borrowed from the connection or from scratch.
+ */
 static enum head_verdict
-read_pending(struct front *front, struct conn *conn)
+receive(struct front *front, struct conn *conn, struct head *out_head,
+    struct sgate_bytes *out_bytes)
 {
-	struct pending *pending = conn->pending;
+	struct head_parser *parser = &front->parser;
 	struct sgate_bytes bytes = {front->scratch, 0};
-	size_t room;
+	size_t room = front->request_max;
 	ssize_t n;
 
-	if (pending == NULL) {
-		pending = calloc(1, sizeof(*pending));
-		if (pending == NULL)
-			return HEAD_BAD;
-		head_init(&pending->parser, front->params_max, front->body_max);
-		conn->pending = pending;
+	if (conn->pending != NULL) {
+		parser = &conn->pending->parser;
+		room -= conn->pending->bytes.len;
 	}
-	room = front->request_max - pending->bytes.len;
 	n = recv(conn->fd, front->scratch, room, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return HEAD_MORE;
 	if (n <= 0)
 		return HEAD_BAD;
-	bytes.len = (size_t)n;
-	buf_add_bytes(&pending->bytes, bytes);
-	if (buf_failed(&pending->bytes))
+	bytes.len = front->scratch_used = (size_t)n;
+	if (conn->pending == NULL)
+		head_init(parser, front->params_max, front->body_max);
+	head_feed(parser, bytes);
+	if (parser->verdict == HEAD_MORE && bytes.len == room)
 		return HEAD_BAD;
-	pending->counted += bytes.len;
-	front->pending_len += bytes.len;
-	head_feed(&pending->parser, bytes);
-	explicit_bzero(front->scratch, bytes.len);
-	if (pending->parser.verdict == HEAD_MORE &&
-	    pending->bytes.len == front->request_max)
-		return HEAD_BAD;
-	return pending->parser.verdict;
+	if (parser->verdict == HEAD_MORE || conn->pending != NULL) {
+		if (!keep_pending(front, conn, bytes))
+			return HEAD_BAD;
+		bytes = buf_bytes(&conn->pending->bytes);
+	}
+	*out_head = parser->head;
+	*out_bytes = bytes;
+	return parser->verdict;
 }
 
 static void
 conn_receive(struct front *front, struct conn *conn, int *served)
 {
-	uint32_t generation = conn->generation;
+	struct sgate_bytes bytes = {NULL, 0};
+	enum head_verdict verdict;
 	struct head head;
 
-	if (conn->pending == NULL &&
-	    peek(front, conn->listener, conn->fd, conn, served))
-		return;
+	verdict = receive(front, conn, &head, &bytes);
+	if (verdict == HEAD_COMPLETE) {
+		answer_request(front, conn, &head, bytes);
+		(*served)++;
+	} else if (verdict == HEAD_BAD) {
+		conn_refuse(front, conn);
+	} else if (conn->state == CONN_NEW) {
+		conn_wait(front, conn, CONN_WAITING);
+	}
+	explicit_bzero(front->scratch, front->scratch_used);
+	front->scratch_used = 0;
 	while (front->pending_len > PENDING_MAX)
 		conn_evict_oldest(front);
-	if (conn->generation != generation)
-		return;
-	switch (read_pending(front, conn)) {
-	case HEAD_MORE:
-		break;
-	case HEAD_BAD:
-		conn_close(front, conn);
-		break;
-	case HEAD_COMPLETE:
-		head = conn->pending->parser.head;
-		answer_request(front, conn->listener, conn->fd, &head,
-		    buf_bytes(&conn->pending->bytes), conn);
-		(*served)++;
-		break;
-	}
 }
 
 static void
@@ -476,7 +466,7 @@ conn_linger(struct front *front, struct conn *conn)
 static void
 conn_ready(struct front *front, uint64_t data, int *served)
 {
-	struct conn *conn = &front->conns[(data & 0xffff) % CONNS_MAX];
+	struct conn *conn = &front->conns[(data & 0xffff) % (CONNS_MAX + 1)];
 
 	if (conn->state == CONN_FREE || conn_event_data(front, conn) != data)
 		return;
@@ -565,8 +555,7 @@ accept_one(struct front *front, const struct listener *listener, int *served)
 			pause_accepting(front);
 		return false;
 	}
-	if (!peek(front, listener, fd, NULL, served))
-		conn_add(front, listener, fd, CONN_WAITING);
+	conn_receive(front, conn_take(front, listener, fd), served);
 	return true;
 }
 
@@ -591,7 +580,6 @@ enum sgate_status
 front_new(struct gateway *gw, const struct listeners *listeners, bool is_keeper,
     struct shared_worker *slot, struct front **out, struct sgate_error *err)
 {
-	uint16_t places = count_places();
 	struct front *front;
 	uint16_t i;
 
@@ -610,10 +598,11 @@ front_new(struct gateway *gw, const struct listeners *listeners, bool is_keeper,
 	front->request_max =
 	    front->params_max + front->body_max + RECORDS_OVERHEAD;
 	front->oldest = front->newest = NONE;
-	for (i = 0; i < places; i++) {
+	front->waiting_max = count_places();
+	for (i = 0; i <= front->waiting_max; i++) {
 		front->conns[i].fd = -1;
 		front->conns[i].newer =
-		    i + 1 < places ? (uint16_t)(i + 1) : NONE;
+		    i < front->waiting_max ? (uint16_t)(i + 1) : NONE;
 	}
 	front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (front->epoll_fd < 0) {
@@ -622,11 +611,12 @@ front_new(struct gateway *gw, const struct listeners *listeners, bool is_keeper,
 		goto fail;
 	}
 	front->scratch = malloc(front->request_max);
-	front->fcgi = fcgi_new();
-	if (front->scratch == NULL || front->fcgi == NULL) {
+	if (front->scratch == NULL) {
 		error_memory(err, "front");
 		goto fail;
 	}
+	if (fcgi_new(&front->fcgi, err) != SGATE_OK)
+		goto fail;
 	if (!add_listeners(front)) {
 		error_set(err, SGATE_INTERNAL, "front", "epoll_ctl", errno,
 		    "a listener: %s", strerror(errno));
@@ -726,7 +716,7 @@ front_stop(struct front *front, bool drain_all)
 size_t
 front_waiting(const struct front *front)
 {
-	return front->conns_count;
+	return front->waiting;
 }
 
 void
@@ -734,8 +724,8 @@ front_free(struct front *front)
 {
 	if (front == NULL)
 		return;
-	while (front->conns_count > 0)
-		conn_close(front, &front->conns[front->oldest]);
+	while (front->waiting > 0)
+		conn_refuse(front, &front->conns[front->oldest]);
 	fcgi_free(front->fcgi);
 	buf_wipe(&front->answer);
 	free(front->scratch);

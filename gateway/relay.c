@@ -285,17 +285,12 @@ refuse(struct relay *relay, int web)
 	struct head_parser parser;
 	struct buf bytes = {0};
 
-	if (!read_request(relay, web, &parser, &bytes)) {
-		close(web);
-	} else if (fcgi_open(
-		       relay->fcgi, web, &parser.head, buf_bytes(&bytes))) {
-		web = fcgi_finish(
-		    relay->fcgi, bytes_of(serve_unavailable), REFUSE_WAIT_MS);
-		if (web >= 0) {
-			linger(web);
-			close(web);
-		}
-	}
+	if (read_request(relay, web, &parser, &bytes) &&
+	    fcgi_open(relay->fcgi, &parser.head, buf_bytes(&bytes)) &&
+	    fcgi_finish(
+		relay->fcgi, web, bytes_of(serve_unavailable), REFUSE_WAIT_MS))
+		linger(web);
+	close(web);
 	buf_wipe(&bytes);
 }
 
@@ -360,6 +355,7 @@ int
 relay_run(const struct relay_args *args)
 {
 	struct relay relay = {.args = args};
+	struct sgate_error err;
 	int flags = fcntl(STDIN_FILENO, F_GETFL);
 	int fd;
 
@@ -370,9 +366,8 @@ relay_run(const struct relay_args *args)
 			  "a web server");
 		return 2;
 	}
-	relay.fcgi = fcgi_new();
-	if (relay.fcgi == NULL) {
-		log_error("libfcgi does not start");
+	if (fcgi_new(&relay.fcgi, &err) != SGATE_OK) {
+		log_error("cannot start: %s: %s", err.source, err.text);
 		return 1;
 	}
 	/* After libfcgi, which installs handlers of its own. */

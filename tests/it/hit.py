@@ -1,0 +1,60 @@
+"""What a check costs: system calls are counted, nothing is timed."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+from harness import Skip, case, main, needs, spawn, wait_until
+
+COOKIE = {"cookie": {"name": "sid", "secure": False}}
+CHECKS = 200
+# The worker looks once a second whether its master lives.
+BESIDES = 20
+
+
+def traced(t, pid, work):
+    """The system calls that a process makes while work() runs, by name."""
+    path = os.path.join(t.gateways[0].dir, "strace")
+    tracer = spawn([needs("strace"), "-p", str(pid), "-o", path], stdout=subprocess.DEVNULL,
+                   stderr=subprocess.PIPE, text=True)
+    line = tracer.stderr.readline()
+    if "attached" not in line:
+        tracer.wait()
+        raise Skip("strace cannot attach: " + line.strip())
+    work()
+    time.sleep(0.1)
+    tracer.send_signal(signal.SIGINT)
+    tracer.communicate(timeout=10)
+    counts = {}
+    with open(path) as f:
+        for name in re.findall(r"^(\w+)\(", f.read(), re.M):
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def only_worker(gw):
+    status = gw.api("GET", "v1/status", address=gw.keeper_socket).json()
+    return wait_until(lambda: [w["pid"] for w in status["workers"] if w["pid"]], "a worker")[0]
+
+
+@case
+def a_check_that_asks_no_store_costs_five_system_calls(t):
+    gw = t.gateway(COOKIE)
+    gw.configure({"gateway": {"workers": 1}})
+    gw.start()
+
+    def ask():
+        for _ in range(CHECKS):
+            t.equal(gw.check().status, 401)
+
+    counts = traced(t, only_worker(gw), ask)
+    print("# %d checks: %s" % (CHECKS, counts))
+    for name in ("accept4", "recvfrom", "sendto", "close"):
+        t.equal(counts.get(name), CHECKS, name)
+    t.true(sum(counts.values()) <= 5 * CHECKS + BESIDES, "five a check")
+
+
+if __name__ == "__main__":
+    main()

@@ -32,6 +32,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -56,14 +57,51 @@ class Skip(Exception):
     """This case cannot run here; the text says why."""
 
 
+class Machine:
+    """How long it stood still: by how much a thread that only sleeps was late.
+    What hangs in a program of ours does not keep that thread from running."""
+
+    BEAT_S, USUAL_S = 0.05, 0.2
+
+    def __init__(self):
+        self.pid, self.took_s = os.getpid(), 0.0
+        self.beat = time.monotonic()
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def late_s(self):
+        late = time.monotonic() - self.beat - self.BEAT_S
+        return late if late > self.USUAL_S else 0.0
+
+    def run(self):
+        while True:
+            time.sleep(self.BEAT_S)
+            self.took_s += self.late_s()
+            self.beat = time.monotonic()
+
+    def stood_still_s(self):
+        """Since this began; the one that it is in at the moment too."""
+        return self.took_s + self.late_s()
+
+
+_machine = None
+
+
+def stood_still_s():
+    global _machine
+    if _machine is None or _machine.pid != os.getpid():
+        _machine = Machine()
+    return _machine.stood_still_s()
+
+
 def wait_until(predicate, what, timeout=PATIENCE):
-    """Ask until the answer is true, and return it; AssertionError if late."""
-    end = time.monotonic() + timeout
+    """Ask until the answer is true, and return it; AssertionError if late. Time
+    in which the machine stood still does not count."""
+    end = time.monotonic() + timeout - stood_still_s()
     while True:
         answer = predicate()
         if answer:
             return answer
-        if time.monotonic() > end:
+        if time.monotonic() > end + stood_still_s():
             raise AssertionError("waited %g s in vain: %s" % (timeout, what))
         time.sleep(0.02)
 

@@ -231,7 +231,7 @@ static const struct option options[] = {
 	    "off", LIVE, bind_words,
 	    "When the address changes within a session"),
 	YES_NO("session", "create_without_mysql",
-	    IN_CONF(session.create_without_mysql), "no", LIVE,
+	    IN_CONF(session.create_without_mysql), "yes", LIVE,
 	    "Let users log in while MySQL is away: Redis and the spool hold "
 	    "the session till it is back; no effect without both"),
 	NUMBER(DURATION, "session", "self_service_max_auth_age",

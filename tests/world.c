@@ -337,6 +337,9 @@ world_open_with(struct world *w, const char *const *more)
 	w->conf->session.absolute_timeout_ms = 8 * HOUR;
 	w->conf->session.remember_idle_timeout_ms = 240 * HOUR;
 	w->conf->session.remember_absolute_timeout_ms = 720 * HOUR;
+	/* What MySQL does not know there is not: unit/manager_away has the
+	 * rest. */
+	w->conf->session.create_without_mysql = false;
 	w->conf->session.rotate_grace_ms = 10000;
 }
 

@@ -254,8 +254,8 @@ HINTS = {
   Kill the stores while you are logged in, and look at the page again:
     WORK/bin/store kill redis      still logged in, from MySQL
     WORK/bin/store start redis     and from Redis again
-    WORK/bin/store kill mysql      still logged in, from Redis; a new login says "try again"; log out
-    WORK/bin/store start mysql     a login works again, and the audit tells of that logout
+    WORK/bin/store kill mysql      still logged in, from Redis; log out, and in again
+    WORK/bin/store start mysql     the audit tells of that logout and that login
     WORK/bin/store save redis      then log alice out with `cleanup alice`, as above, and
     WORK/bin/store restore redis   Redis is as before; she is still logged out
   Which store served how often: the counters served_... in the status above.""",

@@ -1,4 +1,4 @@
-"""Sessions that are created while MySQL is away (session.create_without_mysql):
+"""Sessions that are created while MySQL is away, as they are by default:
 gateways, a real Redis, a real MariaDB, and the switch of each mechanism, as in
 hazards.py.
 """
@@ -13,13 +13,12 @@ from scenario import (EXPORT, HAS_MUTANTS, SLOW_POLL, SOON_S, STORES, answer,
 from stores import (Fleet, MariaDB, failpoint_build, group_of, record_key, run,
                     sync_key)
 
-AWAY = dict(EXPORT, session=dict(EXPORT["session"], create_without_mysql=True))
 # After MySQL is back a breaker is closed within 3 s; then a second.
 LANDED_S = 1.0
 
 
 def away_fleet(t, hosts=2, conf=None, **more):
-    fleet = Fleet(t, hosts=hosts, conf=dict(AWAY, **(conf or {})), **more)
+    fleet = Fleet(t, hosts=hosts, conf=dict(EXPORT, **(conf or {})), **more)
     fleet.expect_log(STORES, "worker")
     return fleet
 

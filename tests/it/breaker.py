@@ -13,7 +13,7 @@ import time
 
 from harness import case, main, wait_until
 from pressure import Load, logged_in, p99_ms, sleep_until
-from scenario import STORES, hazard, promise
+from scenario import LOGINS_WAIT, STORES, hazard, promise
 from stores import Fleet, run
 
 LONG = bool(os.environ.get("SESSGATE_LONG"))
@@ -264,7 +264,7 @@ def a_keeper_that_is_killed_while_it_is_open_changes_nothing(t):
 
 @case
 def without_its_keeper_the_workers_find_out(t):
-    fleet = Fleet(t, hosts=1, conf=CONF)
+    fleet = Fleet(t, hosts=1, conf=dict(CONF, **LOGINS_WAIT))
     host, = fleet.hosts
     fleet.expect_log(STORES, r"keeper", r"master")
     session = host.create()

@@ -15,8 +15,8 @@ import time
 
 from harness import SOURCE, Skip, case, main, wait_until
 from proxy import CUT, HOLD, HOLD_REPLY, LOSE_REPLY, PASS
-from scenario import (EXPORT, SLOW_POLL, SOON_S, STORES, answer, arrived,
-                      hazard, is_script, never_accepted, promise,
+from scenario import (EXPORT, LOGINS_WAIT, SLOW_POLL, SOON_S, STORES, answer,
+                      arrived, hazard, is_script, never_accepted, promise,
                       refused_within)
 from stores import Fleet, group_of, record_key, run, sync_key
 
@@ -304,7 +304,7 @@ def all_rows(fleet):
 
 @hazard(off="idempotency")
 def h14_a_creation_that_is_repeated_makes_one_session(t):
-    fleet = Fleet(t)
+    fleet = Fleet(t, conf=LOGINS_WAIT)
     a, b = fleet.hosts
     fleet.expect_log(STORES)
     # The answer of COMMIT is lost, the next connection is refused at once: the
@@ -373,7 +373,7 @@ def h15_a_server_that_was_started_again_costs_no_request(t):
 @case
 def h15_a_transaction_that_loses_its_connection_happens_whole_or_not(t):
     # No switch: what would be turned off is the transaction itself.
-    fleet = Fleet(t, hosts=1)
+    fleet = Fleet(t, hosts=1, conf=LOGINS_WAIT)
     a = fleet.hosts[0]
     fleet.expect_log(STORES)
     a.create("warm")

@@ -8,7 +8,7 @@ import time
 from harness import case, main, wait_until
 from pressure import Load, sleep_until
 from primaries import Pair
-from scenario import STORES, answer, promise
+from scenario import LOGINS_WAIT, STORES, answer, promise
 from stores import Session, run
 
 GONE_ON_S = 3.0
@@ -136,7 +136,7 @@ def primary_is(server):
 @case
 def a_primary_that_is_killed_is_replaced_under_load(t):
     pair = Pair(t)
-    fleet = pair.fleet(conf={"gateway": {"workers": 4}})
+    fleet = pair.fleet(conf=dict(LOGINS_WAIT, gateway={"workers": 4}))
     fleet.expect_log(STORES)
     a, b = fleet.hosts
     for host in fleet.hosts:
@@ -207,7 +207,7 @@ def rows_when_up(server, fleet):
 @case
 def a_planned_promotion_loses_nothing(t):
     pair = Pair(t)
-    fleet = pair.fleet(conf={"gateway": {"workers": 4}})
+    fleet = pair.fleet(conf=dict(LOGINS_WAIT, gateway={"workers": 4}))
     fleet.expect_log(STORES)
     writers = [Writer(t, host, "p%d" % host.number) for host in fleet.hosts]
     time.sleep(0.7)
@@ -240,7 +240,7 @@ def a_planned_promotion_loses_nothing(t):
 def an_old_primary_that_is_left_alone_is_not_used(t):
     """It was replaced, is back, takes writes, and its successor is gone."""
     pair = Pair(t)
-    fleet = pair.fleet(hosts=1)
+    fleet = pair.fleet(hosts=1, conf=LOGINS_WAIT)
     fleet.expect_log(STORES)
     a = fleet.hosts[0]
     old = pair.primary
@@ -281,7 +281,7 @@ def a_host_that_says_nothing_costs_no_request(t):
     silent.listen(0)
     t.at_end(silent.close)
     pair = Pair(t)
-    fleet = pair.fleet(hosts=1, more_hosts=[
+    fleet = pair.fleet(hosts=1, conf=LOGINS_WAIT, more_hosts=[
         "127.0.0.1:%d" % silent.getsockname()[1]], has_redis=False)
     fleet.expect_log(STORES)
     a = fleet.hosts[0]

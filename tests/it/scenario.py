@@ -30,6 +30,8 @@ HAS_MUTANTS = os.environ.get("SESSGATE_FAILPOINT_BUILD") != "none"
 SOON_S = 2.0
 SLOW_POLL = {"fence": {"poll_interval": "10 s"}}
 EXPORT = {"session": {"export_data": ["n"]}}
+# A login tells whether MySQL has taken it: without it, it is 503.
+LOGINS_WAIT = {"session": {"create_without_mysql": False}}
 STORES = r"redis|mysql|store|fence"
 
 

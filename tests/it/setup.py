@@ -117,8 +117,7 @@ def log_in_without_mysql(site):
     site.gw.expect_log(STORES)
     for replicas, status in ((1, 503), (0, 201)):
         site.gw.stop()
-        site.gw.start("-o", "session.create_without_mysql=yes", "-o",
-                      "redis.replicas=%d" % replicas)
+        site.gw.start("-o", "redis.replicas=%d" % replicas)
         wait_until(lambda: site.status()["stores"]["polls"] > 1, "rounds")
         site.db.stop()
         try:

@@ -382,7 +382,7 @@ static const char all_changed[] =
     " origins = [\"https://a.example\"]; csrf_unknown = \"allow\"; "
     "max_sessions = 3;\n"
     " on_limit = \"refuse\"; bind_agent = \"strict\"; bind_address = \"log\";\n"
-    " create_without_mysql = true; self_service_max_auth_age = \"10 min\"; "
+    " create_without_mysql = false; self_service_max_auth_age = \"10 min\"; "
     "admin_roles = []; };\n"
     "keys: { file = \"/k\"; }; sqlite: { file = \"/s\"; busy_timeout = \"1 "
     "s\"; };\n"

@@ -285,7 +285,7 @@ anonymous_and_remembered_sessions_are_created_too(void **state)
 }
 
 static void
-it_is_off_by_default(void **state)
+it_can_be_turned_off(void **state)
 {
 	struct away a;
 
@@ -1133,7 +1133,7 @@ what_is_older_than_sync_is_not_told_again(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_login_without_mysql_is_a_session_everywhere),
     cmocka_unit_test(anonymous_and_remembered_sessions_are_created_too),
-    cmocka_unit_test(it_is_off_by_default),
+    cmocka_unit_test(it_can_be_turned_off),
     cmocka_unit_test(what_is_not_known_or_not_kept_is_not_created),
     cmocka_unit_test(a_commit_without_an_answer_is_one_session),
     cmocka_unit_test(the_anonymous_session_that_is_replaced_ends),

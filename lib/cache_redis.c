@@ -1,6 +1,5 @@
 /*
- * The cache in Redis: a connection that is asked questions, and the only place
- * that sees hiredis.h.
+ * The cache in Redis: a connection that is asked questions.
  *
  * Of hiredis it is the parser that is used. The connection is ours, because the
  * one of hiredis stays open across exec, writes with write(), which kills the
@@ -24,6 +23,7 @@
 
 #include "cache_redis.h"
 
+#include "cache_redis_reader.h"
 #include "clock.h"
 #include "failpoint.h"
 #include "password.h"
@@ -40,8 +40,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <hiredis.h>
 
 #define DEFAULT_PORT 6379
 #define READ_BYTES (16 * 1024)
@@ -262,14 +260,8 @@ take_text(const redisReadTask *task, char *text, size_t len)
 	return buf_failed(&p->bytes) ? NULL : value;
 }
 
-#if HIREDIS_MAJOR >= 1
-typedef size_t list_length;
-#else
-typedef int list_length;
-#endif
-
 static void *
-take_list(const redisReadTask *task, list_length elements)
+take_list(const redisReadTask *task, redb_list_length elements)
 {
 	struct parsed *p = task->privdata;
 
@@ -841,6 +833,18 @@ redb_close(struct cache *c)
 	free(r->password_file);
 	free(r->prefix);
 	free(r);
+}
+
+int
+redb_take_socket(struct cache *c)
+{
+	struct redb *r = (struct redb *)c;
+	int fd = r->fd;
+
+	redisReaderFree(r->reader);
+	r->reader = NULL;
+	r->fd = -1;
+	return fd;
 }
 
 const char *

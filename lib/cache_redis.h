@@ -6,7 +6,7 @@
  * order. cache_redis.c has the connection and nothing about sessions,
  * cache_redis_ops.c the questions, cache_redis_scripts.c the scripts,
  * cache_redis_sentinel.c where the server is, cache_redis_doctor.c what may be
- * wrong with it.
+ * wrong with it. cache_redis_tracking.c speaks on connections of its own.
  */
 #ifndef SESSGATE_CACHE_REDIS_H
 #define SESSGATE_CACHE_REDIS_H
@@ -37,6 +37,9 @@ const struct redb_script *redb_script_unlanded(void);
 void redb_add_command(struct buf *out, size_t words);
 void redb_add_word(struct buf *out, struct sgate_bytes word);
 void redb_add_number(struct buf *out, int64_t number);
+/* The key of a ref's record. */
+void redb_add_record_key(
+    struct buf *out, const struct cache *c, const struct sgate_ref *ref);
 /*
  * The beginning of a script's command; keys and then arguments follow. By its
  * hash, or is_whole: as text, for a server that does not know the hash.
@@ -106,6 +109,12 @@ SGATE_MUST_CHECK enum sgate_status redb_new(const char *user,
     const char *password_file, struct cache **out, struct sgate_error *err);
 /* To that server from now on. */
 void redb_move(struct cache *c, const struct place_address *to);
+/*
+ * Hands over the socket of the last question, non-blocking, connected and
+ * logged in, for who goes on by himself: close() it. The handle is as it was
+ * before it connected. -1: there is none.
+ */
+int redb_take_socket(struct cache *c);
 /* For people: where it leads. */
 const char *redb_peer(const struct cache *c);
 /* NULL: it has an address of its own. */

@@ -24,8 +24,8 @@
 
 #define KEY_SIZE 80
 
-static void
-add_record_key(
+void
+redb_add_record_key(
     struct buf *out, const struct cache *c, const struct sgate_ref *ref)
 {
 	char hex[SGATE_REF_HEX + 1];
@@ -145,7 +145,7 @@ compose_get(struct buf *out, void *arg, bool is_whole)
 	(void)is_whole;
 	redb_add_command(out, 3);
 	redb_add_word(out, bytes_of("MGET"));
-	add_record_key(out, get->c, get->ref);
+	redb_add_record_key(out, get->c, get->ref);
 	add_sync_key(out, get->c, token_ref_group(get->ref));
 }
 
@@ -203,7 +203,7 @@ compose_put(struct buf *out, void *arg, bool is_whole)
 	bool is_forced = put->only_over.data != NULL;
 
 	redb_add_script(out, redb_script_put(), 2, is_forced ? 4 : 3, is_whole);
-	add_record_key(out, put->c, &put->item->ref);
+	redb_add_record_key(out, put->c, &put->item->ref);
 	add_sync_key(out, put->c, token_ref_group(&put->item->ref));
 	redb_add_number(out, (int64_t)put->s0);
 	redb_add_word(out, put->item->record);
@@ -306,7 +306,8 @@ compose_group(
 	redb_add_script(out, redb_script_end(), count, 2 * count, is_whole);
 	for (i = 0; i < end->count; i++)
 		if (token_ref_group(&end->tombstones[i].ref) == group)
-			add_record_key(out, end->c, &end->tombstones[i].ref);
+			redb_add_record_key(
+			    out, end->c, &end->tombstones[i].ref);
 	for (i = 0; i < end->count; i++) {
 		if (token_ref_group(&end->tombstones[i].ref) != group)
 			continue;
@@ -475,7 +476,7 @@ compose_touch(struct buf *out, void *arg, bool is_whole)
 
 	for (i = 0; i < touch->count; i++) {
 		redb_add_script(out, redb_script_touch(), 1, 2, is_whole);
-		add_record_key(out, touch->c, &touch->touches[i].ref);
+		redb_add_record_key(out, touch->c, &touch->touches[i].ref);
 		add_last_seen(out, touch->touches[i].last_seen_ms);
 		redb_add_number(out, touch->touches[i].ttl_ms);
 	}
@@ -499,7 +500,7 @@ compose_write_back(struct buf *out, void *arg, bool is_whole)
 	(void)is_whole;
 	redb_add_command(out, 5);
 	redb_add_word(out, bytes_of("SET"));
-	add_record_key(out, put->c, &put->item->ref);
+	redb_add_record_key(out, put->c, &put->item->ref);
 	redb_add_word(out, put->item->record);
 	redb_add_word(out, bytes_of("PX"));
 	redb_add_number(out, put->item->ttl_ms);
@@ -674,7 +675,7 @@ compose_apply(struct buf *out, void *arg, bool is_whole)
 	    2 + 2 * apply->count, is_whole);
 	add_sync_key(out, apply->c, apply->group);
 	for (i = 0; i < apply->count; i++)
-		add_record_key(out, apply->c, &apply->items[i].ref);
+		redb_add_record_key(out, apply->c, &apply->items[i].ref);
 	redb_add_word(out, bytes_of(apply->from));
 	redb_add_word(out, bytes_of(apply->to));
 	for (i = 0; i < apply->count; i++) {
@@ -741,7 +742,7 @@ compose_newcomer(struct buf *out, void *arg, bool is_whole)
 	else
 		redb_add_script(out, redb_script_create(), has_user ? 3 : 2,
 		    has_user ? 5 : 3, is_whole);
-	add_record_key(out, n->c, &n->item->ref);
+	redb_add_record_key(out, n->c, &n->item->ref);
 	if (!is_landed)
 		add_sync_key(out, n->c, token_ref_group(&n->item->ref));
 	if (has_user)

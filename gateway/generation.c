@@ -163,6 +163,7 @@ run_child(const struct generation *gen, const struct family *family, int row,
 	struct process_args args = {
 	    .conf = gen->conf,
 	    .shared = family->shared,
+	    .local = family->local,
 	    .listeners = family->listeners,
 	    .index = row,
 	    .master_pid = master_pid,

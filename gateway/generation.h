@@ -32,6 +32,7 @@ struct leaving {
 /* What all generations share. */
 struct family {
 	struct shared *shared;
+	struct local *local; /* NULL: there is no local cache */
 	struct listeners *listeners;
 	sigset_t child_mask; /* the signal mask that children get */
 	bool is_row_used[SHARED_WORKERS_MAX];

@@ -349,6 +349,7 @@ master_run(const struct master_args *args)
 	struct master m = {.args = args};
 
 	m.family.shared = args->shared;
+	m.family.local = args->local;
 	m.family.listeners = args->listeners;
 	m.family.child_mask = args->child_mask;
 	master_signals(&m.signals);

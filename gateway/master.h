@@ -9,11 +9,14 @@
 #include "listener.h"
 #include "shared.h"
 
+struct local;
+
 struct master_args {
 	struct sgate_conf *conf; /* taken over */
 	const char *path;        /* of the configuration, NULL = none */
 	const char *const *overrides;
 	struct shared *shared;
+	struct local *local; /* NULL: there is no local cache */
 	struct listeners *listeners;
 	sigset_t child_mask; /* the signal mask as it was at the start */
 };

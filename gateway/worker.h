@@ -8,9 +8,12 @@
 #include "listener.h"
 #include "shared.h"
 
+struct local;
+
 struct process_args {
 	const struct sgate_conf *conf;
 	struct shared *shared;
+	struct local *local; /* NULL: there is no local cache */
 	const struct listeners *listeners;
 	int index; /* of the worker's row in shared->workers; -1 = keeper */
 	pid_t master_pid;

@@ -1,8 +1,8 @@
 /*
- * Parsing what the tracker hears, with hiredis' parser: each value goes where it
- * belongs the moment it is whole. Keys are told one by one, so a message of any
- * number of them needs no memory; a key of another form than ours is nobody's
- * here, whoever wrote it.
+ * Parsing what the tracker hears, with hiredis' parser: each value goes where
+ * it belongs the moment it is whole. Keys are told one by one, so a message of
+ * any number of them needs no memory; a key of another form than ours is
+ * nobody's here, whoever wrote it.
  *
  * RESP2, so everything is a list:
  *     subscribe  __redis__:invalidate  1
@@ -67,9 +67,9 @@ read_key(const struct push *p, struct sgate_bytes key, struct sgate_ref *out)
 	size_t len;
 
 	if (key.len <= SGATE_REF_HEX ||
-	    sgate_ref_parse((struct sgate_bytes){
-				key.data + key.len - SGATE_REF_HEX,
-				SGATE_REF_HEX},
+	    sgate_ref_parse(
+		(struct sgate_bytes){
+		    key.data + key.len - SGATE_REF_HEX, SGATE_REF_HEX},
 		out) != SGATE_OK)
 		return false;
 	len = (size_t)snprintf(begin, sizeof(begin), "%s:{%u}:s:", p->prefix,
@@ -261,7 +261,7 @@ push_feed(struct push *p, const char *bytes, size_t len)
 	do {
 		reply = NULL;
 		if (redisReaderGetReply(p->reader, &reply) != REDIS_OK)
-			return p->wrong[0] != '\0'	       ? p->wrong
+			return p->wrong[0] != '\0'               ? p->wrong
 			       : p->reader->err == REDIS_ERR_OOM ? is_memory
 								 : is_foreign;
 		if (reply != NULL && !finish_list(p))

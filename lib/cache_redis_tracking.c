@@ -56,10 +56,10 @@ struct tracking {
 	int fd;              /* -1: not connected */
 	struct push *push;
 	/* All clock_boot_ms(). */
-	uint64_t pings;       /* sent; the last one's number */
-	int64_t ping_ms;      /* when it was */
-	int64_t before_ms;    /* when the one before it was */
-	int64_t proved_ms;    /* told up to there; before that, connected */
+	uint64_t pings;    /* sent; the last one's number */
+	int64_t ping_ms;   /* when it was */
+	int64_t before_ms; /* when the one before it was */
+	int64_t proved_ms; /* told up to there; before that, connected */
 	bool is_ping_open;
 	struct asker asker;
 };
@@ -249,8 +249,8 @@ compose_tracking(struct buf *out, void *arg, bool is_whole)
 	redb_add_number(out, begin->id);
 	redb_add_word(out, bytes_of("BCAST"));
 	for (group = 0; group < TOKEN_GROUPS; group++) {
-		snprintf(prefix, sizeof(prefix), "%s:{%u}:s:",
-		    redb_prefix(begin->t->redis), group);
+		snprintf(prefix, sizeof(prefix),
+		    "%s:{%u}:s:", redb_prefix(begin->t->redis), group);
 		redb_add_word(out, bytes_of("PREFIX"));
 		redb_add_word(out, bytes_of(prefix));
 	}
@@ -274,9 +274,8 @@ say(const struct tracking *t, const char *word, const char *argument)
 	redb_add_command(&out, 2);
 	redb_add_word(&out, bytes_of(word));
 	redb_add_word(&out, bytes_of(argument));
-	is_sent = !buf_failed(&out) &&
-		  send(t->fd, out.data, out.len, MSG_NOSIGNAL) ==
-		      (ssize_t)out.len;
+	is_sent = !buf_failed(&out) && send(t->fd, out.data, out.len,
+					   MSG_NOSIGNAL) == (ssize_t)out.len;
 	buf_clear(&out);
 	return is_sent;
 }
@@ -422,8 +421,8 @@ ping(struct tracking *t, struct sgate_error *err)
 	t->before_ms = t->ping_ms;
 	t->ping_ms = clock_boot_ms();
 	t->is_ping_open = true;
-	snprintf(number, sizeof(number), "%llu",
-	    (unsigned long long)++t->pings);
+	snprintf(
+	    number, sizeof(number), "%llu", (unsigned long long)++t->pings);
 	return say(t, "PING", number)
 		   ? SGATE_OK
 		   : failed(t, "it takes nothing any more", err);

@@ -9,14 +9,14 @@
  * REDIRECT (itself) BCAST, which is how RESP2 does it with nothing that can be
  * lost in silence: with two connections, the one that tracks could go while the
  * other one still answered. On it a numbered PING is sent four times in a
- * lease, never a second one before the first is answered. Redis writes a PONG at
- * once and the messages of what was written in the same turn of its loop behind
- * it; so that PING k is answered shows that what was changed before PING k-1
- * was sent has been told, and no more than that. (PING k was sent when PONG k-1
- * was here, and messages of the turns till then stand before PONG k.)
+ * lease, never a second one before the first is answered. Redis writes a PONG
+ * at once and the messages of what was written in the same turn of its loop
+ * behind it; so that PING k is answered shows that what was changed before PING
+ * k-1 was sent has been told, and no more than that. (PING k was sent when PONG
+ * k-1 was here, and messages of the turns till then stand before PONG k.)
  *
- * The second one is an ordinary connection. Without it nothing can be asked, and
- * that is all.
+ * The second one is an ordinary connection. Without it nothing can be asked,
+ * and that is all.
  */
 #ifndef SESSGATE_TRACKING_H
 #define SESSGATE_TRACKING_H

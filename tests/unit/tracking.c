@@ -92,10 +92,9 @@ feed(struct push *p, const char *bytes, size_t len, size_t first)
 static void
 a_message_tells_the_refs_of_its_keys_however_it_is_split(void **state)
 {
-	static const char bytes[] =
-	    SUBSCRIBED MESSAGE "*2\r\n" KEY_1 KEY_2 "*2\r\n$4\r\npong\r\n"
-			       "$2\r\n17\r\n" MESSAGE "*0\r\n" MESSAGE
-			       "*-1\r\n" MESSAGE "$-1\r\n";
+	static const char bytes[] = SUBSCRIBED MESSAGE
+	    "*2\r\n" KEY_1 KEY_2 "*2\r\n$4\r\npong\r\n"
+	    "$2\r\n17\r\n" MESSAGE "*0\r\n" MESSAGE "*-1\r\n" MESSAGE "$-1\r\n";
 	struct tracking_hooks hooks;
 	struct told told;
 	struct push *p;
@@ -170,9 +169,8 @@ keys_of_others_are_nobodys(void **state)
 	}
 	/* And one that only begins like ours, as long as they come. */
 	buf_reset(&bytes);
-	buf_printf(&bytes, MESSAGE "*1\r\n$60000\r\nsg:{1}:s:%059967d" REF_1
-				   "\r\n",
-	    0);
+	buf_printf(&bytes,
+	    MESSAGE "*1\r\n$60000\r\nsg:{1}:s:%059967d" REF_1 "\r\n", 0);
 	assert_null(push_feed(p, bytes.data, bytes.len));
 	assert_int_equal(told.changed, 0);
 	buf_clear(&bytes);
@@ -268,9 +266,8 @@ what_redis_refuses_is_repeated(void **state)
 static void
 a_value_without_an_end_is_wrong_before_it_fills_the_memory(void **state)
 {
-	static const char *const begins[] = {
-	    MESSAGE "*1\r\n$1000000000\r\n", "*2\r\n$4\r\npong\r\n$900000\r\n",
-	    "*2\r\n$4", "*", "-", "+"};
+	static const char *const begins[] = {MESSAGE "*1\r\n$1000000000\r\n",
+	    "*2\r\n$4\r\npong\r\n$900000\r\n", "*2\r\n$4", "*", "-", "+"};
 	static char rest[16 * 1024];
 	struct tracking_hooks hooks;
 	const char *wrong;
@@ -326,8 +323,7 @@ feed_head(const char *bytes, size_t first, struct heads_told *out)
 static void
 a_head_has_state_version_and_last_seen(void **state)
 {
-	static const char live[] =
-	    "$30\r\nL00030000000000421700000000123\r\n";
+	static const char live[] = "$30\r\nL00030000000000421700000000123\r\n";
 	static const char *const none[] = {
 	    "$0\r\n\r\n",
 	    "$19\r\nT0003000000000042 1\r\n",
@@ -377,10 +373,12 @@ an_answer_that_is_no_text_is_wrong(void **state)
 /* ---- the connection ---- */
 
 #define PREAMBLE                                                               \
-	{PEER_ACCEPT, NULL, 0}, {PEER_READ, NULL, 0},                          \
-	    {PEER_SAY, ":7\r\n", 0}, {PEER_READ, NULL, 0},                     \
-	    {PEER_SAY, "+OK\r\n", 0}, {PEER_READ, NULL, 0},                    \
-	    {PEER_SAY, SUBSCRIBED, 0}, {PEER_READ, NULL, 0}
+	{PEER_ACCEPT, NULL, 0}, {PEER_READ, NULL, 0}, {PEER_SAY, ":7\r\n", 0}, \
+	    {PEER_READ, NULL, 0}, {PEER_SAY, "+OK\r\n", 0},                    \
+	    {PEER_READ, NULL, 0}, {PEER_SAY, SUBSCRIBED, 0},                   \
+	{                                                                      \
+		PEER_READ, NULL, 0                                             \
+	}
 #define PONG(n) "*2\r\n$4\r\npong\r\n$1\r\n" n "\r\n"
 #define LEASE_MS 400
 
@@ -462,8 +460,7 @@ a_pong_proves_what_was_before_the_ping_before(void **state)
 	assert_int_equal(go_on(&scene, 16, 2), SGATE_OK);
 	/* Of PING 2, which was sent when PONG 1 was here. */
 	assert_int_equal(scene.told.proofs, 2);
-	assert_in_range(
-	    scene.told.before_ms, first_ms - 20, second_ms - 45);
+	assert_in_range(scene.told.before_ms, first_ms - 20, second_ms - 45);
 	assert_int_equal(scene.told.changed, 1);
 	end(&scene);
 }
@@ -506,8 +503,8 @@ a_connection_that_says_nothing_is_given_up_with_its_lease(void **state)
 		assert_int_equal(begin(&scene, both[i]), SGATE_OK);
 		began_ms = clock_boot_ms();
 		assert_int_equal(go_on(&scene, 99, 0), SGATE_UNAVAILABLE);
-		assert_in_range(clock_boot_ms() - began_ms, LEASE_MS - 100,
-		    3 * LEASE_MS);
+		assert_in_range(
+		    clock_boot_ms() - began_ms, LEASE_MS - 100, 3 * LEASE_MS);
 		assert_non_null(strstr(scene.err.text, "no answer in time"));
 		end(&scene);
 	}
@@ -538,15 +535,13 @@ static void
 who_may_not_listen_is_told_so(void **state)
 {
 	static const struct peer_step tracking[] = {{PEER_ACCEPT, NULL, 0},
-	    {PEER_READ, NULL, 0}, {PEER_SAY, ":7\r\n", 0},
-	    {PEER_READ, NULL, 0},
+	    {PEER_READ, NULL, 0}, {PEER_SAY, ":7\r\n", 0}, {PEER_READ, NULL, 0},
 	    {PEER_SAY, "-NOPERM no client|tracking\r\n", 0},
 	    {PEER_END, NULL, 0}};
 	static const struct peer_step channels[] = {{PEER_ACCEPT, NULL, 0},
-	    {PEER_READ, NULL, 0}, {PEER_SAY, ":7\r\n", 0},
-	    {PEER_READ, NULL, 0}, {PEER_SAY, "+OK\r\n", 0},
-	    {PEER_READ, NULL, 0}, {PEER_SAY, "-NOPERM no channel\r\n", 0},
-	    {PEER_END, NULL, 0}};
+	    {PEER_READ, NULL, 0}, {PEER_SAY, ":7\r\n", 0}, {PEER_READ, NULL, 0},
+	    {PEER_SAY, "+OK\r\n", 0}, {PEER_READ, NULL, 0},
+	    {PEER_SAY, "-NOPERM no channel\r\n", 0}, {PEER_END, NULL, 0}};
 	const struct peer_step *const both[] = {tracking, channels};
 	struct scene scene;
 	size_t i;
@@ -561,8 +556,7 @@ who_may_not_listen_is_told_so(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(
-	a_message_tells_the_refs_of_its_keys_however_it_is_split),
+    cmocka_unit_test(a_message_tells_the_refs_of_its_keys_however_it_is_split),
     cmocka_unit_test(a_key_is_told_before_its_message_is_whole),
     cmocka_unit_test(keys_of_others_are_nobodys),
     cmocka_unit_test(what_no_redis_says_is_wrong_however_it_is_split),
@@ -574,10 +568,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_pong_proves_what_was_before_the_ping_before),
     cmocka_unit_test(
 	what_is_wrong_with_a_pong_or_a_message_ends_the_connection),
-    cmocka_unit_test(
-	a_connection_that_says_nothing_is_given_up_with_its_lease),
-    cmocka_unit_test(
-	a_connection_that_ends_and_another_master_are_noticed),
+    cmocka_unit_test(a_connection_that_says_nothing_is_given_up_with_its_lease),
+    cmocka_unit_test(a_connection_that_ends_and_another_master_are_noticed),
     cmocka_unit_test(who_may_not_listen_is_told_so),
 };
 

@@ -111,11 +111,12 @@ list_remove(struct list *list, size_t index)
 static struct list
 list_copy(const struct list *list)
 {
-	struct list copy = {NULL, 0, list->row_size};
-	size_t i;
+	struct list copy = {NULL, list->count, list->row_size};
 
-	for (i = 0; i < list->count; i++)
-		list_add(&copy, list_at(list, i));
+	if (list->count == 0)
+		return copy;
+	copy.rows = must_alloc(malloc(list->count * list->row_size));
+	memcpy(copy.rows, list->rows, list->count * list->row_size);
 	return copy;
 }
 

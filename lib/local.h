@@ -16,12 +16,14 @@
  *   (struct local_lease). Without it there are no hits.
  * - Its own times: idle and absolute expiry are judged at every hit.
  *
- * Readers take no lock: a sequence number before and behind the copy. A writer
- * that finds an entry taken by another leaves it alone; one whose taker is dead
- * is taken over.
+ * Readers take no lock: they copy, and look whether anybody wrote meanwhile. A
+ * writer that finds an entry taken by another leaves it alone; one whose taker
+ * is dead is taken over (local.c says why each of these is safe).
  *
  * Entries lie in the set of their ref (that is how drops find them) and are
- * found by a keyed hash of realm and token. One ref has one entry at most.
+ * found by a keyed hash of realm, token and whatever else the caller has judged
+ * by. A ref has one entry; two readers that fill at once may make two, for a
+ * while: a drop takes both.
  */
 #ifndef SESSGATE_LOCAL_H
 #define SESSGATE_LOCAL_H
@@ -34,9 +36,11 @@
 #define LOCAL_WAYS 8
 #define LOCAL_KEY_BYTES 16
 /* User, roles, context and exports of an entry, together. What has more is
- * answered by the stores. */
-#define LOCAL_TEXT_MAX 160
-#define LOCAL_EXPORTS_MAX 96
+ * answered by the stores. With this an entry takes 320 bytes, its share of the
+ * buckets included. */
+#define LOCAL_TEXT_MAX 188
+/* Of what is hashed beside realm and token. */
+#define LOCAL_BOUND_MAX 320
 
 struct local;
 
@@ -74,9 +78,14 @@ SGATE_MUST_CHECK enum sgate_status local_create(
     uint64_t size_bytes, struct local **out, struct sgate_error *err);
 void local_close(struct local *local);
 
-/* Of realm and token text, under the instance's random key. */
-void local_key(const struct local *local, struct sgate_bytes realm,
-    struct sgate_bytes token, unsigned char out[LOCAL_KEY_BYTES]);
+/*
+ * Of realm, token text and `bound` (what else the caller judges by; empty:
+ * nothing), under the instance's random key. False: one of them is too long,
+ * and there is no such entry.
+ */
+bool local_key(const struct local *local, struct sgate_bytes realm,
+    struct sgate_bytes token, struct sgate_bytes bound,
+    unsigned char out[LOCAL_KEY_BYTES]);
 
 void local_take_ticket(const struct local *local, const struct sgate_ref *ref,
     struct local_ticket *out);
@@ -86,7 +95,7 @@ void local_fill(struct local *local, const unsigned char key[LOCAL_KEY_BYTES],
 /* Says nothing about lease and times: local_lease_holds(), the caller. */
 bool local_get(const struct local *local, const struct sgate_ref *ref,
     const unsigned char key[LOCAL_KEY_BYTES], struct local_entry *out);
-/* Whether there is an entry, and of which version. */
+/* Whether there is an entry, and of which version: of two the newer one. */
 bool local_has(const struct local *local, const struct sgate_ref *ref,
     uint64_t *out_version);
 /* Raises last_seen of the entry of that version, never lowers it. */
@@ -110,12 +119,13 @@ void local_keep(struct local *local, const struct sgate_ref *ref,
     uint64_t version, int64_t last_seen_ms, const struct local_ticket *ticket);
 
 /* Drops all, changes, drops all; also when it is that mode already. The lease
- * of TRACKED begins ended. */
+ * of TRACKED begins ended. For one process at a time. */
 void local_set_mode(struct local *local, enum local_mode mode);
 enum local_mode local_get_mode(const struct local *local);
-/* TRACKED: raises, never lowers. Monotonic ms. */
-void local_renew(struct local *local, int64_t until_ms);
-/* TRACKED: whether now_ms is before its end. POLLED: false. */
-bool local_is_renewed(const struct local *local, int64_t now_ms);
+/* TRACKED: raises, never lowers. clock_boot_ms(), which goes on while the host
+ * is suspended: a lease has ended when that wakes up. */
+void local_renew(struct local *local, int64_t until_boot_ms);
+/* TRACKED: whether that is before its end. POLLED: false. */
+bool local_is_renewed(const struct local *local, int64_t now_boot_ms);
 
 #endif

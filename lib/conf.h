@@ -153,6 +153,10 @@ struct sgate_conf {
 		int64_t max_blind_ms; /* -1 = off: without limit */
 	} fence;
 	struct {
+		size_t size_bytes; /* 0: no local cache */
+		int64_t lease_ms;
+	} cache;
+	struct {
 		char *dir;
 		size_t max_bytes;
 		int reserve_percent;

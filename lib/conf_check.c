@@ -12,6 +12,7 @@
 
 /* As sockaddr_un.sun_path takes with its NUL. */
 #define SOCKET_PATH_MAX 107
+#define CACHE_MIN ((size_t)64 * 1024)
 
 struct check {
 	struct sgate_conf *conf;
@@ -479,13 +480,25 @@ check_redis(const struct check *check)
 	return SGATE_OK;
 }
 
+static enum sgate_status
+check_cache(const struct check *check)
+{
+	size_t size = check->conf->cache.size_bytes;
+
+	if (size == 0 || size >= CACHE_MIN)
+		return SGATE_OK;
+	return refuse(check, "cache", 0, "size", NULL,
+	    "is too small to hold anything; give it 64 KiB at least, or 0 for "
+	    "no local cache");
+}
+
 enum sgate_status
 conf_check(struct sgate_conf *conf, struct sgate_error *err)
 {
 	static enum sgate_status (*const checks[])(
 	    const struct check *check) = {check_workers, check_gateway,
 	    check_listeners, check_cookie, check_times, check_members,
-	    check_store, check_files, check_sentinel, check_redis};
+	    check_store, check_files, check_sentinel, check_redis, check_cache};
 	struct check check = {conf, err};
 	size_t i;
 

@@ -285,6 +285,16 @@ static const struct option options[] = {
 	    "How long Redis alone is believed while MySQL is away; 0: never; "
 	    "off: without limit"),
 
+	NUMBER(SIZE, "cache", "size", IN_CONF(cache.size_bytes), "64 MiB",
+	    FIXED, 0, 64 * 1024 * 1024 * KIB,
+	    "How large the local cache is, which all workers of this host "
+	    "share; 0: there is none"),
+	NUMBER(DURATION, "cache", "lease", IN_CONF(cache.lease_ms), "1 s",
+	    LIVE, 0, 10 * SECOND,
+	    "How long the local cache is used without word from the stores; "
+	    "above 1 s an end may take more than the promised 1 s to be known "
+	    "everywhere; 0: it is not used"),
+
 	STRING(TEXT, "spool", "dir", IN_CONF(spool.dir),
 	    LOCALSTATEDIR "/lib/sessgate/spool", FIXED, path,
 	    "With MySQL: where ends, and logins, are kept that it could not be "

@@ -388,6 +388,7 @@ static const char all_changed[] =
     "s\"; };\n"
     "reap: { interval = \"1 s\"; chunk = 1; ended_keep = \"2 d\"; audit_keep "
     "= \"1 d\"; };\n"
+    "cache: { size = \"128 KiB\"; lease = \"500 ms\"; };\n"
     "limit: { bad_token_per_minute = 1; };\n"
     "log: { level = \"debug\"; destination = \"file:/var/log/s\"; "
     "denials_per_minute = 0; };\n";
@@ -847,6 +848,9 @@ wrong_types_and_units_are_refused(void **state)
 		":1: gateway.request_timeout: \"9223372036854775808 ms\" is "
 		"wrong; it must be a duration, as \"30 min\" (units: ms, s, "
 		"min, h, d)"},
+	    {"cache: { size = \"1 KiB\"; };",
+		":1: cache.size: is too small to hold anything; give it 64 KiB "
+		"at least, or 0 for no local cache"},
 	    {"fence: { max_blind = 300; };",
 		":1: fence.max_blind: has the wrong type; it must be a "
 		"duration, as \"30 min\" (units: ms, s, min, h, d), or "

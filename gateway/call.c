@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "cookie.h"
+#include "local.h"
 #include "log.h"
 #include "token.h"
 
@@ -157,10 +158,10 @@ is_kept_agent(struct sgate_bytes kept, struct sgate_bytes agent)
 
 /* Refused either way; that it could not be ended is the store's failure. */
 static enum sgate_reason
-call_end_stolen(struct call *c)
+call_end_stolen(struct call *c, const struct sgate_ref *ref)
 {
-	if (sgate_session_end(c->gw->mgr, sgate_session_get_ref(c->session),
-		SGATE_REASON_BINDING, &c->err) == SGATE_OK)
+	if (sgate_session_end(c->gw->mgr, ref, SGATE_REASON_BINDING, &c->err) ==
+	    SGATE_OK)
 		call_count_ended(c, 1);
 	else
 		call_note_error(c, "binding");
@@ -172,11 +173,11 @@ call_end_stolen(struct call *c)
  * ends it, for the cookie must have been stolen; "log" says so.
  */
 static enum sgate_reason
-call_check_binding(struct call *c)
+call_check_binding(struct call *c, const struct sgate_session *session)
 {
 	static struct log_limit limit = {10, 60000, 0, 0, 0};
-	struct sgate_bytes kept = sgate_session_get_user_agent(c->session);
-	const char *address = sgate_session_get_client_ip(c->session);
+	struct sgate_bytes kept = sgate_session_get_user_agent(session);
+	const char *address = sgate_session_get_client_ip(session);
 	char ref[SGATE_REF_HEX + 1];
 	bool agent_differs, address_differs;
 
@@ -191,13 +192,38 @@ call_check_binding(struct call *c)
 		c->conf->session.bind_agent == CONF_BIND_STRICT) ||
 	    (address_differs &&
 		c->conf->session.bind_address == CONF_BIND_STRICT))
-		return call_end_stolen(c);
-	sgate_ref_text(sgate_session_get_ref(c->session), ref);
+		return call_end_stolen(c, sgate_session_get_ref(session));
+	sgate_ref_text(sgate_session_get_ref(session), ref);
 	log_limited(&limit, LOG_LEVEL_NOTICE,
 	    "session %s: used with another %s than it was made with; accepted "
 	    "(session.bind_agent, bind_address)",
 	    ref, agent_differs ? "user agent" : "address");
 	return SGATE_REASON_OK;
+}
+
+/*
+ * What call_check_binding() goes by: the local cache answers only who comes
+ * with the same as somebody who was let through. room: LOCAL_BOUND_MAX bytes.
+ */
+static struct sgate_bytes
+call_bound(const struct call *c, char *room)
+{
+	struct sgate_bytes agent = {NULL, 0}, address = {NULL, 0};
+	char *at = room;
+
+	if (c->conf->session.bind_agent != CONF_BIND_OFF)
+		agent = c->req.user_agent;
+	if (c->conf->session.bind_address != CONF_BIND_OFF)
+		address = bytes_of(c->client_ip);
+	/* Behind that the agent is not kept either. */
+	if (agent.len > SESSION_AGENT_MAX)
+		agent.len = SESSION_AGENT_MAX;
+	*at++ = (char)address.len;
+	if (address.len > 0)
+		at = mempcpy(at, address.data, address.len);
+	if (agent.len > 0)
+		at = mempcpy(at, agent.data, agent.len);
+	return (struct sgate_bytes){room, (size_t)(at - room)};
 }
 
 enum sgate_reason
@@ -220,7 +246,7 @@ call_get_session(struct call *c, unsigned flags)
 	if (reason == SGATE_REASON_STORE)
 		call_note_error(c, "validate");
 	if (reason == SGATE_REASON_OK)
-		reason = call_check_binding(c);
+		reason = call_check_binding(c, c->session);
 	return reason;
 }
 
@@ -239,6 +265,47 @@ call_load_session(struct call *c, unsigned flags)
 	if (token != NULL)
 		call_send_cookie(c, token, c->session);
 	return SGATE_REASON_OK;
+}
+
+/* What was let through is remembered, and so is what it was judged by. */
+static enum sgate_reason
+call_identify(struct call *c)
+{
+	enum sgate_reason reason = call_find_token(c);
+	char room[LOCAL_BOUND_MAX];
+	enum sgate_status status;
+
+	if (reason != SGATE_REASON_OK)
+		return reason;
+	status = manager_identify(
+	    c->gw->mgr, c->token, call_bound(c, room), &c->identity, &c->err);
+	reason = call_reason(c, status);
+	if (reason == SGATE_REASON_STORE)
+		call_note_error(c, "validate");
+	if (reason == SGATE_REASON_OK && c->identity.session != NULL) {
+		reason = call_check_binding(c, c->identity.session);
+		if (reason == SGATE_REASON_OK)
+			manager_remember(c->gw->mgr);
+	}
+	return reason;
+}
+
+enum sgate_reason
+call_load_identity(struct call *c)
+{
+	c->reason = call_identify(c);
+	c->has_identity = c->reason == SGATE_REASON_OK;
+	if (c->has_identity && c->identity.new_token != NULL)
+		call_send_cookie(c, c->identity.new_token, c->identity.session);
+	return c->reason;
+}
+
+const struct sgate_ref *
+call_ref(const struct call *c)
+{
+	if (c->has_identity)
+		return &c->identity.ref;
+	return c->session != NULL ? sgate_session_get_ref(c->session) : NULL;
 }
 
 bool
@@ -336,8 +403,8 @@ call_note_denial(struct call *c, enum sgate_reason reason)
 	if (c->gw->shared != NULL && (unsigned)reason < SGATE_REASON_COUNT)
 		atomic_fetch_add_explicit(
 		    &c->gw->shared->reasons[reason], 1, memory_order_relaxed);
-	if (c->session != NULL)
-		sgate_ref_text(sgate_session_get_ref(c->session), ref_text);
+	if (call_ref(c) != NULL)
+		sgate_ref_text(call_ref(c), ref_text);
 	else if (call_token_ref(c, &ref))
 		sgate_ref_text(&ref, ref_text);
 	limit.burst = (unsigned)c->conf->log.denials_per_minute;

@@ -26,7 +26,9 @@ struct call {
 	char actor[65];
 	struct sgate_bytes token; /* the cookie's value; empty = none */
 	struct sgate_session *session;
-	enum sgate_reason reason; /* why there is no session */
+	struct identity identity; /* of a check, which has no session */
+	bool has_identity;
+	enum sgate_reason reason; /* why there is neither */
 	struct sgate_error err;   /* of the last call into the library */
 };
 
@@ -57,6 +59,10 @@ SGATE_MUST_CHECK enum sgate_reason call_find_token(struct call *c);
  */
 SGATE_MUST_CHECK enum sgate_reason call_load_session(
     struct call *c, unsigned flags);
+/* The same for a check, which needs no more than c->identity. */
+SGATE_MUST_CHECK enum sgate_reason call_load_identity(struct call *c);
+/* Of the session or identity that was found; NULL: there is neither. */
+const struct sgate_ref *call_ref(const struct call *c);
 /* The ref in c->token if its tag is right, whatever became of the session. */
 bool call_token_ref(const struct call *c, struct sgate_ref *out_ref);
 /* Let c->reply send this token as the session's cookie. */

@@ -70,12 +70,12 @@ allows_anonymous(const struct conf_policy *policy, enum sgate_reason reason)
 }
 
 static bool
-has_any_role(const struct sgate_session *session, char *const *roles)
+has_any_role(const struct identity *identity, char *const *roles)
 {
 	if (*roles == NULL)
 		return true;
 	for (; *roles != NULL; roles++)
-		if (sgate_session_has_role(session, bytes_of(*roles)))
+		if (identity_has_role(identity, bytes_of(*roles)))
 			return true;
 	return false;
 }
@@ -86,11 +86,10 @@ check_policy(const struct call *c, const struct conf_policy *policy)
 {
 	if (policy == NULL)
 		return SGATE_REASON_OK;
-	if (!has_any_role(c->session, policy->require_role))
+	if (!has_any_role(&c->identity, policy->require_role))
 		return SGATE_REASON_ROLE;
 	if (policy->max_auth_age_ms > 0 &&
-	    call_now_ms(c) - sgate_session_get_auth_ms(c->session) >
-		policy->max_auth_age_ms)
+	    call_now_ms(c) - c->identity.auth_ms > policy->max_auth_age_ms)
 		return SGATE_REASON_AUTH_AGE;
 	return SGATE_REASON_OK;
 }
@@ -98,15 +97,12 @@ check_policy(const struct call *c, const struct conf_policy *policy)
 static enum sgate_reason
 check_csrf(const struct call *c, const struct conf_policy *policy)
 {
-	const struct sgate_ref *ref = NULL;
 	struct sgate_bytes no_field = {NULL, 0};
 
 	if (policy == NULL || !policy->csrf || request_is_safe(&c->req))
 		return SGATE_REASON_OK;
-	if (c->session != NULL)
-		ref = sgate_session_get_ref(c->session);
-	if (!csrf_is_ours(c->conf, manager_keys(c->gw->mgr), &c->req, ref,
-		no_field, call_now_ms(c)))
+	if (!csrf_is_ours(c->conf, manager_keys(c->gw->mgr), &c->req,
+		call_ref(c), no_field, call_now_ms(c)))
 		return SGATE_REASON_CSRF;
 	return SGATE_REASON_OK;
 }
@@ -139,8 +135,8 @@ check_decide(struct call *c, struct decision *d)
 	if (d->reason != SGATE_REASON_OK)
 		return;
 	d->may_redirect = true;
-	reason = call_load_session(c, SGATE_NO_DATA);
-	if (reason == SGATE_REASON_OK && sgate_session_is_anonymous(c->session))
+	reason = call_load_identity(c);
+	if (reason == SGATE_REASON_OK && c->identity.is_anonymous)
 		reason = SGATE_REASON_NONE;
 	if (reason == SGATE_REASON_OK) {
 		reason = check_policy(c, d->policy);
@@ -179,7 +175,7 @@ add_ref(struct call *c)
 {
 	char ref[SGATE_REF_HEX + 1];
 
-	sgate_ref_text(sgate_session_get_ref(c->session), ref);
+	sgate_ref_text(&c->identity.ref, ref);
 	add_variable(&c->reply, "SESSION_REF", bytes_of(ref));
 }
 
@@ -188,8 +184,8 @@ add_csrf(struct call *c)
 {
 	char token[TOKEN_CSRF_LEN + 1];
 
-	if (!token_csrf_write(manager_keys(c->gw->mgr),
-		sgate_session_get_ref(c->session), call_now_ms(c), token)) {
+	if (!token_csrf_write(manager_keys(c->gw->mgr), &c->identity.ref,
+		call_now_ms(c), token)) {
 		c->reply.is_broken = true;
 		return;
 	}
@@ -205,7 +201,7 @@ add_exports(struct call *c)
 {
 	static const char prefix[] = "SESSION_DATA_";
 	const size_t prefix_len = sizeof(prefix) - 1;
-	struct sgate_bytes block = session_get_exports(c->session);
+	struct sgate_bytes block = c->identity.exports;
 	struct buf *out = c->reply.out;
 
 	while (block.len > 0) {
@@ -233,21 +229,18 @@ add_exports(struct call *c)
 static void
 add_user_variables(struct call *c)
 {
-	const struct sgate_session *s = c->session;
+	const struct identity *who = &c->identity;
 	struct reply *r = &c->reply;
 
-	add_variable(r, "REMOTE_USER", sgate_session_get_user_id(s));
+	add_variable(r, "REMOTE_USER", who->user);
 	add_variable(r, "AUTH_TYPE", bytes_of("Session"));
 	add_variable(r, "SESSION_STATE", bytes_of("live"));
 	add_ref(c);
-	add_variable(r, "SESSION_ROLES", sgate_session_get_roles(s));
-	add_variable(r, "SESSION_CONTEXT", sgate_session_get_context(s));
-	add_variable_seconds(
-	    r, "SESSION_CREATED", sgate_session_get_created_ms(s));
-	add_variable_seconds(
-	    r, "SESSION_AUTH_TIME", sgate_session_get_auth_ms(s));
-	add_variable_seconds(
-	    r, "SESSION_EXPIRES", sgate_session_get_expires_ms(s));
+	add_variable(r, "SESSION_ROLES", who->roles);
+	add_variable(r, "SESSION_CONTEXT", who->context);
+	add_variable_seconds(r, "SESSION_CREATED", who->created_ms);
+	add_variable_seconds(r, "SESSION_AUTH_TIME", who->auth_ms);
+	add_variable_seconds(r, "SESSION_EXPIRES", who->absolute_ms);
 }
 
 /* AUTH_TYPE is sent empty: what another module had set must not stay. */
@@ -257,7 +250,7 @@ add_anonymous_variables(struct call *c)
 	add_variable(&c->reply, "REMOTE_USER", bytes_of(""));
 	add_variable(&c->reply, "AUTH_TYPE", bytes_of(""));
 	add_variable(&c->reply, "SESSION_STATE", bytes_of("anonymous"));
-	if (c->session != NULL)
+	if (c->has_identity)
 		add_ref(c);
 }
 
@@ -273,7 +266,7 @@ answer_allow(struct call *c, const struct decision *d)
 		add_anonymous_variables(c);
 	else
 		add_user_variables(c);
-	if (c->session != NULL && !request_is_access_checker(&c->req)) {
+	if (c->has_identity && !request_is_access_checker(&c->req)) {
 		add_csrf(c);
 		add_exports(c);
 	}
@@ -375,8 +368,8 @@ note_broken(const struct call *c)
 	static struct log_limit limit = {10, 10000, 0, 0, 0};
 	char ref[SGATE_REF_HEX + 1] = "-";
 
-	if (c->session != NULL)
-		sgate_ref_text(sgate_session_get_ref(c->session), ref);
+	if (c->has_identity)
+		sgate_ref_text(&c->identity.ref, ref);
 	log_limited(&limit, LOG_LEVEL_ERROR,
 	    "check: session %s: a value cannot stand in a header; answering "
 	    "\"unavailable\"",

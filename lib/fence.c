@@ -156,19 +156,29 @@ fence_trusts(const struct fence *fence, unsigned group, const char *sync,
     int64_t poll_interval_ms, int64_t max_blind_ms, int64_t now_boot_ms,
     struct record_store *out_store)
 {
-	int64_t young_ms = YOUNG_POLLS * poll_interval_ms;
-	int64_t complete_ms, age_ms;
 	struct fence_sync read;
+	int64_t age_ms;
 
 	memset(out_store, 0, sizeof(*out_store));
 	if (!fence_sync_read(sync, &read))
 		return FENCE_NO;
 	*out_store = read.store;
-	if (group >= TOKEN_GROUPS || is_behind(fence, group, &read) ||
-	    atomic_load(&fence->is_alarmed) != 0)
+	if (group >= TOKEN_GROUPS || is_behind(fence, group, &read))
 		return FENCE_NO;
+	return fence_age(
+	    fence, group, poll_interval_ms, max_blind_ms, now_boot_ms, &age_ms);
+}
+
+enum fence_trust
+fence_age(const struct fence *fence, unsigned group, int64_t poll_interval_ms,
+    int64_t max_blind_ms, int64_t now_boot_ms, int64_t *out_age_ms)
+{
+	int64_t young_ms = YOUNG_POLLS * poll_interval_ms;
+	int64_t complete_ms, age_ms;
+
+	*out_age_ms = INT64_MAX;
 	complete_ms = atomic_load(&fence->complete_ms[group]);
-	if (complete_ms <= 0 ||
+	if (atomic_load(&fence->is_alarmed) != 0 || complete_ms <= 0 ||
 	    __builtin_sub_overflow(now_boot_ms, complete_ms, &age_ms))
 		return FENCE_NO;
 	/*
@@ -177,6 +187,7 @@ fence_trusts(const struct fence *fence, unsigned group, const char *sync,
 	 */
 	if (age_ms < -young_ms)
 		return FENCE_NO;
+	*out_age_ms = age_ms;
 	if (age_ms <= young_ms)
 		return FENCE_YES;
 	return max_blind_ms < 0 || age_ms <= max_blind_ms ? FENCE_IF_BLIND

@@ -67,6 +67,13 @@ enum fence_trust {
 enum fence_trust fence_trusts(const struct fence *fence, unsigned group,
     const char *sync, int64_t poll_interval_ms, int64_t max_blind_ms,
     int64_t now_boot_ms, struct record_store *out_store);
+/*
+ * The same by the age of the group's last complete round alone, which is
+ * *out_age_ms (INT64_MAX: there is none).
+ */
+enum fence_trust fence_age(const struct fence *fence, unsigned group,
+    int64_t poll_interval_ms, int64_t max_blind_ms, int64_t now_boot_ms,
+    int64_t *out_age_ms);
 /* Raises known, never lowers it. */
 void fence_raise(struct fence *fence, unsigned group, uint64_t mark);
 /* All of it anew for another store. */

@@ -5,6 +5,7 @@
  *   session_manager.c   make and free, the caller, the fallback table, rows
  *   manager_cache.c     every call of the cache: look, repair, publish, touch
  *   manager_look.c      token to live session: whom to believe, touches
+ *   manager_identify.c  token to identity: from the local cache, or by a look
  *   manager_change.c    one change in one transaction; many that end in one
  *   manager_create.c    create
  *   manager_away.c      created while the durable store is away, and landing
@@ -28,6 +29,7 @@
 #include <sys/types.h>
 
 #include "data.h"
+#include "local.h"
 #include "session_manager.h"
 
 /* How far a presented secret is hashed forward to prove a theft. */
@@ -97,6 +99,15 @@ struct fence_work {
 				* when that was written last */
 };
 
+/* What manager_identify() found last: what its answer points to. */
+struct identified {
+	struct local_entry entry;      /* of a hit */
+	struct sgate_session *session; /* of a look; NULL: a hit, or nothing */
+	unsigned char key[LOCAL_KEY_BYTES];
+	struct local_ticket ticket;
+	bool may_be_kept;
+};
+
 struct sgate_manager {
 	struct sgate_conf *conf;
 	struct keys *keys;
@@ -142,6 +153,8 @@ struct sgate_manager {
 	int64_t budget_ms;
 
 	const char *served_by;
+	struct local *local; /* borrowed; NULL: there is none */
+	struct identified identified;
 
 	/* First uses that are written: where no hooks remember them. */
 	struct manager_mark marks[MANAGER_MARKS];
@@ -195,6 +208,8 @@ void manager_time_durable(struct sgate_manager *mgr);
 bool manager_has_time(const struct sgate_manager *mgr);
 /* Whether manager_now_ms() is the database's clock, not this host's own. */
 bool manager_knows_time(const struct sgate_manager *mgr);
+/* manager_now_ms() of a clock_boot_ms() that was read already. */
+int64_t manager_now_at(const struct sgate_manager *mgr, int64_t now_boot_ms);
 /* Whether it does rounds by itself: no keeper ever does them for it. */
 bool manager_is_alone(const struct sgate_manager *mgr);
 /* Whether it takes probes that are due: in the round, or where it is alone. */
@@ -365,6 +380,7 @@ struct look {
 	struct sgate_session *session; /* live; new_token set when in GRACE */
 	bool is_copy;                  /* of the cache: it tells no first use */
 	bool is_blind; /* a copy, because the durable store could not answer */
+	bool is_new;   /* a copy of what the durable store may not have yet */
 };
 /*
  * Token to live session: the table at the top of manager_look.c, and that of
@@ -378,6 +394,12 @@ SGATE_MUST_CHECK enum sgate_status look_up(struct sgate_manager *mgr,
     struct sgate_bytes text, unsigned flags, struct look *out,
     struct sgate_error *err);
 void look_clear(struct look *look);
+/*
+ * Whether what was found may be remembered: the current secret, of a session
+ * that the durable store has, and of which nothing but activity is to be noted
+ * with the next look.
+ */
+bool look_is_settled(struct sgate_manager *mgr, const struct look *look);
 /* Activity, if it is worth writing, and the first use of a successor. */
 void look_touch(struct sgate_manager *mgr, struct look *look, unsigned flags);
 /*

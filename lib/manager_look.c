@@ -269,6 +269,7 @@ newcomer_see(struct sgate_manager *mgr, struct look *look,
 	out->is_there = cached->is_new && away_is_possible(mgr);
 	if (!out->is_there)
 		return;
+	look->is_new = true;
 	out->birth = cached->birth;
 	out->is_live = judge_copy(mgr, look) == VERDICT_LIVE;
 }
@@ -364,7 +365,7 @@ look_beyond_copy(struct sgate_manager *mgr, struct look *look, unsigned flags,
 
 	beside->seen_ms = copy.session != NULL ? copy.session->last_seen_ms : 0;
 	look->session = NULL;
-	look->is_copy = false;
+	look->is_copy = look->is_new = false;
 	status = look_at_row(mgr, look, flags, beside, &was_read, &put, err);
 	if (status == SGATE_NOT_FOUND && !was_read)
 		status = look_meet(mgr, look, &copy, newcomer, flags, beside,
@@ -492,6 +493,13 @@ look_is_first_use(struct sgate_manager *mgr, const struct look *look)
 		return false;
 	return look->is_copy ? !is_marked(mgr, session)
 			     : session->successor_used_ms == 0;
+}
+
+bool
+look_is_settled(struct sgate_manager *mgr, const struct look *look)
+{
+	return look->secret == SESSION_SECRET_CURRENT && !look->is_new &&
+	       !look_is_first_use(mgr, look);
 }
 
 bool

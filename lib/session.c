@@ -111,21 +111,35 @@ add_ms(int64_t a, int64_t b)
 	return sum;
 }
 
+static int64_t
+idle_deadline_ms(int64_t last_seen_ms, int64_t idle_ms)
+{
+	return add_ms(
+	    add_ms(last_seen_ms, idle_ms), idle_ms / TOUCHES_PER_IDLE);
+}
+
 int64_t
 session_idle_deadline_ms(const struct sgate_session *s)
 {
-	return add_ms(
-	    add_ms(s->last_seen_ms, s->idle_ms), s->idle_ms / TOUCHES_PER_IDLE);
+	return idle_deadline_ms(s->last_seen_ms, s->idle_ms);
+}
+
+enum sgate_reason
+session_expiry_of(
+    int64_t last_seen_ms, int64_t idle_ms, int64_t absolute_ms, int64_t now_ms)
+{
+	if (now_ms >= absolute_ms)
+		return SGATE_REASON_EXPIRED_ABSOLUTE;
+	if (now_ms >= idle_deadline_ms(last_seen_ms, idle_ms))
+		return SGATE_REASON_EXPIRED_IDLE;
+	return SGATE_REASON_OK;
 }
 
 enum sgate_reason
 session_expiry(const struct sgate_session *s, int64_t now_ms)
 {
-	if (now_ms >= s->absolute_ms)
-		return SGATE_REASON_EXPIRED_ABSOLUTE;
-	if (now_ms >= session_idle_deadline_ms(s))
-		return SGATE_REASON_EXPIRED_IDLE;
-	return SGATE_REASON_OK;
+	return session_expiry_of(
+	    s->last_seen_ms, s->idle_ms, s->absolute_ms, now_ms);
 }
 
 void
@@ -137,29 +151,47 @@ session_seen(struct sgate_session *s, int64_t seen_ms, int64_t now_ms)
 		s->last_seen_ms = seen_ms;
 }
 
-int64_t
-session_tombstone_ttl_ms(const struct sgate_session *s, int64_t now_ms)
+static int64_t
+tombstone_ttl_ms(int64_t absolute_ms, int64_t now_ms)
 {
 	int64_t left_ms =
-	    s->absolute_ms > now_ms ? add_ms(s->absolute_ms, -now_ms) : 0;
+	    absolute_ms > now_ms ? add_ms(absolute_ms, -now_ms) : 0;
 
 	return add_ms(left_ms, COPY_KEPT_MS);
 }
 
 int64_t
+session_tombstone_ttl_ms(const struct sgate_session *s, int64_t now_ms)
+{
+	return tombstone_ttl_ms(s->absolute_ms, now_ms);
+}
+
+int64_t
+session_copy_ttl_of(int64_t idle_ms, int64_t absolute_ms, int64_t now_ms)
+{
+	int64_t kept_ms =
+	    add_ms(add_ms(idle_ms, idle_ms / TOUCHES_PER_IDLE), COPY_KEPT_MS);
+	int64_t rest_ms = tombstone_ttl_ms(absolute_ms, now_ms);
+
+	return kept_ms < rest_ms ? kept_ms : rest_ms;
+}
+
+int64_t
 session_copy_ttl_ms(const struct sgate_session *s, int64_t now_ms)
 {
-	int64_t idle_ms = add_ms(
-	    add_ms(s->idle_ms, s->idle_ms / TOUCHES_PER_IDLE), COPY_KEPT_MS);
-	int64_t rest_ms = session_tombstone_ttl_ms(s, now_ms);
+	return session_copy_ttl_of(s->idle_ms, s->absolute_ms, now_ms);
+}
 
-	return idle_ms < rest_ms ? idle_ms : rest_ms;
+bool
+session_touch_is_due_of(int64_t last_seen_ms, int64_t idle_ms, int64_t now_ms)
+{
+	return now_ms >= add_ms(last_seen_ms, idle_ms / TOUCHES_PER_IDLE);
 }
 
 bool
 session_touch_is_due(const struct sgate_session *s, int64_t now_ms)
 {
-	return now_ms >= add_ms(s->last_seen_ms, s->idle_ms / TOUCHES_PER_IDLE);
+	return session_touch_is_due_of(s->last_seen_ms, s->idle_ms, now_ms);
 }
 
 /* ---- secrets: the table of "Rotation" in lib/README.md ---- */

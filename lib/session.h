@@ -76,6 +76,13 @@ int64_t session_copy_ttl_ms(const struct sgate_session *s, int64_t now_ms);
 int64_t session_tombstone_ttl_ms(const struct sgate_session *s, int64_t now_ms);
 /* SGATE_REASON_OK, EXPIRED_IDLE or EXPIRED_ABSOLUTE at now_ms. */
 enum sgate_reason session_expiry(const struct sgate_session *s, int64_t now_ms);
+/* The same of moments that stand elsewhere. */
+enum sgate_reason session_expiry_of(
+    int64_t last_seen_ms, int64_t idle_ms, int64_t absolute_ms, int64_t now_ms);
+int64_t session_copy_ttl_of(
+    int64_t idle_ms, int64_t absolute_ms, int64_t now_ms);
+bool session_touch_is_due_of(
+    int64_t last_seen_ms, int64_t idle_ms, int64_t now_ms);
 /* Raises last_seen, never lowers it; a moment in the future counts as now. */
 void session_seen(struct sgate_session *s, int64_t seen_ms, int64_t now_ms);
 /* Whether activity at now_ms is worth writing (a tenth of idle has passed). */

@@ -327,6 +327,7 @@ sgate_manager_free(struct sgate_manager *mgr)
 		mgr->ops->close(mgr->durable);
 	if (mgr->cache != NULL && mgr->pid == getpid())
 		mgr->cache_ops->close(mgr->cache);
+	sgate_session_free(mgr->identified.session);
 	keys_free(mgr->keys);
 	sgate_conf_free(mgr->conf);
 	free(mgr);
@@ -381,6 +382,12 @@ manager_set_stores(struct sgate_manager *mgr, struct stores *stores)
 }
 
 void
+manager_set_local(struct sgate_manager *mgr, struct local *local)
+{
+	mgr->local = local;
+}
+
+void
 manager_set_spool(struct sgate_manager *mgr, struct spool *spool)
 {
 	mgr->spool = spool;
@@ -426,14 +433,20 @@ manager_knows_time(const struct sgate_manager *mgr)
 /* By this host's clock only until the first poll has told how the database's
  * stands. */
 int64_t
-manager_now_ms(const struct sgate_manager *mgr)
+manager_now_at(const struct sgate_manager *mgr, int64_t now_boot_ms)
 {
 	int64_t offset_ms;
 
 	if (mgr->clock != NULL)
 		return mgr->clock(mgr->clock_arg);
-	return get_clock_offset(mgr, &offset_ms) ? clock_boot_ms() + offset_ms
+	return get_clock_offset(mgr, &offset_ms) ? now_boot_ms + offset_ms
 						 : clock_utc_ms();
+}
+
+int64_t
+manager_now_ms(const struct sgate_manager *mgr)
+{
+	return manager_now_at(mgr, clock_boot_ms());
 }
 
 const char *

@@ -52,6 +52,42 @@ void manager_set_turn(struct sgate_manager *mgr, unsigned index);
 const struct stores *manager_stores(const struct sgate_manager *mgr);
 
 /*
+ * The local cache that all processes of this host share, borrowed; NULL (a
+ * library program): there is none. Who has it takes out of it what he changes.
+ */
+struct local;
+void manager_set_local(struct sgate_manager *mgr, struct local *local);
+
+/*
+ * Who a token stands for: what a check needs of a session. Everything is
+ * borrowed from the manager, until its next call.
+ */
+struct identity {
+	struct sgate_ref ref;
+	struct sgate_bytes user, roles, context, exports; /* as the session's */
+	int64_t created_ms, auth_ms, absolute_ms;
+	bool is_anonymous;
+	const char *new_token; /* to be sent as the cookie; NULL: none */
+	/* The whole but for its data; NULL: the local cache had it. */
+	const struct sgate_session *session;
+};
+/*
+ * As sgate_session_get() with SGATE_NO_DATA, but that the local cache may
+ * answer (manager_served_by() is then "local").
+ *
+ * bound: what else the caller judges the session by (an address, a user agent),
+ * LOCAL_BOUND_MAX bytes at most; what was remembered is found with the same
+ * alone. manager_remember() lets the local cache have what was identified last,
+ * when the caller has accepted it; in many cases there is nothing to remember.
+ */
+SGATE_MUST_CHECK enum sgate_status manager_identify(struct sgate_manager *mgr,
+    struct sgate_bytes token, struct sgate_bytes bound, struct identity *out,
+    struct sgate_error *err);
+void manager_remember(struct sgate_manager *mgr);
+bool identity_has_role(
+    const struct identity *identity, struct sgate_bytes role);
+
+/*
  * The keeper's round: poll MySQL, bring to Redis what is missing, raise the
  * fence (manager_fence.c). SGATE_OK also when there is no store to copy from
  * (SQLite); else the first failure, after which the round went on as far as it

@@ -6,6 +6,7 @@
 #include <string.h>
 
 static const char *const names[STORES_COUNTERS] = {
+    [STORES_SERVED_LOCAL] = "served_local",
     [STORES_SERVED_CACHE] = "served_cache",
     [STORES_SERVED_DURABLE] = "served_durable",
     [STORES_SERVED_BLIND] = "served_blind",

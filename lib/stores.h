@@ -12,6 +12,7 @@
 
 /* Every decision about stores. When you add one: stores_counter_name(). */
 enum stores_counter {
+	STORES_SERVED_LOCAL,   /* looks answered by the local cache */
 	STORES_SERVED_CACHE,   /* looks answered by a copy in Redis */
 	STORES_SERVED_DURABLE, /* looks answered by a row */
 	STORES_SERVED_BLIND,   /* by a copy because MySQL could not answer */

@@ -123,6 +123,17 @@ struct durable_poll {
 	char ident[33];    /* of the server and its start */
 };
 
+/* A new session with the audit row of its creation, one of many. */
+struct durable_creation {
+	const struct sgate_session *session;
+	const struct durable_audit *audit;
+	/* What the transaction found out. */
+	bool is_blocked; /* its user: user_lock, shared */
+	struct durable_snapshot at;
+};
+/* In one transaction. */
+#define DURABLE_CREATIONS_MAX 64
+
 /*
  * A count of all sessions, piece by piece, while they change; zeros begin one.
  * Behind the figures stands the last row that was seen, for the store.
@@ -258,6 +269,17 @@ struct durable_ops {
 	enum sgate_status (*session_get)(struct durable *d,
 	    const struct sgate_ref *ref, unsigned flags,
 	    struct sgate_session **out, struct durable_snapshot *out_at,
+	    struct sgate_error *err);
+	/*
+	 * All that creations without more need of a transaction that has just
+	 * begun, in few round trips: audit rows, locks of users, rows, and the
+	 * snapshot of each. At most DURABLE_CREATIONS_MAX, in any order.
+	 * SGATE_CONFLICT: an event id is there already. SGATE_DENIED: some are
+	 * blocked. After anything but SGATE_OK none is made: roll back.
+	 * NULL: one by one, by the functions around this one.
+	 */
+	enum sgate_status (*create_many)(struct durable *d,
+	    struct durable_creation *creations, size_t count,
 	    struct sgate_error *err);
 	/* SGATE_CONFLICT: that ref is taken. */
 	enum sgate_status (*session_insert)(struct durable *d,

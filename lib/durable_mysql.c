@@ -558,6 +558,7 @@ const struct durable_ops durable_mysql = {
     .blocked_users = sql_blocked_users,
     .user_sessions = sql_user_sessions,
     .session_get = sql_session_get,
+    .create_many = mydb_create_many,
     .session_insert = sql_session_insert,
     .session_store = sql_session_store,
     .snapshot = sql_snapshot,

@@ -147,6 +147,13 @@ bool mydb_is_stale(const struct mydb *store);
 
 extern const struct sql_driver mydb_driver;
 enum sgate_status mydb_begin(struct durable *d, struct sgate_error *err);
+/* A value as it stands in a statement's text. */
+void mydb_add_literal(struct buf *sql, const struct sql_value *value);
+/*
+ * A transaction's first statements were lost with a connection that ended
+ * before them: true, and they may be sent once more on a new one.
+ */
+bool mydb_may_open_again(struct mydb *store, enum sgate_status status);
 enum sgate_status mydb_commit(struct durable *d, struct sgate_error *err);
 void mydb_rollback(struct durable *d);
 /*
@@ -184,6 +191,11 @@ enum sgate_status mydb_touch(struct durable *d,
     const struct durable_touch *touches, size_t count, struct sgate_error *err);
 enum sgate_status mydb_stats(struct durable *d, int64_t now_ms, size_t limit,
     struct durable_count *count, bool *out_done, struct sgate_error *err);
+
+/* ---- durable_mysql_create.c ---- */
+
+enum sgate_status mydb_create_many(struct durable *d,
+    struct durable_creation *creations, size_t count, struct sgate_error *err);
 
 /* ---- durable_mysql_exec.c ---- */
 

@@ -138,21 +138,42 @@ run_enter(struct sql_run *r, const char *sql)
  * not come in time is no such end.
  */
 static bool
+may_ask_again(const struct mydb *store, enum sgate_status status)
+{
+	return status == SGATE_UNAVAILABLE && store->conn == NULL &&
+	       !failpoint_is_off("reconnect") &&
+	       clock_monotonic_us() < mydb_deadline_us;
+}
+
+static void
+forget_connection(struct mydb *store)
+{
+	store->is_begun = false;
+	store->is_broken = false;
+	store->sql.durable.is_unreachable = false;
+}
+
+bool
+mydb_may_open_again(struct mydb *store, enum sgate_status status)
+{
+	if (!may_ask_again(store, status))
+		return false;
+	forget_connection(store);
+	return true;
+}
+
+static bool
 may_repeat(struct sql_run *r, enum sgate_status status)
 {
 	struct mydb *store = mydb_of(r);
 
-	if (status != SGATE_UNAVAILABLE || store->conn != NULL ||
-	    r->connection == 0 || r->was_repeated ||
-	    failpoint_is_off("reconnect") ||
-	    clock_monotonic_us() >= mydb_deadline_us ||
-	    (store->in_transaction && !r->is_first))
+	if (r->connection == 0 || r->was_repeated ||
+	    (store->in_transaction && !r->is_first) ||
+	    !may_ask_again(store, status))
 		return false;
 	r->was_repeated = true;
 	r->stmt = NULL;
-	store->is_begun = false;
-	store->is_broken = false;
-	store->sql.durable.is_unreachable = false;
+	forget_connection(store);
 	return true;
 }
 
@@ -255,8 +276,8 @@ execute(struct sql_run *r)
 	return SGATE_OK;
 }
 
-static void
-add_literal(struct buf *sql, const struct sql_value *value)
+void
+mydb_add_literal(struct buf *sql, const struct sql_value *value)
 {
 	switch (value->kind) {
 	case SQL_NULL:
@@ -288,7 +309,7 @@ execute_opening(struct sql_run *r)
 		if (*text != '?')
 			buf_add_char(&sql, *text);
 		else if (used < r->bound)
-			add_literal(&sql, &r->params[used++]);
+			mydb_add_literal(&sql, &r->params[used++]);
 	}
 	store->is_begun = true;
 	if (buf_failed(&sql))

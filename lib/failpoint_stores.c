@@ -128,6 +128,10 @@ DURABLE(session_get,
 	struct sgate_session **out, struct durable_snapshot *out_at,
 	struct sgate_error *err),
     (d, ref, flags, out, out_at, err), VOID, *out = NULL, forget_session(out))
+DURABLE(create_many,
+    (struct durable * d, struct durable_creation *creations, size_t count,
+	struct sgate_error *err),
+    (d, creations, count, err), VOID, NOTHING, NOTHING)
 DURABLE(session_insert,
     (struct durable * d, const struct sgate_session *session,
 	struct sgate_error *err),
@@ -283,6 +287,7 @@ failpoint_durable(const struct durable_ops *ops)
 	WRAP(table, durable, blocked_users);
 	WRAP(table, durable, user_sessions);
 	WRAP(table, durable, session_get);
+	WRAP(table, durable, create_many);
 	WRAP(table, durable, session_insert);
 	WRAP(table, durable, session_store);
 	WRAP(table, durable, snapshot);

@@ -434,6 +434,9 @@ struct change {
 	struct durable_audit audit;
 	/* No key is needed: doing it twice does no harm. */
 	bool is_repeatable;
+	/* apply() inserts `audit` as well, and sets `at`; its SGATE_CONFLICT is
+	 * that of the audit row. */
+	bool is_whole;
 	/* Somebody else may have done this very event: then it is SGATE_OK, and
 	 * nothing is changed. */
 	bool may_be_done;
@@ -446,6 +449,8 @@ struct change {
 	 * changed, and what ends (endings_store() sets that). */
 	const struct sgate_session *live;
 	const struct endings *endings;
+	/* Of the live session, with is_whole. */
+	struct durable_snapshot at;
 	/* apply() has gone through once, so its results are there. */
 	bool was_applied;
 	/* What the cache is told, and what it said of the live session. */

@@ -97,8 +97,8 @@ change_prepare(struct change *change, struct sgate_error *err)
 {
 	struct sgate_manager *mgr = change->mgr;
 	const struct sgate_ref *ref = NULL;
-	struct durable_snapshot at;
-	enum sgate_status status;
+	struct durable_snapshot at = change->at;
+	enum sgate_status status = SGATE_OK;
 	size_t i;
 
 	if (mgr->cache_ops == NULL)
@@ -111,9 +111,11 @@ change_prepare(struct change *change, struct sgate_error *err)
 		ref = &change->live->ref;
 	if (ref == NULL)
 		return SGATE_OK;
-	status = manager_write(mgr,
-	    mgr->ops->snapshot(mgr->durable, token_ref_group(ref), &at, err),
-	    err);
+	if (!change->is_whole)
+		status = manager_write(mgr,
+		    mgr->ops->snapshot(
+			mgr->durable, token_ref_group(ref), &at, err),
+		    err);
 	if (status != SGATE_OK)
 		return status;
 	return publication_make(
@@ -160,13 +162,16 @@ change_try(struct change *change, bool *out_was_done, struct sgate_error *err)
 	status = manager_begin_in(mgr, d, err);
 	if (status != SGATE_OK)
 		goto out;
-	if (!change->is_repeatable) {
+	if (!change->is_repeatable && !change->is_whole) {
 		status = manager_write(
 		    mgr, mgr->ops->audit_insert(d, &change->audit, err), err);
 		*out_was_done = status == SGATE_CONFLICT;
 	}
-	if (status == SGATE_OK)
+	if (status == SGATE_OK) {
 		status = change->apply(change, err);
+		if (change->is_whole)
+			*out_was_done = status == SGATE_CONFLICT;
+	}
 	if (status == SGATE_OK && !change->is_void)
 		status = change_prepare(change, err);
 	if (status != SGATE_OK || change->is_void)

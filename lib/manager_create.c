@@ -559,6 +559,33 @@ create_apply(struct change *change, struct sgate_error *err)
 	return status;
 }
 
+/* A creation that does nothing but create. */
+static bool
+is_plain(const struct creation *c)
+{
+	return !c->has_key && !c->has_replaced &&
+	       (c->mgr->conf->session.max_sessions <= 0 ||
+		   c->session->user[0] == '\0');
+}
+
+static enum sgate_status
+create_plain(struct change *change, struct sgate_error *err)
+{
+	struct creation *c = change->arg;
+	struct durable_creation one = {
+	    .session = c->session, .audit = &change->audit};
+	enum sgate_status status;
+
+	status = manager_write(c->mgr,
+	    c->mgr->ops->create_many(c->mgr->durable, &one, 1, err), err);
+	if (status == SGATE_DENIED)
+		return error_reason(
+		    err, SGATE_DENIED, SGATE_REASON_BLOCKED, "create");
+	change->live = c->session;
+	change->at = one.at;
+	return status;
+}
+
 /*
  * The group has changed since the row was made. No keeper brings a row that has
  * never changed to the cache, so it is put there again with a number that is
@@ -642,6 +669,10 @@ create_run(struct creation *c, struct sgate_error *err)
 		change_init(&change, c->mgr, "create", SGATE_REASON_OK,
 		    create_apply, c);
 		change.audit = c->audit;
+		if (is_plain(c) && c->mgr->ops->create_many != NULL) {
+			change.apply = create_plain;
+			change.is_whole = true;
+		}
 		status = change_run(&change, err);
 		if (status == SGATE_OK && c->is_repeat)
 			status = look_for_key(c, &row, err);

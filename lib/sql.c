@@ -138,6 +138,13 @@ sql_open_text(struct sql_run *r, struct durable *d, const char *sql,
 }
 
 void
+sql_collect(struct sql_run *r, struct durable *d, const char *operation,
+    struct sgate_error *err)
+{
+	run_init(r, d, SQL_STATEMENTS, operation, err);
+}
+
+void
 sql_close(struct sql_run *r)
 {
 	r->store->driver->close(r);

@@ -189,6 +189,13 @@ SGATE_MUST_CHECK enum sgate_status sql_open_text(struct sql_run *r,
     struct sgate_error *err);
 void sql_close(struct sql_run *r);
 
+/*
+ * A run that is never opened: its parameters alone, for a driver that writes
+ * the rows of many in one statement.
+ */
+void sql_collect(struct sql_run *r, struct durable *d, const char *operation,
+    struct sgate_error *err);
+
 /* Blobs, bytes and texts must stay until the run is closed. */
 void sql_bind_int(struct sql_run *r, int64_t value);
 /* SIZE_MAX: no limit. */
@@ -259,6 +266,10 @@ enum sgate_status sql_store_get(struct durable *d, unsigned char id[16],
 enum sgate_status sql_session_get(struct durable *d,
     const struct sgate_ref *ref, unsigned flags, struct sgate_session **out,
     struct durable_snapshot *out_at, struct sgate_error *err);
+/* The parameters of SQL_SESSION_INSERT. SGATE_INTERNAL: a value that no session
+ * has. */
+SGATE_MUST_CHECK enum sgate_status sql_session_bind(
+    struct sql_run *r, const struct sgate_session *session);
 enum sgate_status sql_session_insert(struct durable *d,
     const struct sgate_session *session, struct sgate_error *err);
 enum sgate_status sql_session_store(struct durable *d,
@@ -287,6 +298,10 @@ enum sgate_status sql_purge(struct durable *d, int64_t sessions_before_ms,
 
 /* The least event id of a moment: its first 48 bits are milliseconds. */
 void sql_event_id_at(int64_t at_ms, unsigned char out[DURABLE_EVENT_BYTES]);
+/* The parameters of SQL_AUDIT_INSERT. SGATE_INTERNAL: a value that no event
+ * has. */
+SGATE_MUST_CHECK enum sgate_status sql_audit_bind(
+    struct sql_run *r, const struct durable_audit *audit);
 enum sgate_status sql_audit_insert(struct durable *d,
     const struct durable_audit *audit, struct sgate_error *err);
 enum sgate_status sql_audit_list(struct durable *d,

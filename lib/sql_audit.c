@@ -11,35 +11,45 @@
 /* ---- audit ---- */
 
 enum sgate_status
+sql_audit_bind(struct sql_run *r, const struct durable_audit *audit)
+{
+	if (!sql_time_is_sound(audit->at_ms) ||
+	    (unsigned)audit->reason >= SGATE_REASON_COUNT ||
+	    !sql_address_is_sound(audit->client_ip_len))
+		return sql_misused(&r->store->durable, r->operation,
+		    "a value that no event has", r->err);
+	sql_bind_blob(r, audit->event_id, sizeof(audit->event_id));
+	sql_bind_int(r, audit->at_ms);
+	sql_bind_text(r, audit->host);
+	sql_bind_text(r, audit->actor);
+	sql_bind_text(r, audit->kind);
+	sql_bind_int(r, audit->reason);
+	if (audit->has_ref)
+		sql_bind_blob(r, audit->ref.bytes, SGATE_REF_BYTES);
+	else
+		sql_bind_null(r);
+	sql_bind_text(r, audit->realm);
+	sql_bind_text(r, audit->user);
+	sql_bind_blob(r, audit->client_ip, audit->client_ip_len);
+	sql_bind_text(r, audit->detail);
+	return SGATE_OK;
+}
+
+enum sgate_status
 sql_audit_insert(struct durable *d, const struct durable_audit *audit,
     struct sgate_error *err)
 {
 	struct sql_run r;
-	enum sgate_status status;
+	enum sgate_status status =
+	    sql_open(&r, d, SQL_AUDIT_INSERT, "audit_insert", err);
 
-	if (!sql_time_is_sound(audit->at_ms) ||
-	    (unsigned)audit->reason >= SGATE_REASON_COUNT ||
-	    !sql_address_is_sound(audit->client_ip_len))
-		return sql_misused(
-		    d, "audit_insert", "a value that no event has", err);
-	status = sql_open(&r, d, SQL_AUDIT_INSERT, "audit_insert", err);
 	if (status != SGATE_OK)
 		return status;
-	sql_bind_blob(&r, audit->event_id, sizeof(audit->event_id));
-	sql_bind_int(&r, audit->at_ms);
-	sql_bind_text(&r, audit->host);
-	sql_bind_text(&r, audit->actor);
-	sql_bind_text(&r, audit->kind);
-	sql_bind_int(&r, audit->reason);
-	if (audit->has_ref)
-		sql_bind_blob(&r, audit->ref.bytes, SGATE_REF_BYTES);
-	else
-		sql_bind_null(&r);
-	sql_bind_text(&r, audit->realm);
-	sql_bind_text(&r, audit->user);
-	sql_bind_blob(&r, audit->client_ip, audit->client_ip_len);
-	sql_bind_text(&r, audit->detail);
-	return sql_finish(&r, NULL);
+	status = sql_audit_bind(&r, audit);
+	if (status == SGATE_OK)
+		return sql_finish(&r, NULL);
+	sql_close(&r);
+	return status;
 }
 
 static enum sgate_status

@@ -97,6 +97,16 @@ session_bind(struct sql_run *r, const struct sgate_session *s, bool is_new)
 		sql_bind_blob(r, s->ref.bytes, SGATE_REF_BYTES);
 }
 
+enum sgate_status
+sql_session_bind(struct sql_run *r, const struct sgate_session *session)
+{
+	if (!session_is_sound(session))
+		return sql_misused(&r->store->durable, r->operation,
+		    "a value that no session has", r->err);
+	session_bind(r, session, true);
+	return SGATE_OK;
+}
+
 static enum sgate_status
 session_write(struct durable *d, enum sql_statement which,
     const char *operation, const struct sgate_session *session,

@@ -465,6 +465,7 @@ add_store(struct run *runs, size_t count, const struct durable_ops *ops)
 	count = add_runs(runs, count, ops, row_cases);
 	count = add_runs(runs, count, ops, list_cases);
 	count = add_runs(runs, count, ops, copy_cases);
+	count = add_runs(runs, count, ops, create_cases);
 	count = add_runs(runs, count, ops, process_cases);
 #ifdef CONTRACT_MYSQL
 	count = add_runs(runs, count, ops, mysql_cases);

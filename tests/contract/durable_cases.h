@@ -38,6 +38,7 @@ struct contract_case {
 extern const struct contract_case row_cases[];     /* durable_rows.c */
 extern const struct contract_case list_cases[];    /* durable_lists.c */
 extern const struct contract_case copy_cases[];    /* durable_copies.c */
+extern const struct contract_case create_cases[];  /* durable_create.c */
 extern const struct contract_case process_cases[]; /* durable_processes.c */
 extern const struct contract_case mysql_cases[];   /* durable_mysql.c */
 extern const struct contract_case sqlite_cases[];  /* durable_sqlite.c */

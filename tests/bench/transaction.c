@@ -1,129 +1,201 @@
 /*
- * The floor of creations: what one bare transaction costs on the same server.
- * N connections insert one row each in a transaction of its own, with prepared
- * statements and nothing else, until the time is up; prints how many a second.
+ * What a durable login costs when each is a transaction of its own: a FastCGI
+ * program as one would write it, with libfcgi's own accept loop, one connection
+ * to each store a process, prepared statements, and nothing else: no checks, no
+ * keys, no counters.
  *
- *   transaction SOCKET USER DATABASE CONNECTIONS SECONDS
+ *   transaction SOCKET PROCESSES MYSQL_SOCKET DATABASE REDIS_SOCKET
  *
- * The row is as long as a new session's with its audit row.
+ * For each request: a row into session and one into audit (the tables of
+ * conf/schema/mysql.sql, so the same indexes), COMMIT, and a SET in Redis.
  */
+#include <endian.h>
+#include <fcgiapp.h>
+#include <hiredis/hiredis.h>
 #include <mysql.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define ROW_BYTES 500
+#define REF_LEN 12
+#define EVENT_LEN 16
+#define USER_LEN 16
+#define RECORD_LEN 195 /* a sealed record of sessgate's, about */
+#define LIFE_S "28860"
 
-static double
-now_s(void)
+#define INSERT_SESSION                                                         \
+	"INSERT INTO session (ref, grp, seq, version, realm, user_id, "        \
+	"secret_hash, prev_until_ms, successor_used_ms, context_id, "          \
+	"contexts, "                                                           \
+	"roles, state, end_reason, ended_ms, created_ms, auth_ms, "            \
+	"last_seen_ms, idle_ms, absolute_ms, client_ip, user_agent, format, "  \
+	"exports, data) VALUES (?, 0, 0, 1, '', ?, REPEAT('h', 32), 0, 0, "    \
+	"'', '', '', 1, 0, 0, ?, ?, ?, 1800000, ?, '', '', 1, '', '{}')"
+#define INSERT_AUDIT                                                           \
+	"INSERT INTO audit (event_id, at_ms, host, actor, kind, reason, ref, " \
+	"realm, user_id, client_ip, detail) VALUES (?, ?, 'bench', 'login', "  \
+	"'create', 0, ?, '', ?, '', '')"
+
+static char ref[REF_LEN], event[EVENT_LEN], user[USER_LEN + 1];
+static long long now_ms, end_ms;
+
+static void
+bind_bytes(MYSQL_BIND *bind, void *bytes, unsigned long len)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+	memset(bind, 0, sizeof(*bind));
+	bind->buffer_type = MYSQL_TYPE_STRING;
+	bind->buffer = bytes;
+	bind->buffer_length = len;
+	bind->length_value = len;
+	bind->length = &bind->length_value;
 }
 
 static void
-fail(MYSQL *conn, const char *what)
+bind_number(MYSQL_BIND *bind, long long *number)
 {
-	fprintf(stderr, "transaction: %s: %s\n", what, mysql_error(conn));
-	exit(1);
+	memset(bind, 0, sizeof(*bind));
+	bind->buffer_type = MYSQL_TYPE_LONGLONG;
+	bind->buffer = number;
 }
 
-static MYSQL *
-open_connection(char **argv)
+static MYSQL_STMT *
+prepare(MYSQL *conn, const char *sql, MYSQL_BIND *binds)
+{
+	MYSQL_STMT *stmt = mysql_stmt_init(conn);
+
+	if (stmt == NULL ||
+	    mysql_stmt_prepare(stmt, sql, (unsigned long)strlen(sql)) != 0 ||
+	    mysql_stmt_bind_param(stmt, binds) != 0) {
+		fprintf(stderr, "transaction: %s\n", mysql_error(conn));
+		exit(1);
+	}
+	return stmt;
+}
+
+/* The user of {"user_id":"..."}; the bodies are the benchmark's own. */
+static bool
+read_user(FCGX_Stream *in)
+{
+	char body[256];
+	int len = FCGX_GetStr(body, sizeof(body) - 1, in);
+	const char *at;
+
+	body[len < 0 ? 0 : len] = '\0';
+	at = strstr(body, "\"user_id\":\"");
+	if (at == NULL)
+		return false;
+	snprintf(user, sizeof(user), "%.*s", USER_LEN, at + 11);
+	return strlen(user) == USER_LEN;
+}
+
+static void
+make_ids(void)
+{
+	static uint32_t counter;
+	struct timespec now;
+	uint64_t ms;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now_ms = (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	end_ms = now_ms + 8LL * 3600 * 1000;
+	if (getrandom(ref, sizeof(ref), 0) != (ssize_t)sizeof(ref))
+		exit(1);
+	ms = htobe64((uint64_t)now_ms << 16);
+	memcpy(event, &ms, 6);
+	snprintf(event + 6, sizeof(event) - 6, "%04x%05x",
+	    (unsigned)getpid() & 0xffff, counter++ & 0xfffff);
+}
+
+static bool
+tell_redis(redisContext *redis)
+{
+	static char value[RECORD_LEN];
+	redisReply *reply;
+	bool is_ok;
+
+	reply = redisCommand(redis, "SET tx:%b %b EX " LIFE_S, ref, sizeof(ref),
+	    value, sizeof(value));
+	is_ok = reply != NULL && reply->type == REDIS_REPLY_STATUS;
+	freeReplyObject(reply);
+	return is_ok;
+}
+
+static int
+answer_all(int listen_fd, char **argv)
 {
 	MYSQL *conn = mysql_init(NULL);
+	redisContext *redis = redisConnectUnix(argv[5]);
+	MYSQL_BIND session_binds[6], audit_binds[4];
+	MYSQL_STMT *session, *audit;
+	FCGX_Request request;
+	bool is_done;
 
-	if (conn == NULL || mysql_real_connect(conn, NULL, argv[2], NULL,
-				argv[3], 0, argv[1], 0) == NULL)
-		fail(conn, "connect");
-	if (mysql_autocommit(conn, 0) != 0)
-		fail(conn, "autocommit");
-	return conn;
-}
-
-static unsigned long
-insert_until(MYSQL *conn, double end_s)
-{
-	static const char sql[] = "INSERT INTO bare (body) VALUES (?)";
-	unsigned long len = ROW_BYTES, count = 0;
-	char body[ROW_BYTES];
-	MYSQL_STMT *stmt = mysql_stmt_init(conn);
-	MYSQL_BIND bind;
-
-	memset(body, 'x', sizeof(body));
-	memset(&bind, 0, sizeof(bind));
-	bind.buffer_type = MYSQL_TYPE_BLOB;
-	bind.buffer = body;
-	bind.buffer_length = sizeof(body);
-	bind.length = &len;
-	if (stmt == NULL ||
-	    mysql_stmt_prepare(stmt, sql, sizeof(sql) - 1) != 0 ||
-	    mysql_stmt_bind_param(stmt, &bind) != 0)
-		fail(conn, "prepare");
-	for (; now_s() < end_s; count++)
-		if (mysql_stmt_execute(stmt) != 0 || mysql_commit(conn) != 0)
-			fail(conn, "insert");
-	mysql_stmt_close(stmt);
-	mysql_close(conn);
-	return count;
-}
-
-static void
-make_table(char **argv)
-{
-	static const char sql[] =
-	    "CREATE TABLE IF NOT EXISTS bare (id BIGINT AUTO_INCREMENT "
-	    "PRIMARY KEY, body VARBINARY(1000) NOT NULL) ENGINE=InnoDB";
-	MYSQL *conn = open_connection(argv);
-
-	if (mysql_query(conn, sql) != 0)
-		fail(conn, "create table");
-	mysql_close(conn);
+	if (conn == NULL || redis == NULL || redis->err != 0 ||
+	    mysql_real_connect(
+		conn, NULL, "root", NULL, argv[4], 0, argv[3], 0) == NULL ||
+	    mysql_autocommit(conn, 0) != 0 || FCGX_Init() != 0 ||
+	    FCGX_InitRequest(&request, listen_fd, 0) != 0)
+		return 1;
+	bind_bytes(&session_binds[0], ref, sizeof(ref));
+	bind_bytes(&session_binds[1], user, USER_LEN);
+	bind_number(&session_binds[2], &now_ms);
+	bind_number(&session_binds[3], &now_ms);
+	bind_number(&session_binds[4], &now_ms);
+	bind_number(&session_binds[5], &end_ms);
+	bind_bytes(&audit_binds[0], event, sizeof(event));
+	bind_number(&audit_binds[1], &now_ms);
+	bind_bytes(&audit_binds[2], ref, sizeof(ref));
+	bind_bytes(&audit_binds[3], user, USER_LEN);
+	session = prepare(conn, INSERT_SESSION, session_binds);
+	audit = prepare(conn, INSERT_AUDIT, audit_binds);
+	while (FCGX_Accept_r(&request) == 0) {
+		is_done = read_user(request.in);
+		if (is_done) {
+			make_ids();
+			is_done = mysql_stmt_execute(session) == 0 &&
+				  mysql_stmt_execute(audit) == 0 &&
+				  mysql_commit(conn) == 0 && tell_redis(redis);
+		}
+		if (!is_done)
+			fprintf(stderr, "transaction: %s\n", mysql_error(conn));
+		FCGX_PutS(is_done ? "Status: 201 Created\r\n\r\n"
+				  : "Status: 503 Service Unavailable\r\n\r\n",
+		    request.out);
+		FCGX_Finish_r(&request);
+	}
+	return 0;
 }
 
 int
 main(int argc, char **argv)
 {
-	unsigned long *counts, total = 0;
-	int i, status, connections, seconds;
-	double begin_s;
+	int fd, i, processes;
 
-	if (argc != 6 || (connections = atoi(argv[4])) < 1 ||
-	    connections > 256 || (seconds = atoi(argv[5])) < 1) {
-		fprintf(stderr, "usage: transaction SOCKET USER DATABASE "
-				"CONNECTIONS SECONDS\n");
+	if (argc != 6 || (processes = atoi(argv[2])) < 1 || processes > 256) {
+		fprintf(stderr, "usage: transaction SOCKET PROCESSES "
+				"MYSQL_SOCKET DATABASE REDIS_SOCKET\n");
 		return 2;
 	}
-	make_table(argv);
-	counts = mmap(NULL, sizeof(*counts) * (size_t)connections,
-	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (counts == MAP_FAILED) {
-		perror("mmap");
+	fd = FCGX_OpenSocket(argv[1], 1024);
+	if (fd < 0) {
+		perror(argv[1]);
 		return 1;
 	}
-	begin_s = now_s();
-	for (i = 0; i < connections; i++) {
+	for (i = 0; i < processes; i++) {
 		if (fork() == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			counts[i] = insert_until(
-			    open_connection(argv), begin_s + seconds);
-			_exit(0);
+			_exit(answer_all(fd, argv));
 		}
 	}
-	for (i = 0; i < connections; i++) {
-		if (wait(&status) < 0 || status != 0)
-			return 1;
-	}
-	for (i = 0; i < connections; i++)
-		total += counts[i];
-	printf("%.1f\n", (double)total / (now_s() - begin_s));
+	while (wait(NULL) > 0)
+		;
 	return 0;
 }

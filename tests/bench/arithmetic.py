@@ -1,0 +1,134 @@
+"""The benchmark's arithmetic, without running any of it. Prints TAP."""
+
+import os
+import sys
+import time
+import xml.dom.minidom
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "it")]
+import figures  # pylint: disable=wrong-import-position
+import machine  # pylint: disable=wrong-import-position
+import report  # pylint: disable=wrong-import-position
+from harness import case, main  # pylint: disable=wrong-import-position
+
+
+def a_round(per_second, cpu_us, errors=0):
+    return {"per_second": per_second, "cpu_us": cpu_us, "errors": errors, "count": per_second * 2, "p50_us": 500,
+            "p99_us": 900, "redis_calls": 1.0, "sql_calls": None, "cpu_by": {"web": cpu_us / 2, "gateway": cpu_us / 2}}
+
+
+@case
+def ratios_are_taken_round_by_round(t):
+    """The machine was half as fast in the second round: no ratio changes."""
+    floor = [a_round(1000, 40), a_round(500, 80), a_round(1000, 40)]
+    mine = [a_round(1200, 30), a_round(600, 60), a_round(1200, 30)]
+    row = figures.summary(mine, floor)
+    t.equal(row["cpu_ratio"], {"median": 0.75, "min": 0.75, "max": 0.75})
+    t.equal(row["speed_ratio"]["median"], 1.2)
+    t.equal(row["per_second"], {"median": 1200, "min": 600, "max": 1200})
+
+
+@case
+def a_round_that_failed_has_no_ratio(t):
+    row = figures.summary([a_round(10, 5), None, a_round(30, 5, 2)], [None, a_round(10, 5), a_round(10, 10)])
+    t.equal(row["rounds"], 2)
+    t.equal(row["speed_ratio"], {"median": 3, "min": 3, "max": 3})
+    t.equal(row["errors"], 2)
+    t.equal(row["sql_calls"], None)
+    t.equal(figures.summary([None]), None)
+
+
+@case
+def a_percentile_is_one_of_the_values(t):
+    values = list(range(1, 101))
+    t.equal(figures.percentile(values, 0.5), 50)
+    t.equal(figures.percentile(values, 0.99), 99)
+    t.equal(figures.percentile([7], 0.99), 7)
+    t.equal(figures.percentile([], 0.5), None)
+
+
+@case
+def an_outage_tells_what_clients_got_and_when_it_was_over(t):
+    trace = [(0.5, 1.0, 401), (1.0, 2.0, 200), (2.0, 400.0, 503), (2.5, 3.0, 0), (3.0, 2.0, 500), (4.0, 150.0, 200),
+             (5.0, 1.0, 200)]
+    found = figures.outage(trace, 1.0, 3.0)
+    t.equal(found["answers"], {200: 1, 503: 1, 0: 1})
+    t.equal(found["p50_ms"], 3.0)
+    t.equal(found["later_wrong"], 1)
+    t.equal(found["back_s"], 1.0, "a slow answer is not well")
+
+
+@case
+def goals_are_reached_missed_or_not_measured(t):
+    rows = {"sessgate local cache, lighttpd": figures.summary([a_round(1300, 30)], [a_round(1000, 40)]),
+            "sessgate Redis, lighttpd": figures.summary([a_round(800, 80)], [a_round(1000, 40)]),
+            "php-fpm + phpredis": None}
+    found = {g["what"]: g["reached"] for g in figures.goals(rows, {}, {"memory": {"redis": 401.0}})}
+    t.equal(found["hit, lighttpd: CPU of the floor's"], True)
+    t.equal(found["Redis, lighttpd: CPU"], False)
+    t.equal(found["bytes a session, Redis"], False)
+    t.equal(found["hit, lighttpd: requests/s of php-fpm + phpredis's"], None)
+    t.equal(found["hit: commands to Redis a request"], False, "one a request is not none")
+
+
+@case
+def cpu_time_has_threads_and_children_that_are_gone(t):
+    program = ("import os, threading, time\n"
+               "def burn():\n"
+               "    end = time.thread_time() + 0.2\n"
+               "    while time.thread_time() < end: pass\n"
+               "thread = threading.Thread(target=burn); thread.start(); thread.join()\n"
+               "if os.fork() == 0: burn(); os._exit(0)\n"
+               "os.wait(); print('burnt', flush=True); time.sleep(60)\n")
+    import subprocess
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        t.equal(process.stdout.readline(), "burnt\n")
+        used = machine.cpu_us([process.pid])
+        t.true(380000 < used < 800000, f"0.4 s and Python's start are {used} us")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@case
+def everything_is_ended_and_nothing_is_left(t):
+    box = machine.Machine()
+    try:
+        process = box.start("sleeper", ["/bin/sh", "-c", "sleep 60 & echo $! >child; sleep 60"],
+                            lambda: os.path.exists(box.path("child")) and os.path.getsize(box.path("child")),
+                            cwd=box.work)
+        with open(box.path("child"), encoding="ascii") as f:
+            child = int(f.read())
+        # The whole session ends with its leader, also what it does not wait for.
+        t.true(child in machine.pids_below([process.pid]))
+    finally:
+        tempfile.tempdir = None
+        box.stop()
+    t.true(process.poll() is not None, "the process has ended")
+    t.true(not os.path.exists(box.work), "the directory is gone")
+    end = time.monotonic() + 10
+    while os.path.exists(f"/proc/{child}") and time.monotonic() < end:
+        time.sleep(0.02)
+    t.true(not os.path.exists(f"/proc/{child}"), "its child has ended")
+
+
+@case
+def pictures_are_whole_and_need_nothing_from_elsewhere(t):
+    rows = {"a <b> & c": figures.summary([a_round(1000, 40)], [a_round(1000, 40)])}
+    outage = figures.outage([(1.0, 2.0, 200), (2.0, 50.0, 503)], 1.5, 2.5)
+    outage.update(trace=[(1.0, 2.0, 200), (2.0, 50.0, 503)], began_s=1.5, ended_s=2.5)
+    found = {"rows": rows, "special": {"failures": {"a": {"killed": outage}}}}
+    with tempfile.TemporaryDirectory() as place:
+        report.pictures(found, list(rows), place)
+        t.equal(sorted(os.listdir(place)), ["checks.svg", "failures.svg"])
+        for name in os.listdir(place):
+            with open(os.path.join(place, name), encoding="utf-8") as f:
+                text = f.read()
+            xml.dom.minidom.parseString(text)
+            t.true("href" not in text and "url(" not in text, "nothing from elsewhere")
+
+
+main()

@@ -1,0 +1,263 @@
+"""Who takes part, how each is checked for right answers, and one measurement."""
+
+import peers
+from load import COOKIES, check_requests, file_of, login_requests, run, users
+from machine import Unavailable, ask, cpu_us
+
+CHECKERS = 16  # connections that ask for checks
+CREATORS = 64  # connections that create
+CREATING_WORKERS = 16
+BODY = '{"user_id":"newuser-########"}'
+
+
+class Contender:
+    """One row of a table. ready() starts it and makes sure it answers right."""
+    kind = "check"
+    floor = None  # the name of what its ratios are to
+    connections = CHECKERS
+    is_durable = None
+    note = ""
+
+    def __init__(self, name, floor, **more):
+        self.name, self.floor = name, floor
+        self.__dict__.update(more)
+        self.site = self.requests = None
+        self.port = 0
+        self.processes = {}
+        self.next = 0  # the number of the next creation
+
+    def ready(self, site):
+        self.site = site
+        self.begin()
+        self.requests = file_of(site.machine, "requests-" + "".join(c if c.isalnum() else "-" for c in self.name),
+                                self.make_requests())
+
+    def begin(self):
+        raise NotImplementedError
+
+    def make_requests(self):
+        raise NotImplementedError
+
+    def roots(self):
+        return {role: self.site.machine.pids(names) for role, names in self.processes.items()}
+
+    def store_calls(self):
+        """(of Redis, of MySQL) so far; None where it uses none."""
+        names = self.processes.get("store", ())
+        redis = sql = None
+        for name in ("redis", "peers-redis"):
+            if name in names:
+                text = self.site.redis(name).command("INFO", "commandstats").decode()
+                redis = sum(int(line.split("calls=")[1].split(",")[0]) for line in text.splitlines() if "calls=" in line)
+        if "mariadb" in names:
+            sql = int(self.site.mariadb().sql("SHOW GLOBAL STATUS LIKE 'Questions'").split()[1])
+        return redis, sql
+
+    def measure(self, seconds, rate=0, connections=None):
+        """One run: what the table and the pictures are made of."""
+        calls = self.store_calls()
+        roots = self.roots()
+        before = {role: cpu_us(pids) for role, pids in roots.items()}
+        result = run(self.site, self.port, self.requests, connections or self.connections, seconds, rate, self.next)
+        used = {role: cpu_us(pids) - before[role] for role, pids in roots.items()}
+        after = self.store_calls()
+        count = max(result["count"], 1)
+        self.next = result["next"]
+        result.update(per_second=result["count"] / result["seconds"], cpu_us=sum(used.values()) / count,
+                      cpu_by={role: us / count for role, us in used.items()},
+                      redis_calls=per_request(calls[0], after[0], count, 1),
+                      sql_calls=per_request(calls[1], after[1], count, 1))
+        return result
+
+
+def per_request(before, after, count, own):
+    """own: the calls that asking itself makes."""
+    return None if before is None else max(after - before - own, 0) / count
+
+
+class Floor(Contender):
+    """A program that does nothing."""
+
+    def begin(self):
+        getattr(self.site, self.backend)()
+        web = getattr(self.site, self.web)
+        self.port = web.port
+        self.processes = {"web": [web.name], "gateway": [self.backend]}
+        must_be(self, ask(self.port, self.path()), 200)
+
+    def path(self):
+        return "/" + self.backend
+
+    def make_requests(self):
+        # The same cookies' length as a check's.
+        return check_requests(self.path(), [("sid=" + "x" * 60, u) for u in users(COOKIES)])
+
+
+class Check(Contender):
+    """sessgate on one of its profiles, behind one of the web servers."""
+
+    def begin(self):
+        self.site.sessgate(self.profile)
+        web = getattr(self.site, self.web)
+        self.port = web.port
+        self.processes = {"web": [web.name], "gateway": ["sessgate-" + self.profile],
+                          "store": {"l1": ["redis", "mariadb"], "redis": ["redis", "mariadb"],
+                                    "mysql": ["mariadb"]}.get(self.profile, [])}
+
+    def cookies(self):
+        """Sessions of a profile are made once, by its login listener."""
+        port = self.site.lighttpd.port
+        return self.site.once("cookies-" + self.profile, lambda: [
+            ("sid=" + sessgate_token(port, self.profile, user), user) for user in users(COOKIES)])
+
+    def make_requests(self):
+        cookies = self.cookies()
+        judge(self, self.port, self.path, cookies, "Variable-REMOTE_USER" if self.shows_user else None)
+        return check_requests(self.path, cookies)
+
+    shows_user = True
+
+
+class PeerCheck(Contender):
+    def begin(self):
+        self.peer = self.make(self.site)
+        self.port, self.processes = self.peer.port, self.peer.processes
+
+    def make_requests(self):
+        cookies = self.site.once("cookies-" + self.peer.name, lambda: self.peer.cookies(COOKIES))
+        judge(self, self.port, self.peer.check_path, cookies, "X-User")
+        return check_requests(self.peer.check_path, cookies)
+
+
+class Creation(Contender):
+    kind = "creation"
+    connections = CREATORS
+    is_durable = True
+
+    def begin(self):
+        self.site.sessgate(self.profile)
+        self.port = self.site.lighttpd.port
+        self.processes = {"web": ["lighttpd"], "gateway": ["sessgate-" + self.profile],
+                          "store": {"creation": ["redis", "mariadb"], "mysql": ["mariadb"]}.get(self.profile, [])}
+
+    def make_requests(self):
+        token = sessgate_token(self.port, self.profile, users(1)[0])
+        path = f"/check/{self.profile}"
+        judge(self, self.port, path, [("sid=" + token, users(1)[0])] * 4, "Variable-REMOTE_USER")
+        return login_requests(f"/{self.profile}/v1/sessions", BODY)
+
+
+class Transactions(Contender):
+    """A program that makes a transaction a creation, and nothing else."""
+    kind = "creation"
+    connections = CREATORS
+    is_durable = True
+
+    def begin(self):
+        site = self.site
+        site.sessgate("creation")  # which makes the tables that are copied
+        redis, server = site.redis(), site.mariadb()
+
+        def start():
+            server.sql("CREATE DATABASE bare; CREATE TABLE bare.session LIKE sessgate_creation.session; "
+                       "CREATE TABLE bare.audit LIKE sessgate_creation.audit")
+            path = site.plain["transaction"]
+            site.machine.start("transaction", [site.binary("tests/bench/transaction"), path, str(CREATING_WORKERS),
+                                               server.socket, "bare", redis.socket], path)
+        site.once("transaction", start)
+        self.port = site.lighttpd.port
+        self.processes = {"web": ["lighttpd"], "gateway": ["transaction"], "store": ["redis", "mariadb"]}
+        must_be(self, ask(self.port, "/transaction", "POST", '{"user_id":"newuser-00000000"}'), 201)
+        if int(server.sql("SELECT COUNT(*) FROM bare.session s, bare.audit a WHERE s.ref = a.ref")) < 1:
+            raise Unavailable("the transaction left no row")
+
+    def make_requests(self):
+        return login_requests("/transaction", BODY)
+
+
+class PeerCreation(Contender):
+    kind = "creation"
+    connections = CREATORS
+    is_durable = False
+
+    def begin(self):
+        self.peer = self.make(self.site)
+        self.port, self.processes = self.peer.port, self.peer.processes
+
+    def make_requests(self):
+        user = users(1)[0]
+        judge(self, self.port, self.peer.check_path, [(self.peer.login(user), user)] * 4, "X-User")
+        return login_requests(self.peer.login_path + "newuser-########", None)
+
+
+def sessgate_token(port, profile, user):
+    answer = ask(port, f"/{profile}/v1/sessions", "POST", '{"user_id":"%s"}' % user, Content_Type="application/json")
+    if answer.status != 201:
+        raise Unavailable(f"a creation answered {answer.status}: {answer.body[:200]}")
+    return answer.body.split('"token":"')[1].split('"')[0]
+
+
+def must_be(contender, answer, status):
+    if answer.status != status:
+        raise Unavailable(f"{contender.name} answers {answer.status}, not {status}")
+
+
+def judge(contender, port, path, cookies, header):
+    """Four known cookies give the right users, a bogus one gives 401."""
+    step = max(len(cookies) // 4, 1)
+    for cookie, user in cookies[::step][:4]:
+        answer = ask(port, path, Cookie="theme=dark; " + cookie)
+        must_be(contender, answer, 200)
+        if header is not None and answer.headers.get(header) != user:
+            raise Unavailable(f"{contender.name} takes {user} for {answer.headers.get(header)}")
+    name, _, value = cookies[0][0].partition("=")
+    bogus = value[:-4] + ("0000" if value[-4:] != "0000" else "1111")
+    must_be(contender, ask(port, path, Cookie=f"{name}={bogus}"), 401)
+
+
+def all_contenders():
+    """By name; the order is that of the table."""
+    floors = {web: f"do-nothing, {web}" for web in ("lighttpd", "nginx", "apache")}
+    rows = []
+    routes = [("lighttpd", "", ""), ("nginx", "", ""), ("nginx", "-ka", " kept"), ("apache", "", ""),
+              ("apache", "-ka", " kept")]
+    titles = {"l1": "local cache", "redis": "Redis", "mysql": "MySQL", "sqlite": "SQLite"}
+    for web, kept, word in routes:
+        if not kept:
+            rows.append(Floor(floors[web], floors[web], web=web, backend="stock"))
+        for profile, title in titles.items():
+            rows.append(Check(f"sessgate {title}, {web}{word}", floors[web], web=web, profile=profile,
+                              path=f"/check/{profile}{kept}", is_extra=is_extra(profile, web, kept)))
+    rows += [
+        Floor("do-nothing, our accept", floors["lighttpd"], web="lighttpd", backend="own"),
+        Check("sessgate authorizer + static file", floors["lighttpd"], web="lighttpd", profile="l1",
+              path="/static/l1/a", shows_user=False),
+        PeerCheck("php-fpm + phpredis", floors["lighttpd"], make=peers.Php),
+        PeerCheck("express-session", floors["lighttpd"], make=lambda s: peers.Express(s, 1)),
+        PeerCheck("express-session, cluster 2", floors["lighttpd"], make=lambda s: peers.Express(s, 2)),
+        PeerCheck("Flask-Session", floors["lighttpd"], make=peers.Flask),
+        PeerCheck("Perl CGI::Session", floors["lighttpd"], make=peers.CgiSession),
+        PeerCheck("mod_session_dbd", floors["apache"], make=peers.SessionDbd),
+    ]
+    php = "create: php-fpm + phpredis"
+    rows += [
+        PeerCreation(php, php, make=peers.Php),
+        PeerCreation("create: express-session", php, make=lambda s: peers.Express(s, 1)),
+        PeerCreation("create: express-session, cluster 2", php, make=lambda s: peers.Express(s, 2)),
+        PeerCreation("create: Flask-Session", php, make=peers.Flask),
+        PeerCreation("create: Perl CGI::Session", php, make=peers.CgiSession, is_durable=True),
+    ]
+    for connections in (CREATORS, 4, 1):
+        floor = php if connections == CREATORS else f"create: own transactions, {connections} connections"
+        rows += [
+            Transactions(f"create: own transactions, {connections} connections", floor, connections=connections),
+            Creation(f"create: sessgate, {connections} connections", floor, profile="creation",
+                     connections=connections)]
+    rows += [Creation("create: sessgate on MySQL alone", php, profile="mysql"),
+             Creation("create: sessgate on SQLite", php, profile="sqlite")]
+    return rows
+
+
+def is_extra(profile, web, kept):
+    """Run only when it is asked for by name."""
+    return profile in ("mysql", "sqlite") and (web != "lighttpd" or kept != "")

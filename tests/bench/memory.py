@@ -1,0 +1,131 @@
+"""Bytes a session: what 100,000 more of them take in each store."""
+
+import glob
+import os
+import re
+import sqlite3
+import time
+
+from contenders import BODY
+from load import file_of, login_requests, run
+from machine import Unavailable, ask, wait_until
+
+SESSIONS = 100000
+PAGE = 16384  # InnoDB's
+TABLES = ("session", "user_state", "audit")
+
+
+def grow(site, profile, count_rows):
+    """Creates until there are SESSIONS more, each of a user of its own; how many."""
+    before = count_rows()
+    requests = file_of(site.machine, "requests-memory", login_requests(f"/{profile}/v1/sessions", BODY))
+    first = 0
+    while count_rows() - before < SESSIONS:
+        result = run(site, site.lighttpd.port, requests, 64, 5, 0, first)
+        if result["errors"]:
+            raise Unavailable(f"creations failed: {result['answers']}")
+        first = result["next"]
+    return count_rows() - before
+
+
+def innodb(server, database):
+    """{(table, index): bytes} as InnoDB has allocated them; partitions together."""
+    server.sql("SET GLOBAL innodb_max_purge_lag_wait = 0; ANALYZE TABLE " + ", ".join(TABLES), database)
+    rows = server.sql("SELECT table_name, index_name, stat_value FROM mysql.innodb_index_stats WHERE database_name = "
+                      f"'{database}' AND stat_name = 'size'")
+    sizes = {}
+    for row in rows.splitlines():
+        table, index, pages = row.split("\t")
+        key = (table.split("#")[0], index)
+        sizes[key] = sizes.get(key, 0) + int(pages) * PAGE
+    return sizes
+
+
+def used_memory(redis):
+    """When nothing is being rehashed any more."""
+    time.sleep(2)
+    text = redis.command("INFO", "memory").decode()
+    return int(re.search(r"used_memory:(\d+)", text).group(1))
+
+
+def difference(after, before, count):
+    return {key: (size - before.get(key, 0)) / count for key, size in after.items()}
+
+
+def mysql_and_redis(site):
+    site.sessgate("memory")
+    server, redis = site.mariadb(), site.redis()
+    database = "sessgate_memory"
+    rows = innodb(server, database)
+    bytes_before = used_memory(redis)
+    made = grow(site, "memory", lambda: int(server.sql("SELECT COUNT(*) FROM session", database)))
+    per_session = difference(innodb(server, database), rows, made)
+    key = redis.command("EVAL", "redis.call('SELECT', ARGV[1]); return redis.call('RANDOMKEY')", 0,
+                        site.redis_number("memory"))
+    return {"sessions": made, "redis": (used_memory(redis) - bytes_before) / made,
+            "redis_key": key.decode() if key else None,
+            "mysql": sum(v for (t, _), v in per_session.items() if t != "audit"),
+            "mysql_by": {f"{t}.{i}": v for (t, i), v in per_session.items()
+                         if t in TABLES and abs(v) >= 0.5},
+            "mysql_audit": sum(v for (t, _), v in per_session.items() if t == "audit")}
+
+
+def table_sizes(path):
+    """{table or index: bytes} of a database that others have open."""
+    db = sqlite3.connect(path)
+    try:
+        return dict(db.execute("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name"))
+    except sqlite3.OperationalError as e:
+        raise Unavailable(f"this Python's SQLite cannot tell the sizes of tables: {e}") from None
+    finally:
+        db.close()
+
+
+def sqlite(site):
+    site.sessgate("sqlite")
+    path = site.machine.path("sqlite", "db", "sessions.db")
+
+    def count_rows():
+        db = sqlite3.connect(path)
+        try:
+            return db.execute("SELECT COUNT(*) FROM session").fetchone()[0]
+        finally:
+            db.close()
+    before = table_sizes(path)
+    made = grow(site, "sqlite", count_rows)
+    per_session = difference(table_sizes(path), before, made)
+    audit = sum(v for name, v in per_session.items() if "audit" in name)
+    return {"sessions": made, "sqlite": sum(per_session.values()) - audit, "sqlite_audit": audit,
+            "sqlite_by": {name: v for name, v in per_session.items() if abs(v) >= 0.5}}
+
+
+def spool_frame(site, ends=1000):
+    """A logout's frame: ends are kept to be told again, also when MySQL has them."""
+    site.sessgate("memory")
+    port = site.lighttpd.port
+    pattern = site.machine.path("memory", "spool", "*")
+
+    def size():
+        return sum(os.path.getsize(f) for f in glob.glob(pattern) if os.path.basename(f) != "reserve")
+    tokens = []
+    for i in range(ends):
+        answer = ask(port, "/memory/v1/sessions", "POST", BODY.replace("#" * 8, f"{i + 90000000}"),
+                     Content_Type="application/json")
+        tokens.append(answer.body.split('"token":"')[1].split('"')[0])
+    before = size()
+    for token in tokens:
+        if ask(port, "/memory/v1/end", "POST", '{"token":"%s"}' % token, Content_Type="application/json").status != 200:
+            raise Unavailable("an end was not acknowledged")
+    wait_until(lambda: size() > before, "the spool has the ends")
+    return {"spool_frame": (size() - before) / ends}
+
+
+def measure(site, _options):
+    found = {"missing": {}}
+    for part in (mysql_and_redis, sqlite, spool_frame):
+        try:
+            found.update(part(site))
+        except Unavailable as e:
+            found["missing"][part.__name__] = str(e)
+    found["l1"] = site.l1_entry_bytes()
+    return found

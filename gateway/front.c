@@ -1,5 +1,5 @@
 /*
- * Accepting, waiting, serving, closing: one epoll set a process.
+ * Accepting, waiting, serving, keeping: one epoll set a process (conns.c).
  *
  * What stands in a new connection is received at once, into memory of our own,
  * and judged (head.h). Web servers write a request in one piece, so it mostly
@@ -8,9 +8,16 @@
  * judged as it grows, so that neither the size nor the cut of the pieces
  * matters. libfcgi reads the received bytes (fcgi.c).
  *
- * Limits: read_timeout from accepting to the last byte, CONNS_MAX connections
+ * A connection that the web server wants to use again stays in the set, so it
+ * pins nobody. It belongs to one worker, though, and that one may be about to
+ * wait for a store, or have more to do than others: then it gives connections
+ * that can be read to whoever is free (handover.h), and a worker that ends
+ * gives all it has.
+ *
+ * Limits: read_timeout from accepting, or from the first byte on a kept one,
+ * to the last byte; keep_timeout between two requests; CONNS_MAX connections
  * (or half of the descriptors) and PENDING_MAX bytes that wait in a process;
- * the oldest goes first.
+ * the oldest goes first, those between two requests before the others.
  *
  * An answer is followed by a plain close when nothing can stand unread in the
  * socket. Otherwise (a body larger than is waited for, a check's body) the
@@ -24,175 +31,67 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "conns.h"
 #include "fcgi.h"
 #include "head.h"
 #include "log.h"
 #include "status.h"
+#include "wait.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNS_MAX 512
 #define PENDING_MAX (16u << 20)
 #define LINGER_MAX (16u << 20)
 /* Headers and padding of the records that carry params and body. */
 #define RECORDS_OVERHEAD (32u << 10)
 #define EVENTS_MAX 64
+/* Of kept connections that can be read at once, others may have what is more.
+ */
+#define SHARE_ABOVE 16
 #define PAUSE_MS 1000
 /* How many a process takes from each backlog when only itself stops. */
 #define STOP_TAKES 64
 #define STOP_TAKES_ALL 65536
-
-#define NONE UINT16_MAX
-
-enum conn_state {
-	CONN_FREE,
-	CONN_NEW,     /* just accepted, not in the set */
-	CONN_WAITING, /* for the rest of its request */
-	CONN_LINGERING
-};
-
-/* What has come of a request that comes in pieces. */
-struct pending {
-	struct head_parser parser;
-	struct buf bytes;
-};
-
-struct conn {
-	enum conn_state state;
-	int fd;
-	uint32_t generation;   /* tells late events of an earlier connection */
-	uint16_t older, newer; /* or NONE; free ones are linked by newer */
-	const struct listener *listener;
-	int64_t until_ms;
-	struct pending *pending; /* NULL: nothing has come yet */
-	size_t lingered;
-};
+/* How long a process that ends waits for room to give its connections away. */
+#define GIVE_MS 200
 
 struct front {
 	struct gateway *gw;
-	const struct listeners *listeners;
-	bool is_keeper;
-	struct shared_worker *slot;
+	struct front_options options;
+	struct handover handover;
 	struct fcgi *fcgi;
-	int epoll_fd;
 	bool is_stopped;
+	bool gives;              /* what is kept, though it is stopped */
 	int64_t paused_until_ms; /* 0 = accepting */
 
 	size_t params_max, body_max, request_max;
-	int64_t read_timeout_ms;
+	int64_t read_timeout_ms, keep_timeout_ms;
 	char *scratch; /* request_max bytes: what was just received */
 	size_t scratch_used;
 	struct head_parser parser; /* of a request that is all in scratch */
 	struct buf answer;
-
-	struct conn conns[CONNS_MAX + 1]; /* one of them not waiting */
-	uint16_t oldest, newest, first_free;
-	size_t waiting, waiting_max;
-	size_t pending_len; /* bytes that have come and wait */
+	struct conns conns;
 };
 
 /* Marks an event's data as a listener's index. */
 #define EVENT_LISTENER (UINT64_C(1) << 63)
+#define EVENT_HANDOVER UINT64_MAX
 
 /* ---- connections that wait ---- */
-
-static uint64_t
-conn_event_data(const struct front *front, const struct conn *conn)
-{
-	return (uint64_t)conn->generation << 16 |
-	       (uint64_t)(conn - front->conns);
-}
-
-static void
-conn_unlink(struct front *front, struct conn *conn)
-{
-	if (conn->older != NONE)
-		front->conns[conn->older].newer = conn->newer;
-	else
-		front->oldest = conn->newer;
-	if (conn->newer != NONE)
-		front->conns[conn->newer].older = conn->older;
-	else
-		front->newest = conn->older;
-}
-
-static void
-conn_link_newest(struct front *front, struct conn *conn)
-{
-	uint16_t index = (uint16_t)(conn - front->conns);
-
-	conn->until_ms = clock_monotonic_ms() + front->read_timeout_ms;
-	conn->older = front->newest;
-	conn->newer = NONE;
-	if (front->newest != NONE)
-		front->conns[front->newest].newer = index;
-	else
-		front->oldest = index;
-	front->newest = index;
-}
-
-static void
-conn_forget_pending(struct front *front, struct conn *conn)
-{
-	if (conn->pending == NULL)
-		return;
-	front->pending_len -= conn->pending->bytes.len;
-	buf_wipe(&conn->pending->bytes);
-	explicit_bzero(&conn->pending->parser, sizeof(conn->pending->parser));
-	free(conn->pending);
-	conn->pending = NULL;
-}
-
-static bool
-conn_is_waiting(const struct conn *conn)
-{
-	return conn->state == CONN_WAITING || conn->state == CONN_LINGERING;
-}
-
-/* There is always a free one: conns is one longer than what may wait. */
-static struct conn *
-conn_take(struct front *front, const struct listener *listener, int fd)
-{
-	struct conn *conn = &front->conns[front->first_free];
-
-	front->first_free = conn->newer;
-	conn->state = CONN_NEW;
-	conn->fd = fd;
-	conn->listener = listener;
-	conn->lingered = 0;
-	return conn;
-}
-
-/* Closing a descriptor that only this process has takes it from the set. */
-static void
-conn_close(struct front *front, struct conn *conn)
-{
-	close(conn->fd);
-	conn_forget_pending(front, conn);
-	if (conn_is_waiting(conn)) {
-		conn_unlink(front, conn);
-		front->waiting--;
-	}
-	conn->state = CONN_FREE;
-	conn->fd = -1;
-	conn->generation = (conn->generation + 1) & 0x7fffffff;
-	conn->newer = front->first_free;
-	front->first_free = (uint16_t)(conn - front->conns);
-}
 
 /* A peer that broke off, was too slow or sent what is no request. */
 static void
 conn_refuse(struct front *front, struct conn *conn)
 {
-	if (conn->state != CONN_LINGERING)
+	if (conn->state != CONN_LINGERING && conn->state != CONN_KEPT)
 		shared_count(front->gw->shared, SHARED_BAD_PEERS);
-	conn_close(front, conn);
+	conns_close(&front->conns, conn);
 }
 
 static void
@@ -201,43 +100,96 @@ conn_evict_oldest(struct front *front)
 	static struct log_limit limit = {.burst = 1, .period_ms = 60000};
 
 	log_limited(&limit, LOG_LEVEL_WARNING,
-	    "too many unfinished requests wait (%zu, %zu bytes): closing the "
-	    "oldest",
-	    front->waiting, front->pending_len);
-	conn_refuse(front, &front->conns[front->oldest]);
+	    "too many connections wait (%zu unfinished with %zu bytes, %zu "
+	    "kept): closing the oldest",
+	    front->conns.waiting.count, front->conns.pending_len,
+	    front->conns.kept.count);
+	conn_refuse(front, conns_oldest(&front->conns));
 }
 
-/* Into the set, if it is not there yet; closed when the set does not take it.
- */
 static void
 conn_wait(struct front *front, struct conn *conn, enum conn_state state)
 {
-	struct epoll_event event = {.events = EPOLLIN};
-
-	if (conn_is_waiting(conn)) {
-		conn_unlink(front, conn);
-		front->waiting--;
-	} else {
-		if (front->waiting == front->waiting_max)
-			conn_evict_oldest(front);
-		event.data.u64 = conn_event_data(front, conn);
-		if (epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, conn->fd,
-			&event) != 0) {
-			conn_close(front, conn);
-			return;
-		}
-	}
-	conn->state = state;
-	conn_link_newest(front, conn);
-	front->waiting++;
+	conns_hold(&front->conns, conn);
+	if (conns_are_full(&front->conns))
+		conn_evict_oldest(front);
+	/* Closed when the set does not take it. */
+	if (!conns_wait(&front->conns, conn, state))
+		shared_count(front->gw->shared, SHARED_BAD_PEERS);
 }
 
 static void
 close_late(struct front *front, int64_t now_ms)
 {
-	while (front->oldest != NONE &&
-	       front->conns[front->oldest].until_ms <= now_ms)
-		conn_refuse(front, &front->conns[front->oldest]);
+	struct conn *conn;
+
+	while ((conn = conns_late(&front->conns, now_ms)) != NULL)
+		conn_refuse(front, conn);
+}
+
+/* ---- giving to others ---- */
+
+/* Nothing that has been read may be missing in what another gets. */
+static bool
+conn_may_be_given(const struct conn *conn)
+{
+	return conn->pending == NULL &&
+	       (conn->state == CONN_KEPT || conn->state == CONN_WAITING);
+}
+
+/* False: it is still here. */
+static bool
+conn_give(struct front *front, struct conn *conn)
+{
+	struct handover_note note = {
+	    .listener =
+		(uint32_t)(conn->listener - front->options.listeners->items),
+	    .was_kept = conn->was_kept,
+	};
+
+	if (!handover_give(&front->handover, conn->fd, &note))
+		return false;
+	conn->is_given = true;
+	conns_close(&front->conns, conn);
+	return true;
+}
+
+/* Whether another worker waits for something to do. */
+static bool
+others_are_idle(const struct front *front)
+{
+	struct shared_worker *row = front->gw->shared->workers;
+	struct shared_worker *end = row + SHARED_WORKERS_MAX;
+
+	if (front->handover.give_fd < 0)
+		return false;
+	for (; row < end; row++) {
+		if (row != front->options.slot &&
+		    atomic_load_explicit(&row->state, memory_order_relaxed) ==
+			SHARED_IDLE)
+			return true;
+	}
+	return false;
+}
+
+/* While this process waits for a store: what others can serve, they may. */
+static void
+look_after_conns(void *arg)
+{
+	struct front *front = arg;
+	struct epoll_event events[EVENTS_MAX];
+	struct conn *conn;
+	int count, i;
+
+	if (conns_count(&front->conns) == 0 || !others_are_idle(front))
+		return;
+	count = epoll_wait(front->conns.epoll_fd, events, EVENTS_MAX, 0);
+	for (i = 0; i < count; i++) {
+		conn = conns_find(&front->conns, events[i].data.u64);
+		if (conn != NULL && conn_may_be_given(conn) &&
+		    !conn_give(front, conn))
+			return;
+	}
 }
 
 /* ---- serving ---- */
@@ -245,11 +197,11 @@ close_late(struct front *front, int64_t now_ms)
 static void
 set_state(struct front *front, enum shared_worker_state state)
 {
-	if (front->slot == NULL)
+	if (front->options.slot == NULL)
 		return;
 	/* In this order: the master must not see the old moment with BUSY. */
-	atomic_store(&front->slot->since_ms, clock_monotonic_ms());
-	atomic_store(&front->slot->state, (int)state);
+	atomic_store(&front->options.slot->since_ms, clock_monotonic_ms());
+	atomic_store(&front->options.slot->state, (int)state);
 }
 
 /* Between two requests. */
@@ -330,8 +282,8 @@ serve_request(struct front *front, const struct conn *conn,
 		    buf_bytes(&front->answer), front->read_timeout_ms);
 	buf_wipe(&front->answer);
 	shared_count(front->gw->shared, SHARED_REQUESTS);
-	if (front->slot != NULL)
-		atomic_fetch_add(&front->slot->requests, 1);
+	if (front->options.slot != NULL)
+		atomic_fetch_add(&front->options.slot->requests, 1);
 	return is_answered;
 }
 
@@ -347,6 +299,17 @@ is_read_to_the_end(const struct head *head, size_t len)
 	return head->is_authorizer && len == head->head_len;
 }
 
+/* For the web server's next request: here, or with another worker. */
+static void
+conn_keep(struct front *front, struct conn *conn)
+{
+	conn->was_kept = true;
+	if (!front->is_stopped)
+		conn_wait(front, conn, CONN_KEPT);
+	else if (!front->gives || !conn_give(front, conn))
+		conns_close(&front->conns, conn);
+}
+
 /* The request in bytes, which were judged HEAD_COMPLETE. */
 static void
 answer_request(struct front *front, struct conn *conn, const struct head *head,
@@ -354,16 +317,21 @@ answer_request(struct front *front, struct conn *conn, const struct head *head,
 {
 	bool is_answered;
 
+	conns_hold(&front->conns, conn);
 	set_state(front, SHARED_BUSY);
 	is_answered = serve_request(front, conn, head, bytes);
 	set_state(front, resting_state(front));
-	if (!is_answered || is_read_to_the_end(head, bytes.len)) {
-		conn_close(front, conn);
-		return;
+	conns_forget_pending(&front->conns, conn);
+	if (!is_answered) {
+		conns_close(&front->conns, conn);
+	} else if (!is_read_to_the_end(head, bytes.len)) {
+		shutdown(conn->fd, SHUT_WR);
+		conn_wait(front, conn, CONN_LINGERING);
+	} else if (head->keep_connection && front->keep_timeout_ms > 0) {
+		conn_keep(front, conn);
+	} else {
+		conns_close(&front->conns, conn);
 	}
-	shutdown(conn->fd, SHUT_WR);
-	conn_forget_pending(front, conn);
-	conn_wait(front, conn, CONN_LINGERING);
 }
 
 /* ---- receiving ---- */
@@ -381,7 +349,7 @@ keep_pending(struct front *front, struct conn *conn, struct sgate_bytes bytes)
 	buf_add_bytes(&conn->pending->bytes, bytes);
 	if (buf_failed(&conn->pending->bytes))
 		return false;
-	front->pending_len += bytes.len;
+	front->conns.pending_len += bytes.len;
 	return true;
 }
 
@@ -436,13 +404,19 @@ conn_receive(struct front *front, struct conn *conn, int *served)
 		answer_request(front, conn, &head, bytes);
 		(*served)++;
 	} else if (verdict == HEAD_BAD) {
+		/* A kept one may end, but not within a request. */
+		if (front->scratch_used > 0)
+			conns_hold(&front->conns, conn);
 		conn_refuse(front, conn);
-	} else if (conn->state == CONN_NEW) {
+	} else if (conn->pending == NULL && conn->was_kept) {
+		if (conn->state == CONN_BUSY)
+			conn_keep(front, conn);
+	} else if (conn->state != CONN_WAITING) {
 		conn_wait(front, conn, CONN_WAITING);
 	}
 	explicit_bzero(front->scratch, front->scratch_used);
 	front->scratch_used = 0;
-	while (front->pending_len > PENDING_MAX)
+	while (front->conns.pending_len > PENDING_MAX)
 		conn_evict_oldest(front);
 }
 
@@ -460,15 +434,18 @@ conn_linger(struct front *front, struct conn *conn)
 		if (conn->lingered <= LINGER_MAX)
 			return;
 	}
-	conn_close(front, conn);
+	conns_close(&front->conns, conn);
 }
 
+/* is_shared: others are free, and have it when it can be given. */
 static void
-conn_ready(struct front *front, uint64_t data, int *served)
+conn_ready(struct front *front, uint64_t data, bool is_shared, int *served)
 {
-	struct conn *conn = &front->conns[(data & 0xffff) % (CONNS_MAX + 1)];
+	struct conn *conn = conns_find(&front->conns, data);
 
-	if (conn->state == CONN_FREE || conn_event_data(front, conn) != data)
+	if (conn == NULL)
+		return;
+	if (is_shared && conn_may_be_given(conn) && conn_give(front, conn))
 		return;
 	if (conn->state == CONN_LINGERING)
 		conn_linger(front, conn);
@@ -478,50 +455,55 @@ conn_ready(struct front *front, uint64_t data, int *served)
 
 /* ---- accepting ---- */
 
-static void
-listener_remove(struct front *front, const struct listener *listener)
+static bool
+is_mine(const struct front *front, size_t index)
 {
-	epoll_ctl(front->epoll_fd, EPOLL_CTL_DEL, listener->fd, NULL);
+	return front->options.listeners->items[index].is_keeper ==
+	       front->options.is_keeper;
 }
 
-static int
-listener_add(struct front *front, size_t index)
+static bool
+source_add(struct front *front, int fd, uint64_t data)
 {
 	/* Exclusive: a connection wakes one process, not all of them. */
 	struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
 
-	event.data.u64 = EVENT_LISTENER | index;
-	return epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD,
-	    front->listeners->items[index].fd, &event);
+	event.data.u64 = data;
+	return epoll_ctl(front->conns.epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+/* Where connections come from: listeners, and other workers. */
 static bool
-is_mine(const struct front *front, size_t index)
+add_sources(struct front *front)
 {
-	return front->listeners->items[index].is_keeper == front->is_keeper;
+	const struct listeners *listeners = front->options.listeners;
+	int take_fd = front->handover.take_fd;
+	size_t i;
+
+	for (i = 0; i < listeners->count; i++) {
+		if (is_mine(front, i) &&
+		    !source_add(
+			front, listeners->items[i].fd, EVENT_LISTENER | i))
+			return false;
+	}
+	return take_fd < 0 || source_add(front, take_fd, EVENT_HANDOVER);
 }
 
 static void
-remove_listeners(struct front *front)
+remove_sources(struct front *front)
 {
+	const struct listeners *listeners = front->options.listeners;
+	int epoll_fd = front->conns.epoll_fd;
 	size_t i;
 
-	for (i = 0; i < front->listeners->count; i++) {
+	for (i = 0; i < listeners->count; i++) {
 		if (is_mine(front, i))
-			listener_remove(front, &front->listeners->items[i]);
+			epoll_ctl(epoll_fd, EPOLL_CTL_DEL,
+			    listeners->items[i].fd, NULL);
 	}
-}
-
-static bool
-add_listeners(struct front *front)
-{
-	size_t i;
-
-	for (i = 0; i < front->listeners->count; i++) {
-		if (is_mine(front, i) && listener_add(front, i) != 0)
-			return false;
-	}
-	return true;
+	if (front->handover.take_fd >= 0)
+		epoll_ctl(
+		    epoll_fd, EPOLL_CTL_DEL, front->handover.take_fd, NULL);
 }
 
 /* Without descriptors the listener would stay ready and the process spin. */
@@ -533,8 +515,18 @@ pause_accepting(struct front *front)
 	log_limited(&limit, LOG_LEVEL_WARNING,
 	    "accept: %s; accepting nothing for %d ms", strerror(errno),
 	    PAUSE_MS);
-	remove_listeners(front);
+	remove_sources(front);
 	front->paused_until_ms = clock_monotonic_ms() + PAUSE_MS;
+}
+
+static void
+resume_accepting(struct front *front, int64_t now_ms)
+{
+	if (front->paused_until_ms == 0 || now_ms < front->paused_until_ms)
+		return;
+	front->paused_until_ms = 0;
+	if (!add_sources(front))
+		pause_accepting(front);
 }
 
 /* False: there was none, or it cannot be taken before something changes. */
@@ -544,7 +536,7 @@ accept_one(struct front *front, const struct listener *listener, int *served)
 	int fd =
 	    accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0 && errno == EMFILE && front->oldest != NONE) {
+	if (fd < 0 && errno == EMFILE && conns_count(&front->conns) > 0) {
 		conn_evict_oldest(front);
 		return true;
 	}
@@ -555,33 +547,40 @@ accept_one(struct front *front, const struct listener *listener, int *served)
 			pause_accepting(front);
 		return false;
 	}
-	conn_receive(front, conn_take(front, listener, fd), served);
+	conn_receive(front, conns_take(&front->conns, listener, fd), served);
+	return true;
+}
+
+/* As accept_one(), of what other workers give. */
+static bool
+take_one(struct front *front, int *served)
+{
+	const struct listeners *listeners = front->options.listeners;
+	struct handover_note note;
+	struct conn *conn;
+	int fd = handover_take(&front->handover, &note);
+
+	if (fd < 0)
+		return false;
+	if (note.listener >= listeners->count ||
+	    !is_mine(front, note.listener)) {
+		close(fd);
+		return true;
+	}
+	conn = conns_take(&front->conns, &listeners->items[note.listener], fd);
+	conn->is_given = true;
+	conn->was_kept = note.was_kept != 0;
+	conn_receive(front, conn, served);
 	return true;
 }
 
 /* ---- the process's side ---- */
 
-/*
- * How many connections may wait: half of the descriptors at most. The rest is
- * for accepting, for the store, and for what the process has open anyway.
- */
-static uint16_t
-count_places(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
-	    limit.rlim_cur / 2 >= CONNS_MAX)
-		return CONNS_MAX;
-	return limit.rlim_cur < 2 ? 1 : (uint16_t)(limit.rlim_cur / 2);
-}
-
 enum sgate_status
-front_new(struct gateway *gw, const struct listeners *listeners, bool is_keeper,
-    struct shared_worker *slot, struct front **out, struct sgate_error *err)
+front_new(struct gateway *gw, const struct front_options *options,
+    struct front **out, struct sgate_error *err)
 {
 	struct front *front;
-	uint16_t i;
 
 	*out = NULL;
 	error_clear(err);
@@ -589,23 +588,18 @@ front_new(struct gateway *gw, const struct listeners *listeners, bool is_keeper,
 	if (front == NULL)
 		return error_memory(err, "front");
 	front->gw = gw;
-	front->listeners = listeners;
-	front->is_keeper = is_keeper;
-	front->slot = slot;
+	front->options = *options;
+	front->handover.give_fd = front->handover.take_fd = -1;
+	if (options->handover != NULL)
+		front->handover = *options->handover;
 	front->params_max = gw->conf->gateway.params_max_bytes;
 	front->body_max = gw->conf->gateway.body_max_bytes;
 	front->read_timeout_ms = gw->conf->gateway.read_timeout_ms;
+	front->keep_timeout_ms = gw->conf->gateway.keep_timeout_ms;
 	front->request_max =
 	    front->params_max + front->body_max + RECORDS_OVERHEAD;
-	front->oldest = front->newest = NONE;
-	front->waiting_max = count_places();
-	for (i = 0; i <= front->waiting_max; i++) {
-		front->conns[i].fd = -1;
-		front->conns[i].newer =
-		    i < front->waiting_max ? (uint16_t)(i + 1) : NONE;
-	}
-	front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (front->epoll_fd < 0) {
+	if (conns_init(&front->conns, front->read_timeout_ms,
+		front->keep_timeout_ms) != 0) {
 		error_set(err, SGATE_INTERNAL, "front", "epoll_create1", errno,
 		    "%s", strerror(errno));
 		goto fail;
@@ -617,11 +611,12 @@ front_new(struct gateway *gw, const struct listeners *listeners, bool is_keeper,
 	}
 	if (fcgi_new(&front->fcgi, err) != SGATE_OK)
 		goto fail;
-	if (!add_listeners(front)) {
+	if (!add_sources(front)) {
 		error_set(err, SGATE_INTERNAL, "front", "epoll_ctl", errno,
 		    "a listener: %s", strerror(errno));
 		goto fail;
 	}
+	wait_set_look(look_after_conns, front);
 	set_state(front, SHARED_IDLE);
 	*out = front;
 	return SGATE_OK;
@@ -631,24 +626,12 @@ fail:
 	return err != NULL ? err->status : SGATE_INTERNAL;
 }
 
-static void
-resume_accepting(struct front *front, int64_t now_ms)
-{
-	if (front->paused_until_ms == 0 || now_ms < front->paused_until_ms)
-		return;
-	front->paused_until_ms = 0;
-	if (!add_listeners(front))
-		pause_accepting(front);
-}
-
 static int
 wait_ms(const struct front *front, int timeout_ms)
 {
-	int64_t until_ms = INT64_MAX;
+	int64_t until_ms = conns_next_ms(&front->conns);
 	int left_ms;
 
-	if (front->oldest != NONE)
-		until_ms = front->conns[front->oldest].until_ms;
 	if (front->paused_until_ms != 0 && front->paused_until_ms < until_ms)
 		until_ms = front->paused_until_ms;
 	if (until_ms == INT64_MAX)
@@ -657,36 +640,100 @@ wait_ms(const struct front *front, int timeout_ms)
 	return timeout_ms < 0 || left_ms < timeout_ms ? left_ms : timeout_ms;
 }
 
+static void
+source_ready(struct front *front, uint64_t data, int *served)
+{
+	if (front->paused_until_ms != 0 || front->is_stopped)
+		return;
+	if (data == EVENT_HANDOVER)
+		take_one(front, served);
+	else
+		accept_one(front,
+		    &front->options.listeners->items[data & ~EVENT_LISTENER],
+		    served);
+}
+
 int
 front_step(struct front *front, int timeout_ms, const sigset_t *wait_mask)
 {
 	struct epoll_event events[EVENTS_MAX];
+	bool is_shared = false;
 	int64_t now_ms;
 	int served = 0, count, i;
 	uint64_t data;
 
-	count = epoll_pwait(front->epoll_fd, events, EVENTS_MAX,
+	count = epoll_pwait(front->conns.epoll_fd, events, EVENTS_MAX,
 	    wait_ms(front, timeout_ms), wait_mask);
 	if (count < 0)
 		return errno == EINTR ? 0 : -1;
 	/*
-	 * One connection of each listener and one piece of each that waits:
-	 * the kernel puts what stays ready behind what became so meanwhile.
+	 * One connection of each source and one piece of each that waits: the
+	 * kernel puts what stays ready behind what became so meanwhile.
 	 */
 	for (i = 0; i < count; i++) {
 		data = events[i].data.u64;
+		if (i == SHARE_ABOVE)
+			is_shared = others_are_idle(front);
 		if ((data & EVENT_LISTENER) == 0)
-			conn_ready(front, data, &served);
-		else if (front->paused_until_ms == 0 && !front->is_stopped)
-			accept_one(front,
-			    &front->listeners->items[data & ~EVENT_LISTENER],
-			    &served);
+			conn_ready(front, data, is_shared, &served);
+		else
+			source_ready(front, data, &served);
 	}
 	now_ms = clock_monotonic_ms();
 	close_late(front, now_ms);
 	if (!front->is_stopped)
 		resume_accepting(front, now_ms);
 	return served;
+}
+
+/* ---- the end ---- */
+
+/*
+ * A wake-up for what others give may have been meant for this process: one
+ * that is given on wakes another, who then takes all.
+ */
+static void
+give_one_on(struct front *front)
+{
+	struct handover_note note;
+	int fd = handover_take(&front->handover, &note);
+
+	if (fd < 0)
+		return;
+	handover_give(&front->handover, fd, &note);
+	close(fd);
+}
+
+static bool
+wait_to_give(const struct front *front, int64_t deadline_ms)
+{
+	struct pollfd poll_fd = {
+	    .fd = front->handover.give_fd, .events = POLLOUT};
+
+	return poll(&poll_fd, 1, clock_left_ms(deadline_ms)) == 1;
+}
+
+/*
+ * A request that stands in one that is closed would be lost, so those that
+ * nobody takes are looked at once more.
+ */
+static void
+stop_kept(struct front *front, int *served)
+{
+	int64_t deadline_ms = clock_monotonic_ms() + GIVE_MS;
+	struct conn *conn;
+	bool is_given;
+
+	while ((conn = conns_oldest_kept(&front->conns)) != NULL) {
+		is_given = front->gives && conn_give(front, conn);
+		if (!is_given && front->gives && errno == EAGAIN &&
+		    wait_to_give(front, deadline_ms))
+			continue;
+		if (is_given)
+			continue;
+		conns_hold(&front->conns, conn);
+		conn_receive(front, conn, served);
+	}
 }
 
 void
@@ -699,37 +746,46 @@ front_stop(struct front *front, bool drain_all)
 	if (front->is_stopped)
 		return;
 	front->is_stopped = true;
+	front->gives = !drain_all && front->handover.give_fd >= 0;
 	set_state(front, SHARED_STOPPING);
 	/* First out of the set, so that no further wake-up comes here. */
-	remove_listeners(front);
-	for (i = 0; i < front->listeners->count; i++) {
+	remove_sources(front);
+	for (i = 0; i < front->options.listeners->count; i++) {
 		if (!is_mine(front, i))
 			continue;
 		for (taken = 0; taken < limit; taken++) {
-			if (!accept_one(
-				front, &front->listeners->items[i], &served))
+			if (!accept_one(front,
+				&front->options.listeners->items[i], &served))
 				break;
 		}
 	}
+	if (front->gives)
+		give_one_on(front);
+	else
+		for (taken = 0; taken < limit && take_one(front, &served);)
+			taken++;
+	stop_kept(front, &served);
 }
 
 size_t
 front_waiting(const struct front *front)
 {
-	return front->waiting;
+	return conns_count(&front->conns);
 }
 
 void
 front_free(struct front *front)
 {
+	struct conn *conn;
+
 	if (front == NULL)
 		return;
-	while (front->waiting > 0)
-		conn_refuse(front, &front->conns[front->oldest]);
+	wait_set_look(NULL, NULL);
+	while ((conn = conns_oldest(&front->conns)) != NULL)
+		conn_refuse(front, conn);
+	conns_clear(&front->conns);
 	fcgi_free(front->fcgi);
 	buf_wipe(&front->answer);
 	free(front->scratch);
-	if (front->epoll_fd >= 0)
-		close(front->epoll_fd);
 	free(front);
 }

@@ -1,8 +1,9 @@
 /*
- * The accepting side of a process: an epoll set of listeners and of accepted
- * connections whose request is not all there yet. A connection is served only
- * when its whole head, and a responder's body, have come (head.h), so a slow or
- * silent peer holds a slot in the set, never the process. Used by workers for
+ * The accepting side of a process: an epoll set of listeners, of accepted
+ * connections whose request is not all there yet, and of those that the web
+ * server keeps open for its next request. A connection is served only when its
+ * whole head, and a responder's body, have come (head.h), so a slow, silent or
+ * idle peer holds a place in the set, never the process. Used by workers for
  * all listeners and by the keeper for its own.
  */
 #ifndef SESSGATE_FRONT_H
@@ -10,19 +11,28 @@
 
 #include <signal.h>
 
+#include "handover.h"
 #include "listener.h"
 #include "serve.h"
 
 struct front;
 
+struct front_options {
+	const struct listeners *listeners;
+	bool is_keeper; /* take keeper.sock alone; else all others */
+	/* The process's own row in shared memory; NULL for the keeper. */
+	struct shared_worker *slot;
+	const struct handover *handover; /* NULL: nobody to give to */
+};
+
 /*
- * is_keeper: take keeper.sock alone; else all others. slot: the process's own
- * row in shared memory (state and stamps are kept there), NULL for the keeper.
- * gw and listeners are borrowed; a listener without conf serves nothing.
+ * gw, listeners and the handover are borrowed; a listener without conf serves
+ * nothing. One front a process: it looks after its connections while a store
+ * is waited for (wait.h).
  */
 SGATE_MUST_CHECK enum sgate_status front_new(struct gateway *gw,
-    const struct listeners *listeners, bool is_keeper,
-    struct shared_worker *slot, struct front **out, struct sgate_error *err);
+    const struct front_options *options, struct front **out,
+    struct sgate_error *err);
 /*
  * Wait up to timeout_ms with wait_mask as the signal mask (the only moment
  * when stop signals arrive), then serve what is ready. How many requests were
@@ -32,7 +42,8 @@ int front_step(struct front *front, int timeout_ms, const sigset_t *wait_mask);
 /*
  * Take no more connections. What stands in the backlogs is taken once more
  * first: a wake-up that was meant for this process must not get lost; all of
- * it when the instance stops, up to 64 when only this process ends.
+ * it when the instance stops, up to 64 when only this process ends. Kept
+ * connections go to other workers, or are closed when the instance stops.
  */
 void front_stop(struct front *front, bool drain_all);
 /* Connections that wait for the rest of their request, or for the peer's end.

@@ -34,7 +34,8 @@ struct family {
 	struct shared *shared;
 	struct local *local; /* NULL: there is no local cache */
 	struct listeners *listeners;
-	sigset_t child_mask; /* the signal mask that children get */
+	struct handover handover; /* between workers, of all generations */
+	sigset_t child_mask;      /* the signal mask that children get */
 	bool is_row_used[SHARED_WORKERS_MAX];
 	struct leaving leaving[FAMILY_LEAVING_MAX];
 	size_t leaving_count;

@@ -817,6 +817,8 @@ open_shipper(struct keeper *keeper, struct sgate_error *err)
 static bool
 set_up(struct keeper *keeper, const struct process_args *args)
 {
+	struct front_options options = {
+	    .listeners = args->listeners, .is_keeper = true};
 	struct sgate_error err;
 
 	keeper->args = args;
@@ -832,8 +834,8 @@ set_up(struct keeper *keeper, const struct process_args *args)
 	keeper->status_only.shared = args->shared;
 	if (open_manager(keeper, &err) != SGATE_OK ||
 	    open_shipper(keeper, &err) != SGATE_OK ||
-	    front_new(&keeper->status_only, args->listeners, true, NULL,
-		&keeper->front, &err) != SGATE_OK) {
+	    front_new(&keeper->status_only, &options, &keeper->front, &err) !=
+		SGATE_OK) {
 		log_error("%s: %s", err.source, err.text);
 		return false;
 	}

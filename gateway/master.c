@@ -358,6 +358,11 @@ master_run(const struct master_args *args)
 		log_error("out of memory");
 		return 1;
 	}
+	if (!handover_open(&m.family.handover)) {
+		log_error("socketpair: %s", strerror(errno));
+		generation_free(m.current);
+		return 1;
+	}
 	atomic_store(&args->shared->master_pid, getpid());
 	atomic_store(&args->shared->started_ms, clock_utc_ms());
 	while (!m.is_stopping) {
@@ -365,6 +370,7 @@ master_run(const struct master_args *args)
 		wait_and_take(&m);
 	}
 	stop(&m);
+	handover_close(&m.family.handover);
 	generation_free(m.next);
 	generation_free(m.current);
 	return 0;

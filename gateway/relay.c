@@ -1,12 +1,12 @@
 /*
  * The relay.
  *
- * The pool closes every connection after its answer, so "the pool closed" is
- * the end of a request here. When the pool cannot be reached, the request is
- * read and handed to libfcgi, and the answer is 503 with
- * Retry-After. A pool that goes away in the middle gives a connection closed
- * without END_REQUEST, which web servers answer with 500: closed either way,
- * never an empty answer that lighttpd would take for "allowed".
+ * The pool is told not to keep the connection, whatever the web server wants,
+ * so "the pool closed" is the end of a request here. When the pool cannot be
+ * reached, the request is read and handed to libfcgi, and the answer is 503
+ * with Retry-After. A pool that goes away in the middle gives a connection
+ * closed without END_REQUEST, which web servers answer with 500: closed either
+ * way, never an empty answer that lighttpd would take for "allowed".
  */
 #include "config.h"
 
@@ -36,6 +36,9 @@
 #define REFUSE_WAIT_MS 5000 /* for the head of a request that gets 503 */
 #define LINGER_MS 2000
 #define CHUNK 65536
+/* Where BEGIN_REQUEST, the first record, has its flags. */
+#define FLAGS_AT 10
+#define FLAG_KEEP_CONN 1
 
 struct relay {
 	const struct relay_args *args;
@@ -48,6 +51,8 @@ struct flow {
 	int from, to;
 	char data[CHUNK];
 	size_t start, end;
+	uint64_t passed; /* bytes that were read */
+	bool is_request;
 	bool is_read_out; /* from will give no more */
 	bool is_closed;   /* to takes no more, or has been told of the end */
 };
@@ -109,6 +114,17 @@ is_passing(int error)
 	return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
+/*
+ * A relay has one connection at a time: it must not be kept for a web server
+ * that has nothing to ask, and the pool's close tells the end.
+ */
+static void
+forbid_keeping(struct flow *flow)
+{
+	if (flow->passed <= FLAGS_AT && flow->passed + flow->end > FLAGS_AT)
+		flow->data[FLAGS_AT - flow->passed] &= (char)~FLAG_KEEP_CONN;
+}
+
 static void
 flow_read(struct flow *flow)
 {
@@ -117,6 +133,9 @@ flow_read(struct flow *flow)
 	if (got > 0) {
 		flow->start = 0;
 		flow->end = (size_t)got;
+		if (flow->is_request)
+			forbid_keeping(flow);
+		flow->passed += (uint64_t)got;
 	} else if (got == 0 || !is_passing(errno)) {
 		flow->is_read_out = true;
 	}
@@ -233,6 +252,7 @@ pass_on(int web, int pool)
 	if (flows == NULL) {
 		log_error("out of memory");
 	} else {
+		flows[0].is_request = true;
 		flows[0].from = flows[1].to = web;
 		flows[0].to = flows[1].from = pool;
 		if (pump(&flows[0], &flows[1])) {

@@ -239,6 +239,8 @@ int
 worker_run(const struct process_args *args)
 {
 	struct gateway gw = {.conf = args->conf, .shared = args->shared};
+	struct front_options options = {
+	    .listeners = args->listeners, .handover = args->handover};
 	struct front *front = NULL;
 	struct spool *spool = NULL;
 	struct shared_worker *row;
@@ -254,8 +256,8 @@ worker_run(const struct process_args *args)
 		goto out;
 	}
 	open_spool(args, gw.mgr, &spool);
-	if (front_new(&gw, args->listeners, false, row, &front, &err) !=
-	    SGATE_OK) {
+	options.slot = row;
+	if (front_new(&gw, &options, &front, &err) != SGATE_OK) {
 		log_error("cannot start: %s: %s", err.source, err.text);
 		goto out;
 	}

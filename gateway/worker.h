@@ -5,6 +5,7 @@
 #ifndef SESSGATE_WORKER_H
 #define SESSGATE_WORKER_H
 
+#include "handover.h"
 #include "listener.h"
 #include "shared.h"
 
@@ -15,6 +16,7 @@ struct process_args {
 	struct shared *shared;
 	struct local *local; /* NULL: there is no local cache */
 	const struct listeners *listeners;
+	const struct handover *handover; /* workers only; NULL: none */
 	int index; /* of the worker's row in shared->workers; -1 = keeper */
 	pid_t master_pid;
 	int ready_fd; /* the keeper writes a byte when it answers */

@@ -29,6 +29,7 @@
 #include "password.h"
 #include "record.h"
 #include "status.h"
+#include "wait.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -99,15 +100,11 @@ is_late(const struct redb *r)
 static bool
 wait_for(const struct redb *r, short events)
 {
-	struct pollfd poller = {.fd = r->fd, .events = events};
-	int ready;
+	int64_t deadline_ms = r->cache.deadline_ms;
 
-	do {
-		ready = poll(&poller, 1, clock_left_ms(r->cache.deadline_ms));
-	} while (ready < 0 && errno == EINTR);
-	if (ready == 0)
-		errno = ETIMEDOUT;
-	return ready > 0;
+	if (deadline_ms > INT64_MAX / 1000)
+		deadline_ms = INT64_MAX / 1000;
+	return wait_ready(r->fd, events, deadline_ms * 1000) > 0;
 }
 
 /* ---- errors ---- */

@@ -92,6 +92,7 @@ struct sgate_conf {
 		int64_t request_terminate_timeout_ms;
 		int64_t request_timeout_ms;
 		int64_t read_timeout_ms;
+		int64_t keep_timeout_ms; /* 0 = close after each answer */
 		size_t params_max_bytes;
 		size_t body_max_bytes;
 		char *login_url; /* "" = answer 401 */

@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "failpoint.h"
 #include "status.h"
+#include "wait.h"
 
 /* ---- waiting ---- */
 
@@ -32,19 +33,7 @@ _Thread_local int64_t mydb_deadline_us;
 int
 mydb_wait_for(int fd, short events)
 {
-	struct pollfd poller = {.fd = fd, .events = events};
-	int64_t left_us;
-	int ready;
-
-	do {
-		left_us = mydb_deadline_us - clock_monotonic_us();
-		if (left_us < 0)
-			left_us = 0;
-		ready = poll(&poller, 1, (int)((left_us + 999) / 1000));
-	} while (ready < 0 && errno == EINTR);
-	if (ready == 0)
-		errno = ETIMEDOUT;
-	return ready;
+	return wait_ready(fd, events, mydb_deadline_us);
 }
 
 int

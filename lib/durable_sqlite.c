@@ -35,6 +35,7 @@
 #include "clock.h"
 #include "lib/schema_sqlite.h" /* made from conf/schema/sqlite.sql */
 #include "status.h"
+#include "wait.h"
 
 #define SCHEMA_VERSION 1
 
@@ -136,6 +137,7 @@ wait_for_lock(void *arg, int count)
 	struct timespec pause = {0, 0};
 	int64_t left_us;
 
+	wait_look();
 	if (count == 0) {
 		store->wait_until_us = deadline_us;
 		if (store->busy_timeout_ms > 0 &&

@@ -4,9 +4,9 @@
  * instruction.
  *
  * Memory: sets of LOCAL_WAYS slots, each set with BUCKETS drop counters of its
- * own. A slot is one word `lock` and the words of one struct body. A ref has its
- * set and its counter by its random bytes, so that a drop costs that ref's entry
- * and one other of eight times.
+ * own. A slot is one word `lock` and the words of one struct body. A ref has
+ * its set and its counter by its random bytes, so that a drop costs that ref's
+ * entry and one other of eight times.
  *
  * Why a copy is whole. A writer takes the slot (lock: count + 1, its pid),
  * writes, and lets go (count + 1, no pid). A reader copies between two looks at
@@ -17,9 +17,9 @@
  * Why a writer that is killed does no harm. Its pid stays in `lock`, so nobody
  * believes what it left half done. The next one who wants the slot asks the
  * kernel for that pid; only when there is no such process any more, it takes
- * the slot over. So one that was merely stopped, for however long, still has its
- * slot when it wakes, and nobody's entry is torn by it; until then the slot is
- * out of use. One that was stopped before it took the slot finds another
+ * the slot over. So one that was merely stopped, for however long, still has
+ * its slot when it wakes, and nobody's entry is torn by it; until then the slot
+ * is out of use. One that was stopped before it took the slot finds another
  * `lock` and writes nothing. A pid that was given to another process keeps a
  * slot out of use until that one ends, too; no more than that.
  *
@@ -31,9 +31,9 @@
  * go round (2^32 drops) and then be read at the one right moment to deceive.
  *
  * What was dropped in doubt and turns out to be right is given the ticket of
- * after that drop (local_keep()): under the slot's lock, and only the entry that
- * had the ticket of before it. Who is killed there leaves a whole entry, in a
- * slot that the next fill takes.
+ * after that drop (local_keep()): under the slot's lock, and only the entry
+ * that had the ticket of before it. Who is killed there leaves a whole entry,
+ * in a slot that the next fill takes.
  *
  * Why `epoch` begins at 1: a slot of zeros has none.
  */
@@ -58,7 +58,7 @@
 /* How often a reader copies again because somebody wrote meanwhile. */
 #define COPIES 4
 #define BUCKETS (8 * LOCAL_WAYS) /* of a set */
-#define PID_BITS 22 /* PID_MAX_LIMIT of 64-bit Linux */
+#define PID_BITS 22              /* PID_MAX_LIMIT of 64-bit Linux */
 #define PID_MASK ((UINT64_C(1) << PID_BITS) - 1)
 /* Where the random bytes of a ref begin: behind group byte and seconds. */
 #define REF_RANDOM 5
@@ -130,8 +130,7 @@ local_create(uint64_t size_bytes, struct local **out, struct sgate_error *err)
 	local = calloc(1, sizeof(*local));
 	if (local == NULL)
 		return error_memory(err, "local cache");
-	local->sets =
-	    (size_bytes - sizeof(struct table)) / sizeof(struct set);
+	local->sets = (size_bytes - sizeof(struct table)) / sizeof(struct set);
 	local->len = sizeof(struct table) + local->sets * sizeof(struct set);
 	memory = mmap(NULL, local->len, PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -237,15 +236,14 @@ is_newest(const struct local *local, const struct sgate_ref *ref,
 static bool
 copy_once(const struct slot *slot, size_t count, uint64_t *out)
 {
-	uint64_t lock =
-	    atomic_load_explicit(&slot->lock, memory_order_acquire);
+	uint64_t lock = atomic_load_explicit(&slot->lock, memory_order_acquire);
 	size_t i;
 
 	if ((lock & PID_MASK) != 0)
 		return false;
 	for (i = 0; i < count; i++)
-		out[i] = atomic_load_explicit(
-		    &slot->words[i], memory_order_relaxed);
+		out[i] =
+		    atomic_load_explicit(&slot->words[i], memory_order_relaxed);
 	atomic_thread_fence(memory_order_acquire);
 	return atomic_load_explicit(&slot->lock, memory_order_relaxed) == lock;
 }
@@ -278,8 +276,8 @@ may_hold(const struct slot *slot, const struct sgate_ref *ref)
 	_Static_assert(offsetof(struct body, ref) % sizeof(uint64_t) == 4,
 	    "the last bytes of the ref fill a word");
 	memcpy(&want, ref->bytes + 4, sizeof(want));
-	have = atomic_load_explicit(
-	    &slot->words[first + 1], memory_order_relaxed);
+	have =
+	    atomic_load_explicit(&slot->words[first + 1], memory_order_relaxed);
 	return want == have;
 }
 
@@ -302,13 +300,13 @@ is_gone(uint64_t pid)
 /*
  * The releasing fence keeps the words behind the lock for who copies them.
  * is_whole: what is there is to be as its writer meant it; without that it may
- * be what a dead one left half done. *out_lock: what `lock` is while it is ours.
+ * be what a dead one left half done. *out_lock: what `lock` is while it is
+ * ours.
  */
 static bool
 take_slot(struct slot *slot, bool is_whole, uint64_t *out_lock)
 {
-	uint64_t lock =
-	    atomic_load_explicit(&slot->lock, memory_order_acquire);
+	uint64_t lock = atomic_load_explicit(&slot->lock, memory_order_acquire);
 	uint64_t pid = lock & PID_MASK;
 
 	if (pid != 0 &&
@@ -435,10 +433,10 @@ choose_slot(
 		if (copy_words(slot, HEAD_WORDS, &body)) {
 			if (is_ref(&body, ref))
 				return slot;
-			seen_ms = is_newest(local, &body.ref, body.epoch,
-				      body.drops)
-				      ? body.last_seen_ms
-				      : INT64_MIN;
+			seen_ms =
+			    is_newest(local, &body.ref, body.epoch, body.drops)
+				? body.last_seen_ms
+				: INT64_MIN;
 		} else if ((lock & PID_MASK) != 0 &&
 			   (is_gone(lock & PID_MASK) ||
 			       failpoint_is_off("local-alive"))) {
@@ -507,8 +505,8 @@ renew_slot(struct slot *slot, const struct sgate_ref *ref, uint64_t version,
 	if (!take_slot(slot, true, &lock))
 		return;
 	for (i = 0; i < HEAD_WORDS; i++)
-		words[i] = atomic_load_explicit(
-		    &slot->words[i], memory_order_relaxed);
+		words[i] =
+		    atomic_load_explicit(&slot->words[i], memory_order_relaxed);
 	memcpy(&body, words, sizeof(words));
 	if (is_ref(&body, ref) && body.version == version) {
 		if (body.last_seen_ms < last_seen_ms)
@@ -585,8 +583,8 @@ local_keep(struct local *local, const struct sgate_ref *ref, uint64_t version,
 		return;
 	for (way = 0; way < LOCAL_WAYS; way++) {
 		if (may_hold(&set->slots[way], ref))
-			renew_slot(&set->slots[way], ref, version,
-			    last_seen_ms, ticket);
+			renew_slot(&set->slots[way], ref, version, last_seen_ms,
+			    ticket);
 	}
 }
 

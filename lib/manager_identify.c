@@ -20,8 +20,8 @@
  * judged: a process that is stopped in between judges as of when it goes on.
  *
  * What a look finds is remembered only by a ticket that was taken before the
- * first store was asked; what the look believed it judged by the fence as it was
- * after the reply.
+ * first store was asked; what the look believed it judged by the fence as it
+ * was after the reply.
  */
 #include "config.h"
 
@@ -50,9 +50,9 @@ is_trusted(const struct sgate_manager *mgr, unsigned group, int64_t now_boot_ms)
 	enum fence_trust trust;
 	int64_t age_ms;
 
-	trust = fence_age(&mgr->stores->fence, group,
-	    conf->fence.poll_interval_ms, conf->fence.max_blind_ms, now_boot_ms,
-	    &age_ms);
+	trust =
+	    fence_age(&mgr->stores->fence, group, conf->fence.poll_interval_ms,
+		conf->fence.max_blind_ms, now_boot_ms, &age_ms);
 	if (trust == FENCE_NO)
 		return false;
 	if (local_get_mode(mgr->local) == LOCAL_POLLED)
@@ -72,8 +72,8 @@ knows_time(const struct sgate_manager *mgr)
 
 /* False: activity is to be noted, and there is no room for it. */
 static bool
-note_activity(struct sgate_manager *mgr, struct local_entry *entry,
-    int64_t now_ms)
+note_activity(
+    struct sgate_manager *mgr, struct local_entry *entry, int64_t now_ms)
 {
 	struct durable_touch touch;
 
@@ -94,8 +94,8 @@ note_activity(struct sgate_manager *mgr, struct local_entry *entry,
 static bool
 is_live(const struct local_entry *entry, int64_t now_ms)
 {
-	enum sgate_reason reason = session_expiry_of(entry->last_seen_ms,
-	    entry->idle_ms, entry->absolute_ms, now_ms);
+	enum sgate_reason reason = session_expiry_of(
+	    entry->last_seen_ms, entry->idle_ms, entry->absolute_ms, now_ms);
 
 	return reason == SGATE_REASON_OK || failpoint_is_off("local-idle");
 }
@@ -166,8 +166,8 @@ tell_session(const struct sgate_session *session, struct identity *out)
 }
 
 static enum sgate_status
-find_by_look(struct sgate_manager *mgr, struct sgate_bytes text,
-    struct sgate_error *err)
+find_by_look(
+    struct sgate_manager *mgr, struct sgate_bytes text, struct sgate_error *err)
 {
 	struct identified *found = &mgr->identified;
 	struct look look;
@@ -218,8 +218,8 @@ make_entry(const struct sgate_session *session, struct local_entry *out)
 		   &out->roles_len) &&
 	       add_text(out, &used, sgate_session_get_context(session),
 		   &out->context_len) &&
-	       add_text(out, &used, session_get_exports(session),
-		   &out->exports_len);
+	       add_text(
+		   out, &used, session_get_exports(session), &out->exports_len);
 }
 
 void
@@ -252,8 +252,8 @@ manager_identify(struct sgate_manager *mgr, struct sgate_bytes text,
 	if (status != SGATE_OK)
 		return status;
 	found->may_be_kept =
-	    mgr->local != NULL && local_key(mgr->local, manager_realm(mgr),
-				      text, bound, found->key);
+	    mgr->local != NULL &&
+	    local_key(mgr->local, manager_realm(mgr), text, bound, found->key);
 	if (found->may_be_kept) {
 		if (find_local(mgr, &token.ref, found->key)) {
 			found->may_be_kept = false;

@@ -29,15 +29,18 @@ serve(
 }
 
 static int
-answer_all(struct gateway *gw, const struct listeners *listeners, int index)
+answer_all(struct gateway *gw, const struct listeners *listeners,
+    const struct handover *handover, int index)
 {
+	struct front_options options = {.listeners = listeners,
+	    .slot = &gw->shared->workers[index],
+	    .handover = handover};
 	struct front *front;
 	struct sgate_error err;
 	sigset_t none;
 
 	sigemptyset(&none);
-	if (front_new(gw, listeners, false, &gw->shared->workers[index], &front,
-		&err) != SGATE_OK) {
+	if (front_new(gw, &options, &front, &err) != SGATE_OK) {
 		fprintf(stderr, "noop_own: %s\n", err.text);
 		return 1;
 	}
@@ -54,6 +57,7 @@ main(int argc, char **argv)
 	struct listeners listeners = {0};
 	struct sgate_conf *conf;
 	struct gateway gw = {0};
+	struct handover handover;
 	struct sgate_error err;
 	int i, processes;
 
@@ -72,11 +76,15 @@ main(int argc, char **argv)
 		fprintf(stderr, "noop_own: %s\n", err.text);
 		return 1;
 	}
+	if (!handover_open(&handover)) {
+		perror("noop_own: socketpair");
+		return 1;
+	}
 	gw.conf = conf;
 	for (i = 0; i < processes; i++) {
 		if (fork() == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			_exit(answer_all(&gw, &listeners, i));
+			_exit(answer_all(&gw, &listeners, &handover, i));
 		}
 	}
 	while (wait(NULL) > 0)

@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <errmsg.h>
+
 #include "buf.h"
 #include "failpoint.h"
 #include "status.h"
@@ -229,12 +231,13 @@ add_users_new(const struct creations *c, struct buf *sql)
 typedef void take_fn(
     struct creations *c, MYSQL_ROW row, const unsigned long *lengths);
 
-/* Rows are the last statement's. */
+/* The rows, if any, are the last statement's; take NULL: there are none. */
 static enum sgate_status
 send_text(struct creations *c, const struct buf *sql, take_fn *take)
 {
 	MYSQL *conn = c->store->conn;
 	MYSQL_RES *result;
+	bool has_rows = false;
 	MYSQL_ROW row;
 	int more;
 
@@ -246,14 +249,19 @@ send_text(struct creations *c, const struct buf *sql, take_fn *take)
 		result = mysql_store_result(conn);
 		if (result == NULL && mysql_errno(conn) != 0)
 			return mydb_conn_fail(c->store, c->operation, c->err);
-		while (
-		    result != NULL && (row = mysql_fetch_row(result)) != NULL)
+		has_rows |= result != NULL;
+		while (take != NULL && result != NULL &&
+		       (row = mysql_fetch_row(result)) != NULL)
 			take(c, row, mysql_fetch_lengths(result));
 		mysql_free_result(result);
 		more = mysql_next_result(conn);
 	} while (more == 0);
 	if (more > 0)
 		return mydb_conn_fail(c->store, c->operation, c->err);
+	/* The library says nothing when it had no memory for them. */
+	if (take != NULL && !has_rows)
+		return mydb_fail(c->store, c->operation,
+		    CR_COMMANDS_OUT_OF_SYNC, "an answer without rows", c->err);
 	return SGATE_OK;
 }
 
@@ -271,7 +279,8 @@ open_with_audit(struct creations *c)
 		add_users_read(c, &sql, "LOCK IN SHARE MODE", false);
 	for (tries = 1; status == SGATE_OK; tries++) {
 		c->store->is_begun = true;
-		status = send_text(c, &sql, take_user);
+		status =
+		    send_text(c, &sql, c->users_count > 0 ? take_user : NULL);
 		if (status == SGATE_OK || tries > 1 ||
 		    !mydb_may_open_again(c->store, status))
 			break;

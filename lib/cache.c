@@ -61,15 +61,6 @@ cache_wrong_create(
 	return wrong != NULL ? wrong : wrong_ttl(set_ttl_ms);
 }
 
-enum sgate_status
-cache_error_many(const char *source, struct sgate_error *err)
-{
-	return error_set(err, SGATE_TOO_LARGE, source, "unlanded", 0,
-	    "more than %d sessions of this user wait to be written to the "
-	    "database; try again when they are",
-	    CACHE_UNLANDED_MAX);
-}
-
 const char *
 cache_wrong_touch(const struct cache_touch *touch)
 {

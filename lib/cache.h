@@ -60,7 +60,9 @@ struct cache_item {
 	int64_t ttl_ms; /* > 0 */
 };
 
-/* Most refs that a user's set may give. */
+/* Of a user's set: refs that a page is asked to have, and most that it may
+ * have. */
+#define CACHE_UNLANDED_PAGE 500
 #define CACHE_UNLANDED_MAX 1000
 
 struct cache_touch {
@@ -163,12 +165,21 @@ struct cache_ops {
 	    const struct cache_item *item, const unsigned char *user,
 	    enum cache_put *out_put, struct cache_copy *out,
 	    struct sgate_error *err);
-	/* The refs in a user's set. SGATE_TOO_LARGE: more than
-	 * CACHE_UNLANDED_MAX. */
+	/*
+	 * A page of the refs in a user's set. *cursor: 0 asks for the first
+	 * one; it becomes what asks for the next, 0 after the last. What is in
+	 * the set all the while is in one of the pages, perhaps in several. A
+	 * page may be empty.
+	 */
 	enum sgate_status (*unlanded)(struct cache *c, unsigned group,
-	    const unsigned char *user,
+	    const unsigned char *user, uint64_t *cursor,
 	    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
 	    struct sgate_error *err);
+	/* The durable store has these: they leave the user's set. count: 1 to
+	 * CACHE_UNLANDED_MAX. */
+	enum sgate_status (*landed)(struct cache *c, unsigned group,
+	    const unsigned char *user, const struct sgate_ref *refs,
+	    size_t count, struct sgate_error *err);
 	/* Unconditionally, for `db restored`. */
 	enum sgate_status (*sync_set)(struct cache *c, unsigned group,
 	    const char *sync, struct sgate_error *err);
@@ -189,8 +200,6 @@ const char *cache_wrong_touch(const struct cache_touch *touch);
 const char *cache_wrong_sync(unsigned group, const char *sync);
 const char *cache_wrong_apply(unsigned group, const char *from, const char *to,
     const struct cache_item *items, size_t count);
-/* What `unlanded` says of too many: SGATE_TOO_LARGE. */
-enum sgate_status cache_error_many(const char *source, struct sgate_error *err);
 /* A sync as it was found. */
 void cache_sync_copy(struct sgate_bytes text, char out[CACHE_SYNC_MAX + 1]);
 

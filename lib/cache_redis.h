@@ -4,9 +4,10 @@
  *
  * A question is one or more commands, written at once and answered in their
  * order. cache_redis.c has the connection and nothing about sessions,
- * cache_redis_ops.c the questions, cache_redis_scripts.c the scripts,
- * cache_redis_sentinel.c where the server is, cache_redis_doctor.c what may be
- * wrong with it. cache_redis_tracking.c speaks on connections of its own.
+ * cache_redis_ops.c the questions, cache_redis_sets.c those about users' sets,
+ * cache_redis_scripts.c the scripts, cache_redis_sentinel.c where the server
+ * is, cache_redis_doctor.c what may be wrong with it. cache_redis_tracking.c
+ * speaks on connections of its own.
  */
 #ifndef SESSGATE_CACHE_REDIS_H
 #define SESSGATE_CACHE_REDIS_H
@@ -130,6 +131,20 @@ enum sgate_status redb_locate(
     struct cache *c, struct place *at, struct sgate_error *err);
 /* What each Sentinel says. */
 void sentinels_examine(struct cache *c, finding_fn *fn, void *arg);
+
+/* ---- cache_redis_sets.c ---- */
+
+/* user: TOKEN_USER_BYTES. */
+void redb_add_set_key(struct buf *out, const struct cache *c, unsigned group,
+    const unsigned char *user);
+/* struct cache_ops, unlanded and landed */
+enum sgate_status redb_unlanded(struct cache *c, unsigned group,
+    const unsigned char *user, uint64_t *cursor,
+    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
+    struct sgate_error *err);
+enum sgate_status redb_landed(struct cache *c, unsigned group,
+    const unsigned char *user, const struct sgate_ref *refs, size_t count,
+    struct sgate_error *err);
 
 /* ---- cache_redis_doctor.c ---- */
 

@@ -20,8 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <sodium.h>
-
 #define KEY_SIZE 80
 
 void
@@ -43,19 +41,6 @@ add_sync_key(struct buf *out, const struct cache *c, unsigned group)
 	char key[KEY_SIZE];
 
 	snprintf(key, sizeof(key), "%s:{%u}:sync", redb_prefix(c), group);
-	redb_add_word(out, bytes_of(key));
-}
-
-/* user: TOKEN_USER_BYTES. */
-static void
-add_set_key(struct buf *out, const struct cache *c, unsigned group,
-    const unsigned char *user)
-{
-	char hex[2 * TOKEN_USER_BYTES + 1];
-	char key[KEY_SIZE];
-
-	sodium_bin2hex(hex, sizeof(hex), user, TOKEN_USER_BYTES);
-	snprintf(key, sizeof(key), "%s:{%u}:u:%s", redb_prefix(c), group, hex);
 	redb_add_word(out, bytes_of(key));
 }
 
@@ -746,7 +731,8 @@ compose_newcomer(struct buf *out, void *arg, bool is_whole)
 	if (!is_landed)
 		add_sync_key(out, n->c, token_ref_group(&n->item->ref));
 	if (has_user)
-		add_set_key(out, n->c, token_ref_group(&n->item->ref), n->user);
+		redb_add_set_key(
+		    out, n->c, token_ref_group(&n->item->ref), n->user);
 	redb_add_word(out, n->item->record);
 	redb_add_number(out, n->item->ttl_ms);
 	if (!is_landed)
@@ -824,74 +810,6 @@ redb_land(struct cache *c, const struct cache_item *item,
 	return ask_newcomer(c, "land", &n, cache_wrong_item(item, "L"), err);
 }
 
-struct unlanded {
-	const struct cache *c;
-	unsigned group;
-	const unsigned char *user;
-	struct sgate_ref *out_refs;
-	size_t *out_count;
-	bool is_many;
-};
-
-static void
-compose_unlanded(struct buf *out, void *arg, bool is_whole)
-{
-	const struct unlanded *u = arg;
-
-	redb_add_script(out, redb_script_unlanded(), 1, 1, is_whole);
-	add_set_key(out, u->c, u->group, u->user);
-	redb_add_number(out, CACHE_UNLANDED_MAX);
-}
-
-static bool
-take_unlanded(void *arg, size_t index, const struct redb_reply *reply)
-{
-	struct unlanded *u = arg;
-	const struct sgate_bytes text = reply->values[0].text;
-	char hex[SGATE_REF_HEX + 1];
-	size_t i;
-
-	(void)index;
-	*u->out_count = 0;
-	if (!is_text(reply))
-		return false;
-	u->is_many = bytes_equal_text(text, "MANY");
-	if (u->is_many)
-		return true;
-	if (text.len % SGATE_REF_HEX != 0 ||
-	    text.len / SGATE_REF_HEX > CACHE_UNLANDED_MAX)
-		return false;
-	for (i = 0; i < text.len / SGATE_REF_HEX; i++) {
-		memcpy(hex, text.data + i * SGATE_REF_HEX, SGATE_REF_HEX);
-		hex[SGATE_REF_HEX] = '\0';
-		if (sgate_ref_parse(bytes_of(hex), &u->out_refs[i]) != SGATE_OK)
-			return false;
-	}
-	*u->out_count = i;
-	return true;
-}
-
-static enum sgate_status
-redb_unlanded(struct cache *c, unsigned group, const unsigned char *user,
-    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
-    struct sgate_error *err)
-{
-	struct unlanded u = {c, group, user, out_refs, out_count, false};
-	const struct redb_question q = {
-	    "unlanded", 1, compose_unlanded, take_unlanded, &u};
-	enum sgate_status status;
-
-	*out_count = 0;
-	if (group >= TOKEN_GROUPS)
-		return misused("unlanded", "a group that is none", err);
-	status = redb_ask(c, &q, err);
-	if (status != SGATE_OK)
-		*out_count = 0;
-	if (status == SGATE_OK && u.is_many)
-		return cache_error_many(REDB_SOURCE, err);
-	return status;
-}
-
 const struct cache_ops cache_redis = {
     .name = "redis",
     .open = redb_open,
@@ -909,4 +827,5 @@ const struct cache_ops cache_redis = {
     .create = redb_create,
     .land = redb_land,
     .unlanded = redb_unlanded,
+    .landed = redb_landed,
 };

@@ -140,11 +140,13 @@
 	"if c and c:sub(1,1)=='T' then return c end\n"                         \
 	"return 'OK'\n"
 
-/* UNLANDED: the refs in a set, one behind the other.  KEYS set  ARGV most */
+/*
+ * UNLANDED: some refs of a set, one behind the other, after what asks for more.
+ * KEYS set  ARGV cursor count
+ */
 #define UNLANDED                                                               \
-	"local m=redis.call('SMEMBERS',KEYS[1])\n"                             \
-	"if #m>tonumber(ARGV[1]) then return 'MANY' end\n"                     \
-	"return table.concat(m)\n"
+	"local r=redis.call('SSCAN',KEYS[1],ARGV[1],'COUNT',ARGV[2])\n"        \
+	"return r[1]..' '..table.concat(r[2])\n"
 
 /* clang-format on */
 
@@ -161,7 +163,7 @@ static const struct redb_script create = {
 static const struct redb_script land = {
     LAND, "80e3152d5ca96510596575fe7cfe6d2f9902bbfc"};
 static const struct redb_script unlanded = {
-    UNLANDED, "2b7b5c4ece96cea315f4d3a26a41c88962729bd9"};
+    UNLANDED, "ab253b0da64d7eb59abf38635f6724e924defa9a"};
 
 /* For failpoints: what each mechanism is there for, without it. */
 static const struct redb_script put_blind = {

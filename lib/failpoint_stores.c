@@ -382,9 +382,13 @@ CACHE(land,
     (c, item, user, out_put, out, err), CLEAR_PUT)
 CACHE(unlanded,
     (struct cache * c, unsigned group, const unsigned char *user,
-	struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
-	struct sgate_error *err),
-    (c, group, user, out_refs, out_count, err), *out_count = 0)
+	uint64_t *cursor, struct sgate_ref out_refs[CACHE_UNLANDED_MAX],
+	size_t *out_count, struct sgate_error *err),
+    (c, group, user, cursor, out_refs, out_count, err), *out_count = 0)
+CACHE(landed,
+    (struct cache * c, unsigned group, const unsigned char *user,
+	const struct sgate_ref *refs, size_t count, struct sgate_error *err),
+    (c, group, user, refs, count, err), NOTHING)
 
 const struct cache_ops *
 failpoint_cache(const struct cache_ops *ops)
@@ -405,6 +409,7 @@ failpoint_cache(const struct cache_ops *ops)
 	WRAP(table, cache, create);
 	WRAP(table, cache, land);
 	WRAP(table, cache, unlanded);
+	WRAP(table, cache, landed);
 	return &table;
 }
 

@@ -332,8 +332,12 @@ SGATE_MUST_CHECK enum sgate_status cached_land(struct sgate_manager *mgr,
     const struct cache_item *item, const unsigned char *user,
     struct put_result *out, struct sgate_error *err);
 SGATE_MUST_CHECK enum sgate_status cached_unlanded(struct sgate_manager *mgr,
-    struct sgate_bytes user, struct sgate_ref out_refs[CACHE_UNLANDED_MAX],
-    size_t *out_count, struct sgate_error *err);
+    struct sgate_bytes user, uint64_t *cursor,
+    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
+    struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status cached_landed(struct sgate_manager *mgr,
+    struct sgate_bytes user, const struct sgate_ref *refs, size_t count,
+    struct sgate_error *err);
 /* The same with what was read and written before: a record and its counter. */
 SGATE_MUST_CHECK enum sgate_status cached_put_item(struct sgate_manager *mgr,
     const struct cache_item *item, uint64_t s0, struct put_result *out,

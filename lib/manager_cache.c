@@ -392,26 +392,55 @@ cached_land(struct sgate_manager *mgr, const struct cache_item *item,
 	return put_left(mgr, status, &found, out, err);
 }
 
-enum sgate_status
-cached_unlanded(struct sgate_manager *mgr, struct sgate_bytes user,
-    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
-    struct sgate_error *err)
+/* Whose set it is. */
+struct user_set {
+	unsigned group;
+	unsigned char user[TOKEN_USER_BYTES];
+};
+
+static struct user_set
+set_of(const struct sgate_manager *mgr, struct sgate_bytes user)
 {
 	struct sgate_bytes realm = manager_realm(mgr);
-	unsigned char hash[TOKEN_USER_BYTES];
+	struct user_set set;
+
+	set.group = token_user_group(mgr->keys, realm, user) % TOKEN_GROUPS;
+	token_user_hash(mgr->keys, realm, user, set.user);
+	return set;
+}
+
+enum sgate_status
+cached_unlanded(struct sgate_manager *mgr, struct sgate_bytes user,
+    uint64_t *cursor, struct sgate_ref out_refs[CACHE_UNLANDED_MAX],
+    size_t *out_count, struct sgate_error *err)
+{
+	struct user_set set;
 	enum sgate_status status;
 
 	*out_count = 0;
 	status = manager_cache_enter(mgr, true, err);
 	if (status != SGATE_OK)
 		return status;
-	token_user_hash(mgr->keys, realm, user, hash);
-	status = mgr->cache_ops->unlanded(mgr->cache,
-	    token_user_group(mgr->keys, realm, user) % TOKEN_GROUPS, hash,
-	    out_refs, out_count, err);
-	/* That there are too many is an answer, too. */
-	return status == SGATE_TOO_LARGE ? status
-					 : manager_cache_left(mgr, status, err);
+	set = set_of(mgr, user);
+	status = mgr->cache_ops->unlanded(
+	    mgr->cache, set.group, set.user, cursor, out_refs, out_count, err);
+	return manager_cache_left(mgr, status, err);
+}
+
+enum sgate_status
+cached_landed(struct sgate_manager *mgr, struct sgate_bytes user,
+    const struct sgate_ref *refs, size_t count, struct sgate_error *err)
+{
+	struct user_set set;
+	enum sgate_status status;
+
+	status = manager_cache_enter(mgr, true, err);
+	if (status != SGATE_OK)
+		return status;
+	set = set_of(mgr, user);
+	status = mgr->cache_ops->landed(
+	    mgr->cache, set.group, set.user, refs, count, err);
+	return manager_cache_left(mgr, status, err);
 }
 
 /* ---- what a change has to tell ---- */

@@ -138,9 +138,11 @@ struct cleanup {
 	bool is_block; /* this part blocks the user as well */
 	struct sgate_bytes block_text;
 	bool is_first_part;
-	/* Of sessions that the durable store may not have yet. */
+	/* Of sessions that the durable store may not have yet: a page of the
+	 * user's set, and what asks for the next one (0: there is none). */
 	struct sgate_ref unlanded[CACHE_UNLANDED_MAX];
 	size_t unlanded_count;
+	uint64_t cursor;
 	bool is_set_unread;
 	/* What a part leaves. */
 	size_t listed;
@@ -166,8 +168,9 @@ cleanup_add(void *arg, const struct sgate_session *session)
 
 /*
  * Sessions that were created while the durable store was away stand in the
- * user's set until they have landed. When that cannot be read the cleanup says
- * so, and they end as they land.
+ * user's set until they have landed. Each part takes a page of it, and before
+ * it lists the rows: what lands in between is a row, then. When the set cannot
+ * be read the cleanup says so, and they end as they land.
  */
 static enum sgate_status
 cleanup_read_set(
@@ -175,17 +178,42 @@ cleanup_read_set(
 {
 	enum sgate_status status;
 
-	if (!away_is_on(mgr) || failpoint_is_off("u-set"))
+	c->unlanded_count = 0;
+	if (!away_is_on(mgr) || failpoint_is_off("u-set") ||
+	    (!c->is_first_part && c->cursor == 0))
 		return SGATE_OK;
-	status =
-	    cached_unlanded(mgr, c->user, c->unlanded, &c->unlanded_count, err);
-	if (status == SGATE_TOO_LARGE) {
-		if (err != NULL)
-			err->status = SGATE_UNAVAILABLE;
-		return SGATE_UNAVAILABLE;
-	}
-	c->is_set_unread = status == SGATE_UNAVAILABLE;
-	return c->is_set_unread ? SGATE_OK : status;
+	status = cached_unlanded(
+	    mgr, c->user, &c->cursor, c->unlanded, &c->unlanded_count, err);
+	if (status != SGATE_UNAVAILABLE)
+		return status;
+	c->is_set_unread = true;
+	c->cursor = 0;
+	return SGATE_OK;
+}
+
+/*
+ * Each of the page has a row now, or is somebody else's, but for the session
+ * that is kept: it leaves the set. So a set that has grown large in an outage,
+ * of sessions that landed while Redis was away, or of creations that failed, is
+ * empty after a cleanup, or shorter for the next one if the time was up.
+ */
+static void
+cleanup_shorten_set(struct sgate_manager *mgr, struct cleanup *c)
+{
+	struct sgate_error ignored;
+	enum sgate_status status;
+	size_t i, count = 0;
+
+	for (i = 0; i < c->unlanded_count; i++)
+		if (c->except == NULL ||
+		    memcmp(c->except->bytes, c->unlanded[i].bytes,
+			SGATE_REF_BYTES) != 0)
+			c->unlanded[count++] = c->unlanded[i];
+	c->unlanded_count = 0;
+	if (count == 0)
+		return;
+	status = cached_landed(mgr, c->user, c->unlanded, count, &ignored);
+	(void)status;
 }
 
 static enum sgate_status
@@ -231,7 +259,7 @@ cleanup_collect(
 	    err);
 	if (status == SGATE_OK)
 		status = c->list_status;
-	if (status == SGATE_OK && c->is_first_part)
+	if (status == SGATE_OK)
 		status = cleanup_add_unlanded(mgr, c, err);
 	return status;
 }
@@ -277,23 +305,25 @@ cleanup_apply(struct change *change, struct sgate_error *err)
 		    endings_store(change, &c->endings, false, &c->count, err);
 	if (status == SGATE_OK && c->is_block)
 		status = note_settings(mgr, err);
-	change->is_void = !c->is_first_part && c->count == 0;
+	/* What lands later looks for the word of a set that was not read. */
+	change->is_void =
+	    !c->is_first_part && c->count == 0 && !c->is_set_unread;
 	return status;
 }
 
 static void
 describe_cleanup(const struct cleanup *c, struct durable_audit *audit)
 {
+	const char *again = c->is_first_part ? "" : "continued";
 	char ref[SGATE_REF_HEX + 1];
 	size_t len;
 
 	input_copy(audit->user, sizeof(audit->user), c->user);
-	if (!c->is_first_part)
-		snprintf(audit->detail, sizeof(audit->detail), "continued");
-	else if (c->except != NULL) {
+	snprintf(audit->detail, sizeof(audit->detail), "%s", again);
+	if (c->except != NULL) {
 		sgate_ref_text(c->except, ref);
-		snprintf(
-		    audit->detail, sizeof(audit->detail), "all but %s", ref);
+		snprintf(audit->detail, sizeof(audit->detail), "%s%sall but %s",
+		    again, again[0] != '\0' ? ": " : "", ref);
 	} else if (c->is_block)
 		input_copy(audit->detail, sizeof(audit->detail), c->block_text);
 	len = strlen(audit->detail);
@@ -311,9 +341,6 @@ cleanup_run(struct sgate_manager *mgr, struct cleanup *c, uint64_t *out_count,
 	uint64_t total = 0;
 
 	c->is_first_part = true;
-	status = cleanup_read_set(mgr, c, err);
-	if (status != SGATE_OK)
-		return status;
 	do {
 		if (!c->is_first_part && !manager_has_time(mgr)) {
 			status = error_set(err, SGATE_UNAVAILABLE, "session",
@@ -323,6 +350,9 @@ cleanup_run(struct sgate_manager *mgr, struct cleanup *c, uint64_t *out_count,
 			    (unsigned long long)total);
 			break;
 		}
+		status = cleanup_read_set(mgr, c, err);
+		if (status != SGATE_OK)
+			break;
 		change_init(&change, mgr, c->is_block ? "block" : "cleanup",
 		    c->reason, cleanup_apply, c);
 		describe_cleanup(c, &change.audit);
@@ -330,9 +360,10 @@ cleanup_run(struct sgate_manager *mgr, struct cleanup *c, uint64_t *out_count,
 		if (status != SGATE_OK)
 			break;
 		total += c->count;
+		cleanup_shorten_set(mgr, c);
 		c->is_first_part = false;
 		c->is_block = false;
-	} while (c->listed >= MANAGER_CLEANUP_CHUNK);
+	} while (c->listed >= MANAGER_CLEANUP_CHUNK || c->cursor != 0);
 	endings_clear(&c->endings);
 	if (status == SGATE_OK && out_count != NULL)
 		*out_count = total;

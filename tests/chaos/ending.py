@@ -124,7 +124,7 @@ class Ending:
                            kind, [])
             elif kind in ("cleanup", "block", "unblock"):
                 key = event.get("user"), kind
-                if event.get("detail") != "continued":
+                if not (event.get("detail") or "").startswith("continued"):
                     users[key] = users.get(key, 0) + 1
             elif ref not in self.by_ref:
                 self.found(5, "an audit row %r of session %s, which nobody "

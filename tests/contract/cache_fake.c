@@ -914,11 +914,33 @@ fake_land(struct cache *c, const struct cache_item *item,
 	    out_put, out, err);
 }
 
+/* In the order of their first bytes, so that a page is not shifted by what goes
+ * while it is read. */
+static uint64_t
+place_of(const struct sgate_ref *ref)
+{
+	uint64_t place = 0;
+	size_t i;
+
+	for (i = 0; i < 8; i++)
+		place = place << 8 | ref->bytes[i];
+	return place;
+}
+
+static int
+compare_places(const void *a, const void *b)
+{
+	uint64_t one = place_of(a), other = place_of(b);
+
+	return one < other ? -1 : one > other;
+}
+
 static enum sgate_status
 fake_unlanded(struct cache *c, unsigned group, const unsigned char *user,
-    struct sgate_ref out_refs[CACHE_UNLANDED_MAX], size_t *out_count,
-    struct sgate_error *err)
+    uint64_t *cursor, struct sgate_ref out_refs[CACHE_UNLANDED_MAX],
+    size_t *out_count, struct sgate_error *err)
 {
+	struct sgate_ref *refs;
 	enum sgate_status status;
 	enum cache_put put;
 	size_t i, count = 0;
@@ -929,18 +951,50 @@ fake_unlanded(struct cache *c, unsigned group, const unsigned char *user,
 	status = enter(c, "unlanded", NULL, &put, err);
 	if (status != SGATE_OK)
 		return status;
+	refs = must_alloc(calloc(now.members_count + 1, sizeof(*refs)));
 	for (i = 0; i < now.members_count; i++) {
 		const struct member *member = &now.members[i];
 
-		if (token_ref_group(&member->ref) != group ||
-		    memcmp(member->user, user, TOKEN_USER_BYTES) != 0)
-			continue;
-		if (count == CACHE_UNLANDED_MAX)
-			return cache_error_many(SOURCE, err);
-		out_refs[count++] = member->ref;
+		if (token_ref_group(&member->ref) == group &&
+		    memcmp(member->user, user, TOKEN_USER_BYTES) == 0 &&
+		    place_of(&member->ref) >= *cursor)
+			refs[count++] = member->ref;
 	}
+	qsort(refs, count, sizeof(*refs), compare_places);
+	*cursor = count > CACHE_UNLANDED_PAGE
+		      ? place_of(&refs[CACHE_UNLANDED_PAGE])
+		      : 0;
+	if (count > CACHE_UNLANDED_PAGE)
+		count = CACHE_UNLANDED_PAGE;
+	memcpy(out_refs, refs, count * sizeof(*refs));
+	free(refs);
 	*out_count = count;
 	call_hook("unlanded", true);
+	return SGATE_OK;
+}
+
+static enum sgate_status
+fake_landed(struct cache *c, unsigned group, const unsigned char *user,
+    const struct sgate_ref *refs, size_t count, struct sgate_error *err)
+{
+	struct effect effect = {.count = 1, .has_user = true};
+	struct cache_item item = {.ttl_ms = 1};
+	enum sgate_status status;
+	enum cache_put put;
+	size_t i;
+
+	if (group >= TOKEN_GROUPS || count == 0 || count > CACHE_UNLANDED_MAX)
+		return misused("landed", "a wrong group or number", err);
+	status = enter(c, "landed", NULL, &put, err);
+	if (status != SGATE_OK)
+		return status;
+	effect.items = &item;
+	memcpy(effect.user, user, TOKEN_USER_BYTES);
+	for (i = 0; i < count; i++) {
+		item.ref = refs[i];
+		set_member(&effect, false);
+	}
+	call_hook("landed", true);
 	return SGATE_OK;
 }
 
@@ -959,6 +1013,7 @@ const struct cache_ops cache_fake = {
     .create = fake_create,
     .land = fake_land,
     .unlanded = fake_unlanded,
+    .landed = fake_landed,
 };
 
 /* ---- the data set, as somebody else sees it ---- */

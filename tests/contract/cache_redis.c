@@ -120,9 +120,19 @@ static enum sgate_status
 do_unlanded(struct fixture *f)
 {
 	struct sgate_ref refs[CACHE_UNLANDED_MAX];
+	uint64_t cursor = 0;
 	size_t count;
 
-	return f->ops->unlanded(f->a, GROUP, ann, refs, &count, &f->err);
+	return f->ops->unlanded(
+	    f->a, GROUP, ann, &cursor, refs, &count, &f->err);
+}
+
+static enum sgate_status
+do_landed(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 9);
+
+	return f->ops->landed(f->a, GROUP, ann, &ref, 1, &f->err);
 }
 
 static enum sgate_status
@@ -132,7 +142,8 @@ do_ping(struct fixture *f)
 }
 
 static operation_fn *const operations[] = {do_sync_set, do_ping, do_get, do_put,
-    do_end, do_touch, do_sync_get, do_apply, do_create, do_land, do_unlanded};
+    do_end, do_touch, do_sync_get, do_apply, do_create, do_land, do_unlanded,
+    do_landed};
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
 static void
@@ -410,7 +421,7 @@ write_password(struct fixture *f, const char *directory, const char *password)
 /* The very rules of conf/README.md. */
 #define RULES                                                                  \
 	" resetkeys ~sg:* resetchannels -@all +ping +select +get +mget +set "  \
-	"+getrange +setrange +pexpire +sadd +srem +smembers +eval +evalsha"
+	"+getrange +setrange +pexpire +sadd +srem +sscan +eval +evalsha"
 
 static void
 a_user_needs_no_more_than_the_manual_says(struct fixture *f)

@@ -651,6 +651,17 @@ judge_cleanup(struct site *site, struct cell *cell)
 	judge_end_of(cell, &cell->targets[2]);
 }
 
+/* One whose ref could not be read ends as it lands, and is not counted. */
+static void
+judge_cleanup_away(struct site *site, struct cell *cell)
+{
+	struct result *result = &site->common->result;
+
+	if (cell->is_acknowledged && result->count == 1)
+		result->count++;
+	judge_cleanup(site, cell);
+}
+
 static enum sgate_status
 run_block(struct site *site, struct sgate_manager *mgr, struct cell *cell,
     struct result *out, struct sgate_error *err)
@@ -830,6 +841,14 @@ make_created_away(struct site *site, struct cell *cell)
 	    &site->common->here.durable, clock_monotonic_ms() - 60000);
 	sgate_session_free(session);
 	sgate_token_free(token);
+}
+
+static void
+make_one_away_of_three(struct site *site, struct cell *cell)
+{
+	make_one(site, cell);
+	make_created_away(site, cell);
+	make_one(site, cell);
 }
 
 static enum sgate_status
@@ -1065,6 +1084,11 @@ const struct op ops[] = {
 	.prepare = make_three,
 	.run = run_cleanup,
 	.judge = judge_cleanup},
+    {.name = "cleanup_away",
+	.prepare = make_one_away_of_three,
+	.run = run_cleanup,
+	.judge = judge_cleanup_away,
+	.next = next_ship},
     {.name = "block",
 	.prepare = make_three,
 	.run = run_block,

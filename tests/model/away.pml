@@ -395,6 +395,13 @@ proctype cleanup(bit h)
 		:: redis_takes(h) && row == ENDED ->
 			say("cleanup: tombstones\n"); script_end()
 		:: else
+		fi
+	   }
+	   atomic {
+		if
+		:: redis_takes(h) && is_read && row != NONE ->
+			say("cleanup: shortens the set\n"); user_set = 0
+		:: else
 		fi;
 		say("cleanup: acknowledged\n");
 		ending = 2

@@ -193,11 +193,13 @@ static size_t
 unlanded(struct away *a, const char *user)
 {
 	struct sgate_ref refs[CACHE_UNLANDED_MAX];
+	uint64_t cursor = 0;
 	size_t count = 0;
 
 	manager_begin(a->p.w.mgr, &a->p.w.err);
 	assert_status(&a->p.w,
-	    cached_unlanded(a->p.w.mgr, B(user), refs, &count, &a->p.w.err),
+	    cached_unlanded(
+		a->p.w.mgr, B(user), &cursor, refs, &count, &a->p.w.err),
 	    SGATE_OK);
 	return count;
 }
@@ -816,6 +818,96 @@ a_cleanup_ends_what_has_not_landed(void **state)
 	away_stop(&a);
 }
 
+/* What creations leave that fail, and landings that Redis is not told of: more
+ * than fit a page. `of`: one of the user's; nothing else stands there. */
+#define LEFT (CACHE_UNLANDED_MAX + CACHE_UNLANDED_PAGE / 2)
+
+static void
+leave_in_set(struct away *a, const char *name, const struct sgate_ref *of)
+{
+	struct cache_item item = {.ttl_ms = MINUTE};
+	unsigned char user[TOKEN_USER_BYTES];
+	struct put_result put;
+	unsigned n;
+
+	token_user_hash(a->p.w.mgr->keys, B(""), B(name), user);
+	item.ref = *of;
+	item.record = pair_save(of);
+	for (n = 1; n <= LEFT; n++) {
+		item.ref.bytes[SGATE_REF_BYTES - 6] ^= (unsigned char)(n >> 8);
+		item.ref.bytes[SGATE_REF_BYTES - 5] ^= (unsigned char)n;
+		manager_begin(a->p.w.mgr, &a->p.w.err);
+		assert_status(&a->p.w,
+		    cached_create(a->p.w.mgr, &item, 0, user, MINUTE, false,
+			&put, &a->p.w.err),
+		    SGATE_OK);
+		item.ref = *of;
+	}
+	free((void *)(uintptr_t)item.record.data);
+}
+
+static void
+a_cleanup_empties_a_large_set(void **state)
+{
+	struct made kept, ended;
+	uint64_t count = 0;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &kept);
+	world_create(&a.p.w, "ann", &ended);
+	leave_in_set(&a, "ann", &kept.ref);
+	pair_durable_back(&a.p);
+	assert_status(&a.p.w,
+	    sgate_user_cleanup(a.p.w.mgr, B("ann"), &kept.ref,
+		SGATE_REASON_REVOKED, &count, &a.p.w.err),
+	    SGATE_OK);
+	assert_int_equal(count, LEFT + 1);
+	assert_int_equal(row_end(&a, &ended.ref), SGATE_REASON_REVOKED);
+	assert_int_equal(unlanded(&a, "ann"), 1);
+	assert_int_equal(ship(&a), 2);
+	assert_int_equal(unlanded(&a, "ann"), 0);
+	assert_int_equal(row_end(&a, &kept.ref), SGATE_REASON_OK);
+	assert_int_equal(row_end(&a, &ended.ref), SGATE_REASON_REVOKED);
+	made_clear(&kept);
+	made_clear(&ended);
+	away_stop(&a);
+}
+
+/* The second page is not answered: what stands there ends as it lands, but for
+ * the one that was to be kept. */
+static void
+a_large_set_that_is_read_in_part_is_told(void **state)
+{
+	struct made kept, other;
+	uint64_t count = 0;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	pair_durable_down(&a.p);
+	world_create(&a.p.w, "ann", &kept);
+	world_create(&a.p.w, "ann", &other);
+	leave_in_set(&a, "ann", &kept.ref);
+	pair_durable_back(&a.p);
+	cache_fake_script("unlanded", 2, CACHE_FAKE_UNAVAILABLE);
+	assert_status(&a.p.w,
+	    sgate_user_cleanup(a.p.w.mgr, B("ann"), &kept.ref,
+		SGATE_REASON_REVOKED, &count, &a.p.w.err),
+	    SGATE_OK);
+	assert_true(count < LEFT);
+	assert_int_equal(world_audit(&a.p.w, "cleanup", NULL), 2);
+	pair_cache_back(&a.p);
+	assert_int_equal(ship(&a), 2);
+	assert_int_equal(row_end(&a, &kept.ref), SGATE_REASON_OK);
+	assert_int_equal(row_end(&a, &other.ref), SGATE_REASON_REVOKED);
+	made_clear(&kept);
+	made_clear(&other);
+	away_stop(&a);
+}
+
 /* Somebody else writes to Redis: a ref of bob's stands in another's set. */
 static void
 a_cleanup_ends_nobody_elses_session(void **state)
@@ -1150,6 +1242,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_end_and_its_creation_may_come_in_any_order),
     cmocka_unit_test(an_end_with_mysql_leaves_nothing_to_land),
     cmocka_unit_test(a_cleanup_ends_what_has_not_landed),
+    cmocka_unit_test(a_cleanup_empties_a_large_set),
+    cmocka_unit_test(a_large_set_that_is_read_in_part_is_told),
     cmocka_unit_test(a_cleanup_ends_nobody_elses_session),
     cmocka_unit_test(a_cleanup_without_the_set_ends_what_lands_later),
     cmocka_unit_test(a_cleanup_is_found_among_thousands_of_events),

@@ -273,12 +273,14 @@ tell_again(struct shipper *shipper, struct lane *lane)
 
 /* ---- a pass ---- */
 
+/* While it is half open we ship: until then the rows of a store that is back
+ * are those of before it went away, and some workers read them. */
 static bool
 is_open(const struct shipper *shipper, const struct lane *lane)
 {
-	return breaker_is_open(lane->store == SPOOL_TO_CACHE
-				   ? &shipper->stores->cache
-				   : &shipper->stores->durable);
+	return breaker_state(lane->store == SPOOL_TO_CACHE
+				 ? &shipper->stores->cache
+				 : &shipper->stores->durable) == BREAKER_OPEN;
 }
 
 static uint64_t

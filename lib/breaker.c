@@ -107,6 +107,16 @@ breaker_up_for_ms(const struct breaker *b, int64_t now_ms)
 	return now_ms > word.since_ms ? now_ms - word.since_ms : 1;
 }
 
+bool
+breaker_is_settled(const struct breaker *b, int64_t now_ms)
+{
+	struct word word = unpack_word(atomic_load(&b->word));
+
+	return word.state == BREAKER_CLOSED &&
+	       (word.generation == 0 ||
+		   now_ms - word.since_ms >= BREAKER_SETTLED_MS);
+}
+
 int64_t
 breaker_turn_left_ms(const struct breaker *b, int64_t turn_ms, int64_t now_ms)
 {

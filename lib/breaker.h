@@ -106,6 +106,13 @@ bool breaker_failed(struct breaker *b, uint32_t generation, bool is_certain,
     int64_t window_ms, int64_t now_ms);
 /* For how long it has been closed without a break: 0 = it is not. */
 int64_t breaker_up_for_ms(const struct breaker *b, int64_t now_ms);
+/*
+ * Whether it has been closed for so long that what other hosts could not tell
+ * the store during its last outage is there; or was never open here. They may
+ * find it up a second and a half after us; what they have, they ship in HALF.
+ */
+#define BREAKER_SETTLED_MS 1000
+bool breaker_is_settled(const struct breaker *b, int64_t now_ms);
 
 /* Whatever was, as if nothing had been before. breaker_open(): true if it was
  * not open yet. */

@@ -267,6 +267,13 @@ SGATE_MUST_CHECK enum sgate_status manager_read_token(struct sgate_manager *mgr,
 /* ---- manager_cache.c ---- */
 
 /*
+ * Whether the durable store has had the time to get from every host's spool
+ * what was ended while it was away. Until then a row alone, without a look at
+ * the cache, which has the tombstone, is not enough to call a session live.
+ */
+bool manager_rows_have_ends(const struct sgate_manager *mgr);
+
+/*
  * Before each call of the cache: opens it if it is not open in this process,
  * and sets its deadline: redis.timeout from now, but (is_in_budget) not past
  * the call's own. SGATE_UNAVAILABLE: there is none, or its breaker is open.

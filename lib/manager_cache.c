@@ -23,6 +23,13 @@
 
 /* ---- one call ---- */
 
+bool
+manager_rows_have_ends(const struct sgate_manager *mgr)
+{
+	return mgr->cache_ops == NULL || failpoint_is_off("row-alone") ||
+	       breaker_is_settled(&mgr->stores->durable, clock_monotonic_ms());
+}
+
 /*
  * A connection of before the store was given up is not used again: who knows
  * what it leads to.
@@ -38,7 +45,8 @@ cache_lets(struct sgate_manager *mgr, int64_t now_ms)
 		return true;
 	if (manager_is_prober(mgr))
 		asker = BREAKER_PROBER;
-	else if (breaker_state(&mgr->stores->durable) == BREAKER_OPEN)
+	else if (breaker_state(&mgr->stores->durable) == BREAKER_OPEN ||
+		 !manager_rows_have_ends(mgr))
 		asker = BREAKER_ALONE;
 	leave = breaker_lets(breaker, asker, now_ms);
 	if (leave == BREAKER_SKIP)

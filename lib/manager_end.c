@@ -11,13 +11,15 @@
  * | the commit went   |                | store                               |
  * | the same          | no answer      | unavailable, but recorded: the same |
  * |                   |                | frame comes true when either store  |
- * |                   |                | is back; this host refuses at once  |
+ * |                   |                | is back                             |
  * | the same, and the | not asked      | unavailable, nothing is recorded    |
  * | spool has failed  |                |                                     |
  *
  * The frame comes before the tombstone: what somebody is refused for is written
- * down. It has the event id of the change that was tried, so there is one audit
- * row also if that change was made after all.
+ * down. From then on this host refuses, whatever the stores say: the durable
+ * store may be back before it has got the frame, and the cache away. The frame
+ * has the event id of the change that was tried, so there is one audit row also
+ * if that change was made after all.
  *
  * Whose session it is has to be known before anything is written. A token says
  * so by its tag. A ref says nothing: while the durable store is away it needs a
@@ -122,13 +124,11 @@ end_by_spool(struct sgate_manager *mgr, const struct durable_audit *audit,
 		    "nothing is recorded: %s does not answer, and the spool "
 		    "cannot be written: %.160s",
 		    mgr->ops->name, why.text);
+	if (!failpoint_is_off("spool-refuse"))
+		stores_end_here(mgr->stores, &session->ref, audit->reason);
 	failpoint("end-publish");
 	status = tell_cache(mgr, &frame, err);
 	failpoint("end-acknowledge");
-	if (status == SGATE_OK)
-		return status;
-	if (!failpoint_is_off("spool-refuse"))
-		stores_end_here(mgr->stores, &session->ref, audit->reason);
 	return status;
 }
 

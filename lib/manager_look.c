@@ -207,6 +207,23 @@ look_judge_row(struct sgate_manager *mgr, struct look *look, int64_t seen_ms,
 	return status;
 }
 
+/*
+ * The row says that the session is live, and the cache does not answer. Of what
+ * was ended while the durable store was away the cache has a tombstone, and the
+ * row hears when the spools are shipped.
+ */
+static enum sgate_status
+look_believe_row(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	if (manager_rows_have_ends(mgr))
+		return SGATE_OK;
+	mgr->served_by = "";
+	return error_set(err, SGATE_UNAVAILABLE, "session", "get", 0,
+	    "%s has just come back, and does not have yet what was ended while "
+	    "it was away; %s, which has, does not answer",
+	    mgr->ops->name, mgr->cache_ops->name);
+}
+
 /* What the cache was found to have, as far as the row needs it. */
 struct beside {
 	bool is_cache_up;           /* the row is to be put there */
@@ -241,8 +258,10 @@ look_at_row(struct sgate_manager *mgr, struct look *look, unsigned flags,
 			return status;
 		*out_was_read = true;
 		status = look_judge_row(mgr, look, beside->seen_ms, &at, err);
-		if (status != SGATE_OK || !beside->is_cache_up)
+		if (status != SGATE_OK)
 			return status;
+		if (!beside->is_cache_up)
+			return look_believe_row(mgr, err);
 		if (cached_put(mgr, look->session, &at, beside->unsealed,
 			out_put, &ignored) != SGATE_OK ||
 		    out_put->answer != CACHE_PUT_RETRY)

@@ -1,4 +1,4 @@
-/* The names of the counters; ends that no store has yet. */
+/* The names of the counters; ends that this host has spooled. */
 #include "config.h"
 
 #include "stores.h"

@@ -54,10 +54,10 @@ enum stores_counter {
 const char *stores_counter_name(enum stores_counter counter);
 
 /*
- * Sessions of which an end is in this host's spool and in no store: whoever
- * asks here is refused. One that has to make room is refused as soon as a store
- * has its end, as everywhere else. An end never has to be taken out: it comes
- * true.
+ * Sessions of which an end is in this host's spool, because the durable store
+ * did not confirm it: whoever asks here is refused, whichever store can be
+ * asked. One that has to make room is refused as soon as that store has its
+ * end, as everywhere else. An end never has to be taken out: it comes true.
  */
 #define STORES_ENDED_SLOTS 1024
 struct stores;

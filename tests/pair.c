@@ -150,7 +150,8 @@ pair_durable_down(struct pair *p)
 void
 pair_durable_back(struct pair *p)
 {
-	breaker_close(&p->stores.durable, clock_monotonic_ms());
+	breaker_close(
+	    &p->stores.durable, clock_monotonic_ms() - BREAKER_SETTLED_MS);
 }
 
 void

@@ -41,7 +41,8 @@ void pair_round(struct pair *p, struct stores *stores);
 void pair_age(struct stores *stores, int64_t ms);
 /* Both stores have been up for so long. */
 void pair_up_since(struct stores *stores, int64_t ms);
-/* MySQL, and its breaker, which the keeper closes when it is back. */
+/* MySQL, and its breaker, which the keeper closes when it is back; a second
+ * ago, so that its rows count again. */
 void pair_durable_down(struct pair *p);
 void pair_durable_back(struct pair *p);
 void pair_cache_down(void);

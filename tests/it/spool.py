@@ -125,7 +125,8 @@ def outage(t, begin, finish):
     took = wait_ended(fleet, sessions.values())
     wait_until(lambda: a.count("spool_applied") >= 3, "they are shipped")
     wait_shipped(a)
-    t.equal([s for host in fleet.hosts for s in host.status()["problems"]], [])
+    wait_until(lambda: not any(h.status()["problems"] for h in fleet.hosts),
+               "all is well", SHIPPED_S)
     print("# an end took %.3f s at most, MySQL had all %.3f s after it was "
           "back" % (longest, took))
 
@@ -282,6 +283,44 @@ def what_is_recorded_is_refused_here_before_any_store_has_it(t):
         os.kill(keeper, signal.SIGCONT)
     heal(fleet)
     wait_ended(fleet, [session])
+
+
+def refused_until_mysql_has_it(fleet, hosts, session):
+    """Nobody says yes, also while MySQL is back and has not got it yet."""
+    begin = time.monotonic()
+    while not has_ended(fleet, session):
+        never_accepted(hosts, session, 0.05)
+        promise(time.monotonic() - begin < 2 * SHIPPED_S,
+                "MySQL does not hear of an acknowledged end")
+    wait_ended(fleet, [session])
+
+
+@hazard(off="row-alone", pause="ship=pause:1500")
+def mysql_that_is_just_back_is_not_believed_where_redis_does_not_answer(t):
+    fleet = fleet_of(t)
+    a, b = fleet.hosts
+    session = a.create()
+    fleet.warm(session)
+    blind(fleet)
+    t.equal(a.logout(session).status, 200)
+    t.equal(b.check(session).status, 401)
+    b.redis.cut()
+    heal(fleet)
+    refused_until_mysql_has_it(fleet, [a, b], session)
+    t.equal(answered(b, session), 401)
+
+
+@hazard(off="spool-refuse", pause="ship=pause:4000")
+def who_has_spooled_an_end_refuses_though_mysql_has_it_not_yet(t):
+    fleet = fleet_of(t, hosts=1)
+    a = fleet.hosts[0]
+    session = a.create()
+    fleet.warm(session)
+    blind(fleet)
+    t.equal(a.logout(session).status, 200)
+    a.redis.cut()
+    heal(fleet)
+    refused_until_mysql_has_it(fleet, [a], session)
 
 
 # ---- a store loses what it had -----------------------------------------------

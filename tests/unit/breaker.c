@@ -538,6 +538,27 @@ up_for_counts_from_the_moment_it_closed(void **state)
 	assert_true(breaker_up_for_ms(&b, 7000) > 0);
 }
 
+/* A second longer than it takes to close, after each time that it was open. */
+static void
+settled_is_closed_for_a_second_or_never_open(void **state)
+{
+	struct breaker b = {0};
+
+	(void)state;
+	assert_true(breaker_is_settled(&b, 5));
+	let_succeed(&b, 1000);
+	assert_true(breaker_is_settled(&b, 1000));
+	b = a_half_one(5000);
+	assert_false(breaker_is_settled(&b, 100000));
+	breaker_lets(&b, BREAKER_CALLER, 7000);
+	assert_int_equal(breaker_state(&b), BREAKER_CLOSED);
+	assert_false(breaker_is_settled(&b, 6999));
+	assert_false(breaker_is_settled(&b, 7000 + BREAKER_SETTLED_MS - 1));
+	assert_true(breaker_is_settled(&b, 7000 + BREAKER_SETTLED_MS));
+	breaker_open(&b, 9000);
+	assert_false(breaker_is_settled(&b, 900000));
+}
+
 static void
 processes_come_back_one_by_one(void **state)
 {
@@ -730,6 +751,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_failure_in_half_opens_it_again),
     cmocka_unit_test(a_store_that_is_back_is_used_within_three_seconds),
     cmocka_unit_test(up_for_counts_from_the_moment_it_closed),
+    cmocka_unit_test(settled_is_closed_for_a_second_or_never_open),
     cmocka_unit_test(processes_come_back_one_by_one),
     cmocka_unit_test(at_the_clock_s_zero_it_opens_and_is_up_as_well),
     cmocka_unit_test(of_many_at_once_one_opens_it_and_one_is_let),

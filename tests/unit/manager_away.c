@@ -394,7 +394,8 @@ the_anonymous_session_that_is_replaced_ends(void **state)
 	assert_status(&a.p.w, try_create(&a, &create), SGATE_INVALID);
 	create.replaces = B(before.token);
 	world_create_with(&a.p.w, &create, &after);
-	pair_expect(&a.p, a.p.w.mgr, before.token, SGATE_REASON_REPLACED, COPY);
+	pair_expect(&a.p, a.p.w.mgr, before.token, SGATE_REASON_REPLACED, "");
+	assert_int_equal(pair_state(&before.ref), 'T');
 	pair_expect(&a.p, a.p.w.mgr, after.token, SGATE_REASON_OK, COPY);
 	pair_durable_back(&a.p);
 	assert_int_equal(ship(&a), 2);
@@ -724,7 +725,8 @@ an_end_and_its_creation_may_come_in_any_order(void **state)
 			SGATE_REASON_LOGGED_OUT, &a.p.w.err),
 		    SGATE_OK);
 		pair_expect(
-		    &a.p, a.p.w.mgr, made.token, SGATE_REASON_LOGGED_OUT, COPY);
+		    &a.p, a.p.w.mgr, made.token, SGATE_REASON_LOGGED_OUT, "");
+		assert_int_equal(pair_state(&made.ref), 'T');
 		pair_durable_back(&a.p);
 		assert_int_equal(ship(&a), 2 - i);
 		/* Or a user with many such logins could not be cleaned up. */

@@ -360,6 +360,72 @@ own_statements_are_not_begun_while_mysql_does_not_answer(void **state)
 	pair_stop(&p);
 }
 
+/* ---- a durable store that has just come back ---- */
+
+/* The moments are such that a test which is slow finds the same. */
+static void
+just_back(struct pair *p)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	breaker_open(&p->stores.durable, now_ms);
+	breaker_close(&p->stores.durable, now_ms + 15 * MINUTE);
+}
+
+static void
+a_row_alone_is_not_enough_until_the_spools_are_shipped(void **state)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	struct made made, ended;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	world_create(&p.w, "ann", &made);
+	world_create(&p.w, "bob", &ended);
+	assert_status(&p.w,
+	    sgate_session_end(
+		p.w.mgr, &ended.ref, SGATE_REASON_LOGGED_OUT, &p.w.err),
+	    SGATE_OK);
+	just_back(&p);
+	breaker_open(&p.stores.cache, now_ms + 15 * MINUTE);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
+	assert_non_null(strstr(p.w.err.text, "has just come back"));
+	/* A row that says no is enough. */
+	pair_expect(&p, p.w.mgr, ended.token, SGATE_REASON_LOGGED_OUT, ROW);
+	breaker_close(&p.stores.durable, now_ms - MINUTE);
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	made_clear(&made);
+	made_clear(&ended);
+	pair_stop(&p);
+}
+
+/* One of eight are let to a cache that is half open; now all need it. */
+static void
+beside_a_row_that_is_not_enough_a_half_open_cache_is_asked(void **state)
+{
+	int64_t now_ms = clock_monotonic_ms() + 15 * MINUTE;
+	struct breaker *cache;
+	struct made made;
+	struct pair p;
+	int i;
+
+	(void)state;
+	pair_start(&p);
+	cache = &p.stores.cache;
+	world_create(&p.w, "ann", &made);
+	breaker_open(cache, now_ms);
+	for (i = 0; i < BREAKER_PROBES; i++)
+		breaker_succeeded(
+		    cache, breaker_generation(cache), BREAKER_FAST, now_ms);
+	assert_int_equal(breaker_state(cache), BREAKER_HALF);
+	just_back(&p);
+	for (i = 0; i < 2 * BREAKER_HALF_ONE_OF; i++)
+		pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, COPY);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
 /* ---- connections of before an outage ---- */
 
 static unsigned opened;
@@ -722,6 +788,9 @@ static const struct CMUnitTest manager_known[] = {
     cmocka_unit_test(a_manager_without_a_keeper_finds_out_when_mysql_is_back),
     cmocka_unit_test(a_call_that_was_let_through_is_not_stopped_halfway),
     cmocka_unit_test(own_statements_are_not_begun_while_mysql_does_not_answer),
+    cmocka_unit_test(a_row_alone_is_not_enough_until_the_spools_are_shipped),
+    cmocka_unit_test(
+	beside_a_row_that_is_not_enough_a_half_open_cache_is_asked),
     cmocka_unit_test(after_an_outage_each_worker_connects_anew_in_its_turn),
     cmocka_unit_test(turns_are_within_a_quarter_of_a_second),
     cmocka_unit_test(slow_is_half_of_the_limit_where_another_can_be_asked),

@@ -1229,7 +1229,10 @@ without_a_keeper_workers_find_out_when_a_store_is_back(void **state)
 	/* It is the keeper's to ask. */
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
 	world_probe_is_late(&p.stores.durable);
-	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_OK, ROW);
+	calls = fake_calls("session_get");
+	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");
+	assert_int_equal(fake_calls("session_get"), calls + 1);
+	assert_non_null(strstr(p.w.err.text, "has just come back"));
 	/* One answer is not enough, and the next probe is the keeper's too. */
 	assert_int_equal(breaker_state(&p.stores.durable), BREAKER_OPEN);
 	pair_expect(&p, p.w.mgr, made.token, SGATE_REASON_STORE, "");

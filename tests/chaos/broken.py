@@ -107,12 +107,14 @@ class Story(simulated.Simulation):
 
     # ---- faults ----
 
-    def begin(self, *stores, hosts=(0, 1, 2), process="", after=0.1):
+    def begin(self, *stores, hosts=(0, 1, 2), process="", after=0.1,
+              loses=True, kind="story-fault"):
         self.wait(after)
+        self.ids += 1
         self.open_fault = {
-            "t": "fault", "id": 1000 + self.ids, "kind": "story-fault",
+            "t": "fault", "id": 1000 + self.ids, "kind": kind,
             "target": "something", "stores": list(stores),
-            "hosts": list(hosts), "process": process}
+            "hosts": list(hosts), "process": process, "loses": loses}
         self.event("begin")
 
     def event(self, event, after=0.0):
@@ -640,6 +642,38 @@ def accepted_after_it_was_replaced(st):
     before = st.check(h)
     st.create(replaces=h)
     op = st.check(h, gw=2, after=1.2)
+    yield
+    st.accept(op, before)
+
+
+@broken(3)
+def accepted_by_mysql_that_is_back_and_has_not_got_the_end_yet(st):
+    """As an hour of chaos had it, but on a machine that does not stand still:
+    within two seconds after the fault, 2.7 s after the acknowledgement."""
+    h = st.create()
+    before = st.check(h)
+    st.begin("mysql", loses=False)
+    st.logout(h, gw=1, after=0.5)
+    st.event("end", 1.0)
+    op = st.check(h, gw=1, after=1.7)
+    st.event("recovered", 1)
+    yield
+    st.accept(op, before)
+
+
+@broken(3)
+def accepted_at_a_host_without_redis_while_another_is_without_mysql(st):
+    """Only that the machine stood still would excuse it, and that was long
+    before."""
+    h = st.create()
+    before = st.check(h)
+    st.begin("redis", "mysql", kind="machine-stall")
+    st.over(0.3)
+    st.wait(3)
+    st.begin("mysql", hosts=[1], process="disk", loses=False)
+    st.logout(h, gw=1)
+    op = st.check(h, gw=2, after=2.1)
+    st.over(1)
     yield
     st.accept(op, before)
 

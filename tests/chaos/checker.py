@@ -17,7 +17,7 @@ import time
 
 from ending import Ending
 from lives import World
-from past import FOREVER, MS, BadHistory, read_file
+from past import CASES, FOREVER, MS, STALL, BadHistory, read_file
 from rules import NAMES, Rules
 
 
@@ -34,7 +34,7 @@ class Violation:
 
 
 class Verdict:
-    """violations; stale_ends, stale_changes: (ns, is_faulty) of each."""
+    """violations; stale_ends, stale_changes: (ns, case) of each."""
 
     def __init__(self, past):
         self.past, self.violations = past, []
@@ -107,14 +107,18 @@ def staleness(verdict):
     table = {}
     for what, values in (("ends", verdict.stale_ends),
                          ("changes", verdict.stale_changes)):
-        for name, is_faulty in (("healthy", False), ("faulty", True)):
-            table["%s, %s" % (what, name)] = spread(
-                [ns for ns, faulty in values if faulty == is_faulty])
+        for case in CASES:
+            table["%s, %s" % (what, case)] = spread(
+                [ns for ns, its_case in values if its_case == case])
     return table
 
 
-# No fault of the nemesis: the machine stood still.
-STALL = "machine-stall"
+def stalls(past):
+    """How often, and for how long, the machine stood still."""
+    return spread([f.end - f.begin for f in past.faults
+                   if f.kind == STALL and f.end is not None])
+
+
 VALIDATIONS = ("check", "get", "introspect")
 INSIDE, THOSE, LIVE, OUTSIDE = ("inside fault windows", "  validations",
                                 "  of live sessions",
@@ -155,6 +159,7 @@ def figures(verdict):
         "operations": operations(past),
         "faults": fault_table(past),
         "staleness": staleness(verdict),
+        "stalls": stalls(past),
         "unavailable": unavailability(verdict),
         "violations_by_rule": dict(collections.Counter(
             v.rule for v in verdict.violations)),
@@ -263,6 +268,7 @@ def print_figures(f):
     print(columns(rows))
     rows = [["staleness of", "count", "p50 ms", "p99", "max"]]
     rows += [spread_row(name, s) for name, s in f["staleness"].items()]
+    rows.append(spread_row("(how long it stood still)", f["stalls"]))
     print(columns(rows))
     rows = [["answers", "count", "503", "%", "no answer"]]
     for name, row in f["unavailable"].items():

@@ -152,6 +152,101 @@ def in_a_fault_two_seconds_count_from_its_last_event(t):
 
 
 @case
+def where_no_store_loses_anything_two_seconds_count_from_the_acknowledgement(t):
+    for last in ("begin", "step", "end"):
+        def story(st, ns):
+            h = st.create()
+            before = st.check(h)
+            st.begin("mysql", loses=False)
+            ending = st.logout(h)
+            if last != "begin":
+                st.event(last, 1.5)
+            st.now = ending["at"][1] + 2 * simulated.S + ns
+            op = st.check(h, gw=1, after=0)
+            if last != "end":
+                st.event("end")
+            st.event("recovered", 0.1)
+            return lambda: st.accept(op, before)
+        at_bound(t, 3, story)
+
+
+@case
+def where_the_machine_stood_still_two_seconds_count_from_its_going_on(t):
+    def story(st, ns):
+        h = st.create()
+        before = st.check(h)
+        st.begin("mysql", loses=False)
+        mysql = st.open_fault
+        ending = st.logout(h)
+        st.begin("redis", "mysql", kind="machine-stall")
+        st.event("end", 0.3)
+        st.now += 2 * simulated.S + ns
+        op = st.check(h, gw=1, after=0)
+        st.event("recovered")
+        st.open_fault = mysql
+        st.over(1)
+
+        def falsify():
+            st.accept(op, before)
+            if ns == 0:
+                late = judge(st.lines).stale_ends
+                t.equal([round(age / 1e9, 1) for age, case in late
+                         if case == "the machine stood still" and age > 0],
+                        [2.4], "its age from the acknowledgement")
+            return ending
+        return falsify
+    at_bound(t, 3, story)
+
+
+@case
+def what_is_shown_from_rows_alone_waits_for_the_spool(t):
+    def story(st, ns):
+        h = st.create()
+        before = st.show(h)
+        st.begin("mysql", hosts=[0], loses=False)
+        st.end(h, gw=0)
+        st.event("end", 4)
+        st.event("recovered", 0.1)
+        st.now += (1 + 2) * simulated.S + ns  # the margin
+        op = st.show(h, gw=1, after=0)
+        return lambda: st.accept(op, before)
+    at_bound(t, 3, story)
+
+
+@case
+def ages_are_told_apart_by_what_was_promised(t):
+    ages = {}
+
+    def story(name, begin):
+        def steps(st):
+            h = st.create()
+            before = st.check(h)
+            begin(st)
+            ending = st.logout(h)
+            st.now = ending["at"][1] + 900 * simulated.MS
+            op = st.check(h, gw=1, after=0)
+            if st.open_fault is not None:
+                st.over()
+
+            def falsify():
+                st.accept(op, before)
+                found = judge(st.lines)
+                t.equal(found.violations, [], name)
+                ages[name] = [case for age, case in found.stale_ends
+                              if age >= 900 * simulated.MS]
+            return falsify
+        told(steps)
+
+    story("nothing", lambda st: None)
+    story("store", lambda st: st.begin("redis", loses=False))
+    story("stall", lambda st: st.begin("redis", "mysql",
+                                       kind="machine-stall"))
+    t.equal(ages, {"nothing": ["healthy"],
+                   "store": ["one store or process faulty"],
+                   "stall": ["the machine stood still"]})
+
+
+@case
 def a_second_is_enough_again_when_the_margin_is_over(t):
     def story(st, ns):
         h = st.create()
@@ -690,7 +785,9 @@ def the_table_has_everything_and_the_exit_status_tells(t):
     t.equal(status, 0, out)
     for pattern in (r"^0 violations", r"margin 1000 ms", r"check +\d+ +\d+",
                     r"ends, healthy +\d+ +[\d.]+ +[\d.]+ +[\d.]+",
-                    r"changes, faulty", r"inside fault windows +\d+ +\d+",
+                    r"changes, one store or process faulty",
+                    r"how long it stood still",
+                    r"inside fault windows +\d+ +\d+",
                     r"  of live sessions +\d+ +\d+", r"recovered p50"):
         t.match(out, "(?m)" + pattern)
     t.equal(found["violations"], [])

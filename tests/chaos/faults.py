@@ -34,10 +34,16 @@ HOLDS_LOCKS = {"disk-full", "keeper-stop", "mysql-delay", "mysql-mute",
                "mysql-trickle", "partition-mysql", "worker-stop"}
 
 
+# What a store may have lost at its moments, so that it tells what was again.
+LOSES = {"mysql-promote", "redis-evict", "redis-flush", "redis-kill",
+         "redis-old", "redis-promote", "redis-rollback"}
+
+
 class Kind:
     def __init__(self, function, name, stores, hosts, process, seconds,
                  needs):
         self.run, self.name = function, name
+        self.loses = name in LOSES
         self.stores, self.hosts, self.process = stores, hosts, process
         self.seconds, self.needs = seconds, needs
         self.holds_locks = name in HOLDS_LOCKS

@@ -100,12 +100,13 @@ class Nemesis:
             "t": "fault", "id": planned.number, "kind": kind.name,
             "target": "+".join(kind.stores) or kind.process, "event": event,
             "at": time.monotonic_ns(), "stores": kind.stores,
-            "hosts": planned.hosts, "process": kind.process}, **more)
+            "hosts": planned.hosts, "process": kind.process,
+            "loses": kind.loses}, **more)
         everybody = [g.number for g in self.world.gateways]
         if kind.holds_locks and planned.hosts != everybody:
             self.history.write(dict(
                 line, id=LOCKS + planned.number, kind="held-locks",
-                target="mysql", stores=["mysql"], process="",
+                target="mysql", stores=["mysql"], process="", loses=False,
                 hosts=[n for n in everybody if n not in planned.hosts]))
         self.history.write(line, is_now=True)
 

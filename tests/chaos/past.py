@@ -38,6 +38,14 @@ EVENTS = ("begin", "step", "end", "recovered")
 DUMPS = ("row", "copy", "group", "audit", "spool")
 STORES = ("redis", "mysql")
 
+# No fault of the nemesis: the machine stood still.
+STALL = "machine-stall"
+# What may be promised of how old an answer is; the rows of the table.
+HEALTHY, FAULTY = "healthy", "one store or process faulty"
+ROWS = "shown from MySQL alone"
+BOTH, STALLED = "two failures at once", "the machine stood still"
+CASES = (HEALTHY, FAULTY, ROWS, BOTH, STALLED)
+
 CONF = {"idle_ms": 1800000, "absolute_ms": 28800000, "rotate_grace_ms": 10000,
         "max_blind_ms": None, "max_sessions": 0, "create_without_mysql": False}
 
@@ -64,6 +72,7 @@ class Fault:
         self.id, self.kind, self.target = number, kind, target
         self.begin, self.end, self.recovered = None, None, FOREVER
         self.stores, self.hosts, self.process = (), (), ""
+        self.is_loss = True
         self.moments = []
 
 
@@ -103,6 +112,12 @@ def doubles(pairs):
 
 # What is answered from MySQL, without a look into Redis.
 ROWS_ALONE = ("list", "show")
+
+
+def _last(moments, at):
+    """The last one up to then, or 0."""
+    i = bisect.bisect_right(moments, at)
+    return moments[i - 1] if i > 0 else 0
 
 
 class Past:
@@ -214,6 +229,7 @@ class Past:
             fault.stores = tuple(item.get("stores", ()))
             fault.hosts = tuple(item["hosts"])
             fault.process = item.get("process", "")
+            fault.is_loss = item.get("loses", True)
         elif event == "end":
             fault.end = at
         fault.moments.append(at)
@@ -263,6 +279,7 @@ class Past:
         for fault in self.faults:
             hosts.update(fault.hosts)
         self.windows = Windows(pairs)
+        self.stalls = those(lambda f: f.kind == STALL)
         self.host_windows = of_hosts(lambda f: True)
         # Without one store alone: who is without both answers 503.
         self.blind = of_hosts(lambda f: f.stores == ("mysql",))
@@ -277,6 +294,10 @@ class Past:
             (end for _, end in mysql), max))
         self.double = Windows(doubles(pairs) if self.is_overlap else [])
         self.moments = sorted(m for f in self.faults for m in f.moments)
+        self.losses = sorted(m for f in self.faults for m in f.moments
+                             if f.is_loss and f.kind != STALL)
+        self.stall_ends = sorted(f.end for f in self.faults
+                                 if f.kind == STALL and f.end is not None)
 
     def is_in_fault(self, op):
         """A fault touches its gateway while it runs."""
@@ -284,29 +305,45 @@ class Past:
 
     def is_late(self, change, read):
         """Whether the read began so long after the change was acknowledged
-        that it must show it (README.md, "Bounds")."""
-        at, since = read.begin, change.end
-        if at <= since + self.healthy:
-            return False
+        that it must show it."""
+        return read.begin > self.staleness(change, read)[2]
+
+    def staleness(self, change, read):
+        """(case, since, until): what is promised of a read that does not show
+        a change, from which moment on its age counts, and the last at which
+        it may begin (README.md, "Bounds")."""
+        at, acked = read.begin, change.end
+        if at <= acked + self.healthy:
+            return (self.case_of(change.begin, at), acked,
+                    acked + self.healthy)
         if not self.windows.overlaps(change.begin, at):
-            return True
-        i = bisect.bisect_right(self.moments, at)
-        if i > 0:
-            since = max(since, self.moments[i - 1])
-        if at <= since + self.faulty:
-            return False
+            return HEALTHY, acked, acked + self.healthy
+        case, since = FAULTY, max(acked, _last(self.losses, at))
+        until = since + self.faulty
+        if self.stalls.overlaps(change.begin, at):
+            case = STALLED
+            until = max(until, _last(self.stall_ends, at) + self.faulty)
+        shipped = self.blind[change.gw].last(change.begin, change.end)
+        if read.kind in ROWS_ALONE and shipped is not None:
+            case, until = ROWS, max(until, shipped + self.faulty)
+        last = _last(self.moments, at)
         double = self.double.last(change.begin, at)
-        if double is not None and at <= double + self.faulty:
-            return False
-        if read.kind in ROWS_ALONE:
-            unshipped = self.blind[change.gw].last(change.begin, change.end)
-            if unshipped is not None and at <= unshipped + self.faulty:
-                return False
+        if double is not None:
+            case, until = BOTH, max(until, max(last, double) + self.faulty)
         if (self.redisless[change.gw].overlaps(change.begin, change.end) and
                 self.blind[read.gw].overlaps(at, at)):
             blind = self.conf["max_blind_ms"]
-            return blind is not None and at > since + blind * MS
-        return True
+            case, until = BOTH, FOREVER if blind is None else max(
+                until, max(acked, last) + blind * MS)
+        return case, since if case == FAULTY else acked, until
+
+    def case_of(self, begin, end):
+        """The case of what is shown at once."""
+        if self.double.overlaps(begin, end):
+            return BOTH
+        if self.stalls.overlaps(begin, end):
+            return STALLED
+        return FAULTY if self.windows.overlaps(begin, end) else HEALTHY
 
     def mysql_away(self, op):
         """The end of the last of MySQL's faults that the operation fell into,

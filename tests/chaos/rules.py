@@ -37,9 +37,21 @@ def seconds(ns):
     return "%.3f s" % (ns / 1e9)
 
 
+def note_stale(past, stale, change, read):
+    """stale[change]: {case: the longest that it was not shown}."""
+    case, since, _ = past.staleness(change, read)
+    ages = stale.setdefault(change, {})
+    ages[case] = max(ages.get(case, 0), read.begin - since)
+
+
+def figures_of(past, stale, change):
+    ages = stale.get(change) or {past.case_of(change.begin, change.end): 0}
+    return [(ns, case) for case, ns in ages.items()]
+
+
 class Rules:
     """Judges a World. stale_ends, stale_changes: how long what had ended or
-    been replaced was still shown: (ns, whether something was broken then)."""
+    been replaced was still shown: (ns, one of CASES)."""
 
     def __init__(self, world, found):
         self.world, self.past, self.found = world, world.past, found
@@ -183,7 +195,7 @@ class Rules:
         """An answer that treats the session as live."""
         for end in session.sure:
             if op.begin > end.end:
-                stale_end[end] = max(stale_end.get(end, 0), op.begin - end.end)
+                note_stale(self.past, stale_end, end, op)
                 if self.past.is_late(end, op):
                     self.accepted(session, end.op, op)
                     return
@@ -230,9 +242,7 @@ class Rules:
         asked = [op.begin for op in session.ops if op.begin > first.end and
                  (op.kind in BY_TOKEN or op.kind == "show")]
         if asked:
-            stale = stale_end.get(first, 0)
-            self.stale_ends.append((stale, self.past.windows.overlaps(
-                first.begin, first.end + stale)))
+            self.stale_ends += figures_of(self.past, stale_end, first)
 
     # ---- rule 4 ----
 
@@ -668,22 +678,20 @@ class Versions:
 
     def note_stale(self):
         """How long the version before each change was still shown."""
-        reads = [(op.begin, op.out["version"]) for op in self.session.ops
+        reads = [op for op in self.session.ops
                  if op.res == "ok" and op.kind in ("get", "show", "extend") and
                  op.out and "version" in op.out]
         if not reads:
             return
-        last = reads[-1][0]
+        last = reads[-1].begin
         stale = {}
-        for begin, seen in reads:
-            for end, _, change in self.newer(begin, seen):
-                stale[change] = max(stale.get(change, 0), begin - end)
+        for op in reads:
+            for _, _, change in self.newer(op.begin, op.out["version"]):
+                note_stale(self.past, stale, change, op)
         for end, _, change in self.acked:
             if change.kind == "update" and end <= last:
-                late = stale.get(change, 0)
-                self.rules.stale_changes.append(
-                    (late, self.past.windows.overlaps(change.begin,
-                                                      end + late)))
+                self.rules.stale_changes += figures_of(self.past, stale,
+                                                       change)
 
     def row(self):
         """What MySQL has in the end."""

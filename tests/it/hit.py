@@ -12,6 +12,10 @@ COOKIE = {"cookie": {"name": "sid", "secure": False}}
 CHECKS = 200
 # The worker looks once a second whether its master lives.
 BESIDES = 20
+# On a busy machine a peer may connect and be kept from sending: the worker reads
+# in vain, asks to be told, and waits.
+LATE = "recvfrom in vain"
+CALLS_IF_LATE = 3
 
 
 def traced(t, pid, work):
@@ -29,7 +33,9 @@ def traced(t, pid, work):
     tracer.communicate(timeout=10)
     counts = {}
     with open(path) as f:
-        for name in re.findall(r"^(\w+)\(", f.read(), re.M):
+        for name, rest in re.findall(r"^(\w+)(\(.*)$", f.read(), re.M):
+            if name == "recvfrom" and "EAGAIN" in rest:
+                name = LATE
             counts[name] = counts.get(name, 0) + 1
     return counts
 
@@ -53,7 +59,9 @@ def a_check_that_asks_no_store_costs_five_system_calls(t):
     print("# %d checks: %s" % (CHECKS, counts))
     for name in ("accept4", "recvfrom", "sendto", "close"):
         t.equal(counts.get(name), CHECKS, name)
-    t.true(sum(counts.values()) <= 5 * CHECKS + BESIDES, "five a check")
+    late = counts.get(LATE, 0)
+    t.true(late <= CHECKS // 4, "nearly all were there when they were read")
+    t.true(sum(counts.values()) <= 5 * CHECKS + CALLS_IF_LATE * late + BESIDES, "five a check")
 
 
 if __name__ == "__main__":

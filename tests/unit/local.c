@@ -124,8 +124,7 @@ a_size_of_zero_is_no_table(void **state)
 	assert_null(local);
 	assert_int_equal(local_create(100, &local, &err), SGATE_INVALID);
 	assert_null(local);
-	assert_int_equal(
-	    local_create(UINT64_MAX, &local, &err), SGATE_INVALID);
+	assert_int_equal(local_create(UINT64_MAX, &local, &err), SGATE_INVALID);
 	local_close(NULL);
 }
 

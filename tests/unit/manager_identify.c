@@ -120,8 +120,8 @@ a_hit_says_what_the_look_said_and_asks_no_store(void **state)
 	look = identify(&c, made.token, "", SGATE_REASON_OK, COPY);
 	assert_bytes(look.user, "ann");
 	assert_non_null(look.session);
-	snprintf(user, sizeof(user), "%.*s", (int)look.user.len,
-	    look.user.data);
+	snprintf(
+	    user, sizeof(user), "%.*s", (int)look.user.len, look.user.data);
 	manager_remember(c.p.w.mgr);
 	calls = cache_fake_calls(NULL);
 	reads = fake_calls("session_get");

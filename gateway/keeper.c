@@ -801,6 +801,7 @@ open_manager(struct keeper *keeper, struct sgate_error *err)
 		return status;
 	manager_set_touch_hooks(keeper->mgr, &hooks);
 	manager_set_stores(keeper->mgr, &keeper->args->shared->stores);
+	manager_set_local(keeper->mgr, keeper->args->local);
 	return SGATE_OK;
 }
 
@@ -823,7 +824,7 @@ set_up(struct keeper *keeper, const struct process_args *args)
 
 	keeper->args = args;
 	/* Without Redis the poll still tells the time, and probes. */
-	keeper->has_fence = conf_has_mysql(args->conf);
+	keeper->has_fence = conf_has_mysql(args->conf) || args->local != NULL;
 	prctl(PR_SET_NAME, "sessgated-keep"); /* for ps and top */
 	set_signals(&keeper->wait_mask);
 	if (gethostname(keeper->host, sizeof(keeper->host)) != 0 ||

@@ -22,6 +22,7 @@
 #include "conf.h"
 #include "instance.h"
 #include "listener.h"
+#include "local.h"
 #include "log.h"
 #include "master.h"
 #include "relay.h"
@@ -235,6 +236,7 @@ struct start {
 	struct user user;
 	struct listeners listeners;
 	struct shared *shared;
+	struct local *local;
 	int lock_fd, spool_fd;
 	sigset_t child_mask;
 };
@@ -285,8 +287,14 @@ start_as_user(struct start *start)
 	if (said(shared_create(conf->gateway.runtime_dir, &start->shared, &err),
 		&err))
 		return false;
+	if (said(local_create(conf->cache.size_bytes, &start->local, &err),
+		&err))
+		return false;
 	if (conf_has_redis(conf))
 		instance_read_fence(conf, &start->shared->stores.fence);
+	/* Until the tracker listens, nothing is believed. */
+	if (conf_has_redis(conf) && start->local != NULL)
+		local_set_mode(start->local, LOCAL_TRACKED);
 	instance_warn(conf, &start->listeners, &start->user);
 	return true;
 }
@@ -306,6 +314,7 @@ run_gateway(struct options *options, struct start *start)
 		goto out;
 	}
 	args.shared = start->shared;
+	args.local = start->local;
 	args.child_mask = start->child_mask;
 	args.conf = conf_dup(start->conf);
 	if (args.conf == NULL)
@@ -316,6 +325,7 @@ run_gateway(struct options *options, struct start *start)
 out:
 	listeners_close(&start->listeners);
 	shared_close(start->shared);
+	local_close(start->local);
 	if (start->spool_fd >= 0)
 		close(start->spool_fd);
 	instance_unlock(start->conf, start->lock_fd);

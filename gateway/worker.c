@@ -129,6 +129,7 @@ open_manager(const struct process_args *args, struct sgate_manager **out_mgr,
 		return status;
 	manager_set_touch_hooks(*out_mgr, &hooks);
 	manager_set_stores(*out_mgr, &args->shared->stores);
+	manager_set_local(*out_mgr, args->local);
 	manager_set_turn(*out_mgr, args->index);
 	return SGATE_OK;
 }

@@ -160,6 +160,7 @@ struct durable_count {
  * store must not be called from within.
  */
 typedef int durable_session_fn(void *arg, const struct sgate_session *session);
+typedef int durable_ref_fn(void *arg, const struct sgate_ref *ref);
 typedef int durable_user_fn(
     void *arg, struct sgate_bytes realm, struct sgate_bytes user);
 typedef int durable_audit_fn(void *arg, const struct durable_audit *audit);
@@ -289,8 +290,8 @@ struct durable_ops {
 	enum sgate_status (*session_store)(struct durable *d,
 	    const struct sgate_session *session, struct sgate_error *err);
 	/* Of a group as it is now: a plain read, no lock; in a transaction as
-	 * well. NULL in a store that is never copied (SQLite), as are poll,
-	 * changes and live. */
+	 * well. NULL in a store that is never copied (SQLite), as are changes
+	 * and live. */
 	enum sgate_status (*snapshot)(struct durable *d, unsigned group,
 	    struct durable_snapshot *out, struct sgate_error *err);
 	enum sgate_status (*poll)(struct durable *d, struct durable_poll *out,
@@ -305,6 +306,13 @@ struct durable_ops {
 	enum sgate_status (*changes)(struct durable *d, unsigned group,
 	    uint64_t after, int64_t now_ms, size_t limit,
 	    durable_session_fn *fn, void *arg, struct sgate_error *err);
+	/*
+	 * Of the same log the refs alone, of whatever rows, with number >
+	 * after, in no order: limit at most. *out_is_all: there are no more.
+	 */
+	enum sgate_status (*changed)(struct durable *d, unsigned group,
+	    uint64_t after, size_t limit, durable_ref_fn *fn, void *arg,
+	    bool *out_is_all, struct sgate_error *err);
 	/* As expired, below, but the live rows with absolute_ms > now_ms. */
 	enum sgate_status (*live)(struct durable *d, int64_t now_ms,
 	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
@@ -312,7 +320,7 @@ struct durable_ops {
 	/*
 	 * The next number of a fence group (0..15): the last lock taken, but
 	 * for that of the settings (DURABLE_SETTINGS), in a store that has
-	 * `poll`: raised when users are blocked.
+	 * `snapshot`: raised when users are blocked.
 	 */
 	enum sgate_status (*counter_next)(struct durable *d, unsigned group,
 	    uint64_t *out_seq, struct sgate_error *err);

@@ -182,8 +182,6 @@ enum sgate_status mydb_user_lock(struct durable *d, struct sgate_bytes realm,
     struct sgate_error *err);
 enum sgate_status mydb_counter_next(struct durable *d, unsigned group,
     uint64_t *out_seq, struct sgate_error *err);
-enum sgate_status mydb_poll(
-    struct durable *d, struct durable_poll *out, struct sgate_error *err);
 enum sgate_status mydb_changes(struct durable *d, unsigned group,
     uint64_t after, int64_t now_ms, size_t limit, durable_session_fn *fn,
     void *arg, struct sgate_error *err);

@@ -10,7 +10,6 @@
 #include "status.h"
 
 /* The row of meta that has the number of the settings. */
-#define SETTINGS_GROUP DURABLE_SETTINGS
 
 /* ---- texts ---- */
 
@@ -170,53 +169,6 @@ mydb_counter_next(struct durable *d, unsigned group, uint64_t *out_seq,
 	if (status == SGATE_OK)
 		*out_seq = r.insert_id;
 	sql_close(&r);
-	return status;
-}
-
-/* Each counter once; *has counts them. */
-static enum sgate_status
-poll_read(struct sql_run *r, struct durable_poll *poll, unsigned *has)
-{
-	int64_t group = sql_get_int(r, 0, SETTINGS_GROUP);
-	uint64_t number = (uint64_t)sql_get_int(r, 0, INT64_MAX);
-
-	sql_get_text(r, poll->ident, sizeof(poll->ident));
-	poll->now_ms = sql_get_time(r);
-	sql_store_read(r, &poll->store);
-	if (group == SETTINGS_GROUP)
-		poll->settings = number;
-	else if (group < TOKEN_GROUPS)
-		poll->counters[group] = number;
-	else
-		return SGATE_OK;
-	++*has;
-	return sql_row_status(r, "a row of table meta");
-}
-
-enum sgate_status
-mydb_poll(struct durable *d, struct durable_poll *out, struct sgate_error *err)
-{
-	struct durable_poll poll = {.now_ms = 0};
-	struct sql_run r;
-	unsigned has = 0;
-	enum sgate_status status;
-
-	memset(out, 0, sizeof(*out));
-	status = sql_open(&r, d, SQL_POLL, "poll", err);
-	if (status != SGATE_OK)
-		return status;
-	while ((status = sql_step(&r)) == SGATE_OK) {
-		status = poll_read(&r, &poll, &has);
-		if (status != SGATE_OK)
-			break;
-	}
-	if (status == SGATE_NOT_FOUND)
-		status = has == TOKEN_GROUPS + 1
-			     ? SGATE_OK
-			     : sql_missing(&r, "a counter of table meta");
-	sql_close(&r);
-	if (status == SGATE_OK)
-		*out = poll;
 	return status;
 }
 

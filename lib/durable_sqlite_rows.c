@@ -22,6 +22,10 @@ const struct sql_text sqlite_texts[SQL_STATEMENTS] = {
     /* The file's write lock, held since begin, is every row's lock. */
     [SQL_SESSION_LOCK] = {SQL_SESSION_GET_COLUMNS " FROM session WHERE ref = ?",
 	true},
+    [SQL_POLL] = {"SELECT grp, seq, '', CAST((julianday('now') - 2440587.5) "
+		  "* 86400000 AS INTEGER), " SQL_STORE_COLUMNS
+		  " FROM meta ORDER BY grp",
+	false},
     [SQL_COUNTER_NEXT] = {"UPDATE meta SET seq = seq + 1 WHERE grp = ? "
 			  "RETURNING seq",
 	true},

@@ -165,21 +165,20 @@ fence_trusts(const struct fence *fence, unsigned group, const char *sync,
 	*out_store = read.store;
 	if (group >= TOKEN_GROUPS || is_behind(fence, group, &read))
 		return FENCE_NO;
-	return fence_age(
-	    fence, group, poll_interval_ms, max_blind_ms, now_boot_ms, &age_ms);
+	return fence_age(fence, atomic_load(&fence->complete_ms[group]),
+	    poll_interval_ms, max_blind_ms, now_boot_ms, &age_ms);
 }
 
 enum fence_trust
-fence_age(const struct fence *fence, unsigned group, int64_t poll_interval_ms,
+fence_age(const struct fence *fence, int64_t round_ms, int64_t poll_interval_ms,
     int64_t max_blind_ms, int64_t now_boot_ms, int64_t *out_age_ms)
 {
 	int64_t young_ms = YOUNG_POLLS * poll_interval_ms;
-	int64_t complete_ms, age_ms;
+	int64_t age_ms;
 
 	*out_age_ms = INT64_MAX;
-	complete_ms = atomic_load(&fence->complete_ms[group]);
-	if (atomic_load(&fence->is_alarmed) != 0 || complete_ms <= 0 ||
-	    __builtin_sub_overflow(now_boot_ms, complete_ms, &age_ms))
+	if (atomic_load(&fence->is_alarmed) != 0 || round_ms <= 0 ||
+	    __builtin_sub_overflow(now_boot_ms, round_ms, &age_ms))
 		return FENCE_NO;
 	/*
 	 * Who read the clock before the round that it now finds sees a moment
@@ -212,6 +211,7 @@ fence_reset(struct fence *fence, const unsigned char store_id[16])
 
 	for (group = 0; group < TOKEN_GROUPS; group++) {
 		atomic_store(&fence->complete_ms[group], 0);
+		atomic_store(&fence->heard_ms[group], 0);
 		atomic_store(&fence->known[group], 0);
 	}
 	store_id_words(store_id, id);

@@ -33,6 +33,9 @@ struct fence {
 	/* When the last complete round of a group began: clock_boot_ms();
 	 * 0 = none. */
 	_Atomic int64_t complete_ms[TOKEN_GROUPS];
+	/* When the last round of a group began after which the local cache of
+	 * this host lacked none of its changes; not in the file. */
+	_Atomic int64_t heard_ms[TOKEN_GROUPS];
 	_Atomic uint64_t settings; /* number of the settings */
 	/* The database's clock less clock_boot_ms(); 0 = not known. */
 	_Atomic int64_t clock_offset_ms;
@@ -68,10 +71,10 @@ enum fence_trust fence_trusts(const struct fence *fence, unsigned group,
     const char *sync, int64_t poll_interval_ms, int64_t max_blind_ms,
     int64_t now_boot_ms, struct record_store *out_store);
 /*
- * The same by the age of the group's last complete round alone, which is
- * *out_age_ms (INT64_MAX: there is none).
+ * The same by the age of a round alone, by complete_ms or heard_ms: *out_age_ms
+ * (INT64_MAX: there was none).
  */
-enum fence_trust fence_age(const struct fence *fence, unsigned group,
+enum fence_trust fence_age(const struct fence *fence, int64_t round_ms,
     int64_t poll_interval_ms, int64_t max_blind_ms, int64_t now_boot_ms,
     int64_t *out_age_ms);
 /* Raises known, never lowers it. */

@@ -16,6 +16,7 @@
  *   manager_fence.c     the round: poll, bring to the cache, raise the fence
  *   manager_user.c      a user's sessions: list, cleanup, block
  *   manager_spool.c     what the spool has, to both stores
+ *   manager_local.c     taking out of the local cache what has changed
  *   manager_warm.c      what Redis has lost, from MySQL
  *   manager_care.c      reap, touches, stats, health, leases, schema, audit
  *   manager_restored.c  after a dump was loaded: the cache follows
@@ -108,6 +109,13 @@ struct identified {
 	bool may_be_kept;
 };
 
+/* What a keeper's rounds have taken out of the local cache. */
+struct local_work {
+	bool has_begun;               /* everything that was there before */
+	unsigned char store_id[16];   /* of which database this is */
+	uint64_t marks[TOKEN_GROUPS]; /* all changes up to there */
+};
+
 struct sgate_manager {
 	struct sgate_conf *conf;
 	struct keys *keys;
@@ -155,6 +163,7 @@ struct sgate_manager {
 	const char *served_by;
 	struct local *local; /* borrowed; NULL: there is none */
 	struct identified identified;
+	struct local_work local_work;
 
 	/* First uses that are written: where no hooks remember them. */
 	struct manager_mark marks[MANAGER_MARKS];
@@ -379,6 +388,30 @@ void publication_clear(struct publication *publication);
 
 /* Within a call, when it is not known what time it is in the database. */
 SGATE_MUST_CHECK enum sgate_status manager_learn_clock(
+    struct sgate_manager *mgr, struct sgate_error *err);
+
+/* ---- manager_local.c ---- */
+
+/*
+ * Whoever has changed or ended a session, or may have, before he answers, and
+ * after he has told the cache, or has tried to.
+ */
+void manager_drop(struct sgate_manager *mgr, const struct sgate_ref *ref);
+/*
+ * In a round, when MySQL has answered and before anything rises: a keeper that
+ * has just started, or another database, finds nothing there.
+ */
+void local_work_begin(
+    struct sgate_manager *mgr, const struct durable_poll *poll);
+/*
+ * In a round, when `known` has risen: the rows of a group that have changed, up
+ * to what was polled; or everything, if they are too many, or cannot be read
+ * (can_read: it is worth trying). Then the moment of that round is `heard`.
+ */
+void local_work_group(struct sgate_manager *mgr, unsigned group,
+    const struct durable_poll *poll, int64_t began_boot_ms, bool can_read);
+/* The round where the durable store is never copied, and this is all of it. */
+SGATE_MUST_CHECK enum sgate_status local_work_alone(
     struct sgate_manager *mgr, struct sgate_error *err);
 
 /* ---- manager_look.c ---- */

@@ -56,7 +56,7 @@ _Static_assert(RECORD_EVENT_BYTES == DURABLE_EVENT_BYTES,
 bool
 away_is_possible(const struct sgate_manager *mgr)
 {
-	return mgr->cache_ops != NULL && mgr->ops->poll != NULL;
+	return mgr->cache_ops != NULL && mgr->ops->snapshot != NULL;
 }
 
 bool

@@ -157,8 +157,6 @@ change_try(struct change *change, bool *out_was_done, struct sgate_error *err)
 
 	*out_was_done = false;
 	change->is_void = false;
-	change->live = NULL;
-	change->endings = NULL;
 	status = manager_begin_in(mgr, d, err);
 	if (status != SGATE_OK)
 		goto out;
@@ -168,6 +166,9 @@ change_try(struct change *change, bool *out_was_done, struct sgate_error *err)
 		*out_was_done = status == SGATE_CONFLICT;
 	}
 	if (status == SGATE_OK) {
+		/* Till here they are those of the try before. */
+		change->live = NULL;
+		change->endings = NULL;
 		status = change->apply(change, err);
 		if (change->is_whole)
 			*out_was_done = status == SGATE_CONFLICT;
@@ -203,6 +204,24 @@ change_settle(struct change *change, struct sgate_error *err)
 		err->reason = SGATE_REASON_STORE;
 	}
 	return SGATE_UNCERTAIN;
+}
+
+/*
+ * What it has changed, or may have changed, is taken out of the local cache
+ * when the cache has been told: what was filled with the old copy before that
+ * goes, too. A new session is nowhere yet.
+ */
+static void
+change_drop(const struct change *change)
+{
+	size_t i;
+
+	if (change->live != NULL && change->live->version > 1)
+		manager_drop(change->mgr, &change->live->ref);
+	for (i = 0; change->endings != NULL && i < change->endings->count; i++)
+		if (change->endings->items[i].session != NULL)
+			manager_drop(
+			    change->mgr, &change->endings->items[i].ref);
 }
 
 /* No answer of the store, so it says nothing about an earlier try. */
@@ -253,6 +272,8 @@ change_run(struct change *change, struct sgate_error *err)
 	}
 	if (status == SGATE_OK)
 		status = change_committed(change, err);
+	if (change->was_applied)
+		change_drop(change);
 	publication_clear(&change->publication);
 	if (is_in_doubt && is_no_answer(status)) {
 		status = SGATE_UNCERTAIN;

@@ -128,6 +128,7 @@ end_by_spool(struct sgate_manager *mgr, const struct durable_audit *audit,
 		stores_end_here(mgr->stores, &session->ref, audit->reason);
 	failpoint("end-publish");
 	status = tell_cache(mgr, &frame, err);
+	manager_drop(mgr, &session->ref);
 	failpoint("end-acknowledge");
 	return status;
 }
@@ -225,14 +226,13 @@ publish_end(struct sgate_manager *mgr, const struct sgate_session *session,
 	struct put_result ignored;
 	struct sgate_error err;
 
-	if (mgr->cache_ops == NULL)
-		return;
 	item.session = &ended;
 	item.ref = session->ref;
-	if (publication_make(mgr, at, NULL, &endings, &publication, &err) ==
-	    SGATE_OK)
+	if (mgr->cache_ops != NULL && publication_make(mgr, at, NULL, &endings,
+					  &publication, &err) == SGATE_OK)
 		publication_send(mgr, &publication, &ignored);
 	publication_clear(&publication);
+	manager_drop(mgr, &session->ref);
 }
 
 enum sgate_status
@@ -292,6 +292,7 @@ end_again(struct sgate_manager *mgr, const struct sgate_ref *ref,
 
 	frame.audit.ref = *ref;
 	frame.audit.reason = reason;
+	manager_drop(mgr, ref);
 	if (mgr->conf->redis.replicas > 0)
 		return tell_cache(mgr, &frame, err);
 	error_clear(err);

@@ -812,6 +812,13 @@ bring_group(struct round *r, unsigned group)
 }
 
 static void
+drop_group(struct round *r, unsigned group)
+{
+	local_work_group(r->mgr, group, &r->poll, r->began_boot_ms,
+	    r->has_rows && has_time(r));
+}
+
+static void
 end_step(struct round *r, unsigned group, enum step step)
 {
 	struct fence_group_work *work = &r->mgr->fence_work.groups[group];
@@ -821,6 +828,8 @@ end_step(struct round *r, unsigned group, enum step step)
 	else if (++work->failed_rounds < FAILED_ROUNDS)
 		return;
 	raise_group(r, group);
+	if (!failpoint_is_off("local-order"))
+		drop_group(r, group);
 }
 
 /*
@@ -837,6 +846,8 @@ bring(struct round *r)
 
 	for (i = 0; i < TOKEN_GROUPS; i++) {
 		group = (*first + i) % TOKEN_GROUPS;
+		if (failpoint_is_off("local-order"))
+			drop_group(r, group);
 		steps[group] = bring_group(r, group);
 		end_step(r, group, steps[group]);
 	}
@@ -889,8 +900,8 @@ manager_fence_round(struct sgate_manager *mgr,
 	enum sgate_status status;
 
 	error_clear(err);
-	if (mgr->ops->poll == NULL)
-		return SGATE_OK;
+	if (mgr->ops->snapshot == NULL)
+		return local_work_alone(mgr, err);
 	manager_begin_let(mgr, err);
 	mgr->is_let = false;
 	mgr->is_probing = true;
@@ -914,6 +925,7 @@ manager_fence_round(struct sgate_manager *mgr,
 	settle_store(&r);
 	note_away(&r);
 	if (!is_alarmed(&r)) {
+		local_work_begin(mgr, &r.poll);
 		write_higher(&r);
 		bring(&r);
 		count_behind(&r);

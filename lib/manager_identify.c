@@ -4,10 +4,10 @@
  * unnoticed (local.h); everything else is a look (manager_look.c).
  *
  * | how this host hears of changes | an entry counts while                    |
- * | TRACKED (it listens to Redis)  | the lease holds, and the last complete   |
- * |                                | round of the group is young; or, while   |
- * |                                | the durable store is given up, not older |
- * |                                | than max_blind                           |
+ * | TRACKED (it listens to Redis)  | the lease holds, and the last round that |
+ * |                                | dropped what had changed in its group is |
+ * |                                | young; or, while the durable store is    |
+ * |                                | given up, not older than max_blind       |
  * | POLLED                         | that round began less than cache.lease   |
  * |                                | ago, and nobody would ask Redis          |
  *
@@ -50,9 +50,10 @@ is_trusted(const struct sgate_manager *mgr, unsigned group, int64_t now_boot_ms)
 	enum fence_trust trust;
 	int64_t age_ms;
 
-	trust =
-	    fence_age(&mgr->stores->fence, group, conf->fence.poll_interval_ms,
-		conf->fence.max_blind_ms, now_boot_ms, &age_ms);
+	trust = fence_age(&mgr->stores->fence,
+	    atomic_load(&mgr->stores->fence.heard_ms[group]),
+	    conf->fence.poll_interval_ms, conf->fence.max_blind_ms, now_boot_ms,
+	    &age_ms);
 	if (trust == FENCE_NO)
 		return false;
 	if (local_get_mode(mgr->local) == LOCAL_POLLED)

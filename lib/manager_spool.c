@@ -238,10 +238,14 @@ ship(struct sgate_manager *mgr, const struct shipment *shipment,
 {
 	struct endings endings = {0};
 	enum sgate_status status;
+	size_t i;
 
 	status = add_endings(mgr, shipment, &endings, err);
-	if (status == SGATE_OK)
+	if (status == SGATE_OK) {
 		status = ship_in_transaction(mgr, shipment, &endings, err);
+		for (i = 0; i < endings.count; i++)
+			manager_drop(mgr, &endings.items[i].ref);
+	}
 	endings_clear(&endings);
 	return status;
 }
@@ -558,6 +562,8 @@ manager_spool_publish(struct sgate_manager *mgr,
 		if (status != SGATE_OK && err != NULL)
 			*err = why;
 	}
+	for (i = 0; i < tombstones.count; i++)
+		manager_drop(mgr, &tombstones.items[i].ref);
 	for (i = 0; i < count && status == SGATE_OK; i++)
 		out_done[i] = tombstones.is_told[i];
 	if (status == SGATE_OK)

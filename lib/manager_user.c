@@ -270,7 +270,7 @@ note_settings(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	uint64_t number;
 
-	if (mgr->ops->poll == NULL)
+	if (mgr->ops->snapshot == NULL)
 		return SGATE_OK;
 	return manager_write(mgr,
 	    mgr->ops->counter_next(

@@ -490,7 +490,7 @@ round_by_the_way(struct sgate_manager *mgr)
 	struct sgate_error ignored;
 	enum sgate_status status;
 
-	if (!manager_is_alone(mgr) || mgr->ops->poll == NULL ||
+	if (!manager_is_alone(mgr) || mgr->ops->snapshot == NULL ||
 	    now_ms < mgr->round_after_ms ||
 	    (breaker_state(&mgr->stores->durable) == BREAKER_OPEN &&
 		now_ms < breaker_next_ms(&mgr->stores->durable, now_ms)))
@@ -515,7 +515,7 @@ manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
 	mgr->deadline_ms = deadline_ms;
 	/* Only in the first moments of a host, before its keeper has polled.
 	 * When MySQL cannot tell, it does not tell of sessions either. */
-	if (!manager_knows_time(mgr) && mgr->ops->poll != NULL &&
+	if (!manager_knows_time(mgr) && mgr->ops->snapshot != NULL &&
 	    manager_learn_clock(mgr, &ignored) == SGATE_OK)
 		mgr->served_by = "";
 }

@@ -63,6 +63,10 @@ static const struct sql_text common_texts[SQL_STATEMENTS] = {
 	 "exports = ?, data = ? WHERE ref = ?",
 	    true},
     [SQL_SNAPSHOT] = {"SELECT " SQL_SNAPSHOT_COLUMNS, false},
+    /* That seq > 0 is said for SQLite, whose index has no others. */
+    [SQL_CHANGED] = {"SELECT ref FROM session WHERE grp = ? AND seq > ? "
+		     "AND seq > 0 LIMIT ?",
+	false},
     [SQL_WALK] = {"SELECT " SQL_SESSION_COLUMNS ", '' FROM session "
 		  "WHERE ref > ? ORDER BY ref LIMIT ?",
 	false},

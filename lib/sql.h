@@ -50,6 +50,7 @@ enum sql_statement {
 	SQL_SNAPSHOT,
 	SQL_POLL,
 	SQL_CHANGES,
+	SQL_CHANGED,
 	SQL_COUNTER_NEXT,
 	SQL_TOUCH,
 	SQL_TOUCH_SUCCESSOR,
@@ -276,6 +277,11 @@ enum sgate_status sql_session_store(struct durable *d,
     const struct sgate_session *session, struct sgate_error *err);
 enum sgate_status sql_snapshot(struct durable *d, unsigned group,
     struct durable_snapshot *out, struct sgate_error *err);
+enum sgate_status sql_poll(
+    struct durable *d, struct durable_poll *out, struct sgate_error *err);
+enum sgate_status sql_changed(struct durable *d, unsigned group, uint64_t after,
+    size_t limit, durable_ref_fn *fn, void *arg, bool *out_is_all,
+    struct sgate_error *err);
 enum sgate_status sql_user_block(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, int64_t blocked_ms, struct sgate_bytes reason,
     struct sgate_error *err);

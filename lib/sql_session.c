@@ -311,6 +311,91 @@ sql_store_get(struct durable *d, unsigned char id[16], unsigned *out_epoch,
 	return SGATE_OK;
 }
 
+/* ---- numbers ---- */
+
+/* Each counter once; *has counts them. */
+static enum sgate_status
+poll_read(struct sql_run *r, struct durable_poll *poll, unsigned *has)
+{
+	int64_t group = sql_get_int(r, 0, DURABLE_SETTINGS);
+	uint64_t number = (uint64_t)sql_get_int(r, 0, INT64_MAX);
+
+	sql_get_text(r, poll->ident, sizeof(poll->ident));
+	poll->now_ms = sql_get_time(r);
+	sql_store_read(r, &poll->store);
+	if (group == DURABLE_SETTINGS)
+		poll->settings = number;
+	else if (group < TOKEN_GROUPS)
+		poll->counters[group] = number;
+	else
+		return SGATE_OK;
+	++*has;
+	return sql_row_status(r, "a row of table meta");
+}
+
+enum sgate_status
+sql_poll(struct durable *d, struct durable_poll *out, struct sgate_error *err)
+{
+	struct durable_poll poll = {.now_ms = 0};
+	struct sql_run r;
+	unsigned has = 0;
+	enum sgate_status status;
+
+	memset(out, 0, sizeof(*out));
+	status = sql_open(&r, d, SQL_POLL, "poll", err);
+	if (status != SGATE_OK)
+		return status;
+	while ((status = sql_step(&r)) == SGATE_OK) {
+		status = poll_read(&r, &poll, &has);
+		if (status != SGATE_OK)
+			break;
+	}
+	if (status == SGATE_NOT_FOUND)
+		status = has == TOKEN_GROUPS + 1
+			     ? SGATE_OK
+			     : sql_missing(&r, "a counter of table meta");
+	sql_close(&r);
+	if (status == SGATE_OK)
+		*out = poll;
+	return status;
+}
+
+/* One more is asked for than is given: whether there are more. */
+enum sgate_status
+sql_changed(struct durable *d, unsigned group, uint64_t after, size_t limit,
+    durable_ref_fn *fn, void *arg, bool *out_is_all, struct sgate_error *err)
+{
+	struct sgate_ref ref;
+	struct sql_run r;
+	enum sgate_status status;
+	size_t given = 0;
+
+	*out_is_all = false;
+	if (after > INT64_MAX)
+		return sql_misused(
+		    d, "changed", "a number that cannot be", err);
+	status = sql_open(&r, d, SQL_CHANGED, "changed", err);
+	if (status != SGATE_OK)
+		return status;
+	sql_bind_int(&r, group);
+	sql_bind_int(&r, (int64_t)after);
+	sql_bind_limit(&r, limit + 1);
+	while ((status = sql_step(&r)) == SGATE_OK && given < limit) {
+		sql_get_blob(&r, ref.bytes, sizeof(ref.bytes));
+		status = sql_row_status(&r, "a ref");
+		if (status != SGATE_OK)
+			break;
+		given++;
+		if (fn(arg, &ref) != 0)
+			break;
+	}
+	*out_is_all = status == SGATE_NOT_FOUND;
+	if (status == SGATE_NOT_FOUND)
+		status = SGATE_OK;
+	sql_close(&r);
+	return status;
+}
+
 enum sgate_status
 sql_ping(struct durable *d, struct sgate_error *err)
 {

@@ -101,6 +101,7 @@ pair_poll(struct pair *p, struct stores *stores)
 		fence_raise(fence, group,
 		    fence_mark(poll.store.epoch, poll.counters[group]));
 		atomic_store(&fence->complete_ms[group], clock_boot_ms());
+		atomic_store(&fence->heard_ms[group], clock_boot_ms());
 	}
 }
 
@@ -127,9 +128,12 @@ pair_age(struct stores *stores, int64_t ms)
 {
 	unsigned group;
 
-	for (group = 0; group < TOKEN_GROUPS; group++)
+	for (group = 0; group < TOKEN_GROUPS; group++) {
 		atomic_store(
 		    &stores->fence.complete_ms[group], clock_boot_ms() - ms);
+		atomic_store(
+		    &stores->fence.heard_ms[group], clock_boot_ms() - ms);
+	}
 }
 
 void

@@ -1152,6 +1152,30 @@ fake_expired(struct durable *d, int64_t now_ms, size_t limit,
 }
 
 static enum sgate_status
+fake_changed(struct durable *d, unsigned group, uint64_t after, size_t limit,
+    durable_ref_fn *fn, void *arg, bool *out_is_all, struct sgate_error *err)
+{
+	const struct sgate_session *session;
+	struct call call;
+	size_t i, given = 0;
+	enum sgate_status status = fake_enter_made(&call, d, "changed", err);
+
+	*out_is_all = false;
+	if (status != SGATE_OK)
+		return status;
+	for (i = 0; i < call.db->sessions.count; i++) {
+		session = *session_at(call.db, i);
+		if (token_ref_group(&session->ref) != group ||
+		    session->seq <= after)
+			continue;
+		if (given++ == limit || fn(arg, &session->ref) != 0)
+			return SGATE_OK;
+	}
+	*out_is_all = true;
+	return SGATE_OK;
+}
+
+static enum sgate_status
 fake_live(struct durable *d, int64_t now_ms, size_t limit,
     struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
     void *arg, struct sgate_error *err)
@@ -1501,6 +1525,7 @@ const struct durable_ops durable_fake = {
     .snapshot = fake_snapshot,
     .poll = fake_poll,
     .changes = fake_changes,
+    .changed = fake_changed,
     .live = fake_live,
     .counter_next = fake_counter_next,
     .touch = fake_touch,

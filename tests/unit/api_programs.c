@@ -977,9 +977,9 @@ status_and_stats_tell_of_both_stores_and_every_decision(void **state)
 	assert_true(site_body_has(&site,
 	    "\"groups_behind\":3,\"groups_foreign\":0,\"alarmed\":false"));
 	for (i = 0; i < 2; i++) {
-		assert_true(site_body_has(&site, "\"served_cache\":1000"));
-		assert_true(site_body_has(&site, "\"unavailable\":1003"));
-		assert_true(site_body_has(&site, "\"repaired\":1009"));
+		assert_true(site_body_has(&site, "\"served_local\":1000"));
+		assert_true(site_body_has(&site, "\"unavailable\":1004"));
+		assert_true(site_body_has(&site, "\"repaired\":1010"));
 		assert_int_equal(control(&site, "GET", V1 "stats", NULL), 200);
 	}
 	assert_int_equal(control(&site, "GET", V1 "metrics", NULL), 200);

@@ -255,12 +255,6 @@ class Site:
         subprocess.run([self.binary("gateway/sessgatectl"), "-c", conf, *args], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    def has_option(self, section, option):
-        text = subprocess.run([self.binary("gateway/sessgatectl"), "config", "template"], check=True,
-                              capture_output=True, text=True).stdout
-        inside = text.partition(f"\n{section}: {{")[2].partition("\n}")[0]
-        return f"\t{option} = " in inside
-
     def stores_of(self, name, like):
         profile = PROFILES[like]
         if not profile.mysql:
@@ -291,10 +285,7 @@ class Site:
     def start_sessgate(self, name, like):
         profile = PROFILES[like]
         place = self.directory(name)
-        has_cache = self.has_option("cache", "size")
-        if like == "l1" and not has_cache:
-            raise Unavailable("this sessgated has no local cache")
-        cache = "cache: { size = \"0 B\"; };" if has_cache and not profile.cache else ""
+        cache = "" if profile.cache else 'cache: { size = "0 B"; };'
         conf = self.machine.write(f"{name}/sessgate.conf", f'''
 gateway: {{ runtime_dir = "{place}/run"; workers = {profile.workers or self.workers}; mount = "/{name}/"; {self.user()} }};
 listener: {{ login: {{ mode = "0600"; group = ""; }}; }};
@@ -312,10 +303,6 @@ keys: {{ file = "{self.work}/{like}/keys/keys"; }};
         if name in PROFILES:
             self.wait_for_login(name)
         return conf
-
-    def l1_entry_bytes(self):
-        """None: there is no local cache yet."""
-        return None
 
     def wait_for_login(self, profile):
         """With Redis, until the keeper has seen both stores."""

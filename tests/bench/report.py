@@ -74,21 +74,23 @@ def outages_table(failures):
 def specials(special):
     if "starvation" in special:
         s = special["starvation"]
-        print(f"\nthree servers at once, 64 clients on one instance ({s['profile']}): worst answer of a probe "
+        print(f"\nthree servers at once, 64 clients on one instance: worst answer of a probe "
               + ", ".join(f"{web} {ms:.1f} ms" for web, ms in s["max_ms"].items())
               + f"; {sum(s['per_second'].values()):.0f} requests/s, {s['errors']} errors; the machine itself was "
               f"late by {s['machine_late_ms']:.1f} ms at most")
     if "ended" in special:
         s = special["ended"]
-        print(f"\nan ended session at another instance under load ({s['profile']}): refused after {s['p50_ms']:.2f} ms (p50), "
+        print(f"\nan ended session at another instance under load: refused after {s['p50_ms']:.2f} ms (p50), "
               f"{s['p99_ms']:.2f} ms (p99), {s['max_ms']:.2f} ms (worst of {s['ends']})")
     if "system calls" in special:
-        s = special["system calls"]
-        print(f"\nsystem calls of the gateway a check ({s['profile']}): {s['per_request']:.2f}: "
-              + ", ".join(f"{name} {n:.2f}" for name, n in s["calls"].items() if n >= 0.005))
+        print("\nsystem calls a request, behind lighttpd")
+        for who, calls in special["system calls"]["by"].items():
+            print(f"  {who:12} {sum(calls.values()):6.2f}: "
+                  + ", ".join(f"{name} {n:.2f}" for name, n in calls.items() if n >= 0.005))
     if "instructions" in special:
         s = special["instructions"]
-        print(f"\ninstructions of a hit, with what each calls: own code {s['own']:.0f}, libfcgi {s['libfcgi']:.0f}\n")
+        what = "a hit" if s["is_hit"] else "a look into SQLite (the local cache was not used)"
+        print(f"\ninstructions of {what}, with what each calls: own code {s['own']:.0f}, libfcgi {s['libfcgi']:.0f}\n")
         aligned([["by themselves", "instructions"]] + [[name, f"{n:.0f}"] for name, n in s["functions"]])
     if "memory" in special:
         memory_lines(special["memory"])
@@ -179,6 +181,11 @@ class Picture:
     def line(self, x1, y1, x2, y2, colour="#222222"):
         self.lines.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>')
 
+    def dots(self, places, colour):
+        if places:
+            self.lines.append(f'<path stroke="{colour}" stroke-width="2" d="' + "".join(f"M{x} {y}h2" for x, y in places)
+                              + '"/>')
+
     def write(self, path):
         with open(path, "w", encoding="utf-8") as f:
             f.write("\n".join(self.lines + ["</svg>", ""]))
@@ -229,8 +236,9 @@ def outages_picture(path, failures):
         for ms, word in ((1, "1 ms"), (100, "0.1 s"), (10000, "10 s")):
             picture.line(left, level(y, height, ms), width - 16, level(y, height, ms), "#cccccc")
             picture.text(left + 2, level(y, height, ms) - 2, word, size=9, colour="#888888")
-        for due, latency, status in o["trace"][::3]:
-            picture.bar(left + due * scale, level(y, height, latency) - 1, 1.6, 2.4, "#1b6e53" if status == 200 else "#c0392b")
+        for is_good, colour in ((True, "#1b6e53"), (False, "#c0392b")):
+            picture.dots(sorted({(round(left + due * scale), round(level(y, height, latency)))
+                                 for due, latency, status in o["trace"] if (status == 200) == is_good}), colour)
     picture.write(path)
 
 

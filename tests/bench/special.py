@@ -7,30 +7,24 @@ import sys
 import time
 
 import figures
-from contenders import Check, sessgate_token
+from contenders import Check, Floor, sessgate_token
 from load import Load, run
-from machine import Unavailable, program, wait_until
+from machine import Unavailable, pids_below, program, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "it"))
 import harness  # pylint: disable=wrong-import-position
 
 
-def hit(site, web="lighttpd", kept=""):
-    """A contender with the local cache, or with Redis where there is none yet."""
-    for profile in ("l1", "redis"):
-        contender = Check(f"hit {profile} {web}{kept}", None, web=web, profile=profile, path=f"/check/{profile}{kept}")
-        try:
-            contender.ready(site)
-            return contender
-        except Unavailable:
-            if profile == "redis":
-                raise
-    raise AssertionError("not reached")
+def check(site, profile="l1", web="lighttpd", kept=""):
+    """A contender of its own, ready."""
+    contender = Check(f"{profile} {web}{kept}", None, web=web, profile=profile, path=f"/check/{profile}{kept}")
+    contender.ready(site)
+    return contender
 
 
 def starvation(site, options):
     """64 busy clients of three servers in front of one instance, and a probe through each."""
-    contenders = [hit(site, "lighttpd"), hit(site, "nginx", "-ka"), hit(site, "apache", "-ka")]
+    contenders = [check(site), check(site, web="nginx", kept="-ka"), check(site, web="apache", kept="-ka")]
     seconds = max(options.seconds, 3)
     for c in contenders:
         c.measure(1)
@@ -39,7 +33,7 @@ def starvation(site, options):
     probes = [Load(site, c.port, c.requests, 4, seconds, 50) for c in contenders]
     probed = [p.result() for p in probes]
     busy = [l.result() for l in loads]
-    return {"profile": contenders[0].profile, "worst_ms": max(p["max_us"] for p in probed) / 1000,
+    return {"worst_ms": max(p["max_us"] for p in probed) / 1000,
             "p50_ms": {c.web: p["p50_us"] / 1000 for c, p in zip(contenders, probed)},
             "max_ms": {c.web: p["max_us"] / 1000 for c, p in zip(contenders, probed)},
             "per_second": {c.web: b["count"] / b["seconds"] for c, b in zip(contenders, busy)},
@@ -49,7 +43,7 @@ def starvation(site, options):
 
 def ended(site, _options, count=200):
     """From the acknowledged end at one instance to the first refusal by another that had it in its cache."""
-    contender = hit(site)
+    contender = check(site)
     profile = contender.profile
     site.sessgate("second", profile)
     second = site.machine.path("second", "run", "pool.sock")
@@ -80,7 +74,7 @@ def ended(site, _options, count=200):
     finally:
         load.process.send_signal(signal.SIGKILL)
         load.process.communicate()
-    return {"profile": profile, "ends": count, "p50_ms": figures.percentile(delays, 0.5),
+    return {"ends": count, "p50_ms": figures.percentile(delays, 0.5),
             "p99_ms": figures.percentile(delays, 0.99), "max_ms": max(delays)}
 
 
@@ -90,18 +84,15 @@ def workers_of(site, profile):
     return [w["pid"] for w in status["workers"] if w["pid"]]
 
 
-def system_calls(site, _options):
-    """What strace counts of the workers while they answer checks."""
-    strace = program("strace")
-    contender = hit(site)
+def count_calls(site, contender, pids):
+    """{system call: how many a request} of these processes under load, by strace."""
     counts = site.machine.path("strace")
-    pids = workers_of(site, contender.profile)
-    command = [strace, "-c", "-f", "-o", counts]
+    command = [program("strace"), "-c", "-f", "-o", counts]
     for pid in pids:
         command += ["-p", str(pid)]
     tracer = site.machine.spawn(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: all(traced(pid) for pid in pids), "strace has attached itself")
+    wait_until(lambda: all(traced(pid) for pid in pids), "strace has attached itself (is ptrace allowed here?)")
     result = run(site, contender.port, contender.requests, contender.connections, 2)
     tracer.send_signal(signal.SIGINT)
     tracer.communicate(timeout=20)
@@ -112,9 +103,20 @@ def system_calls(site, _options):
             if len(words) >= 5 and words[0].replace(".", "").isdigit() and words[-1] != "total":
                 calls[words[-1]] = int(words[3]) / result["count"]
     if not calls:
-        raise Unavailable("strace counted nothing (is ptrace allowed here?)")
-    return {"profile": contender.profile, "per_request": sum(calls.values()),
-            "calls": dict(sorted(calls.items(), key=lambda c: -c[1])), "requests": result["count"]}
+        raise Unavailable("strace counted nothing")
+    return dict(sorted(calls.items(), key=lambda c: -c[1]))
+
+
+def system_calls(site, _options):
+    """Of the do-nothing responder's processes, and of the workers of each profile."""
+    found = {}
+    floor = Floor("floor", None, web="lighttpd", backend="stock")
+    floor.ready(site)
+    found["do-nothing"] = count_calls(site, floor, pids_below(site.machine.pids(["stock"]))[1:])
+    for profile in ("l1", "redis", "mysql", "sqlite"):
+        contender = check(site, profile)
+        found[profile] = count_calls(site, contender, workers_of(site, profile))
+    return {"per_request": sum(found["l1"].values()), "by": found}
 
 
 def traced(pid):

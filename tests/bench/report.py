@@ -99,10 +99,10 @@ def specials(special):
 def memory_lines(m):
     print("\nbytes a session")
     if "redis" in m:
-        print(f"  Redis   {m['redis']:7.1f}")
+        print(f"  Redis   {m['redis']:7.1f}: " + ", ".join(f"{name} {size:.0f}" for name, size in m["redis_by"].items()))
         print(f"  MySQL   {m['mysql']:7.1f} without audit: "
-              + ", ".join(f"{name} {size:.0f}" for name, size in m["mysql_by"].items() if not name.startswith("audit"))
-              + f"; audit {m['mysql_audit']:.0f} an event")
+              + ", ".join(f"{name} {size:.0f}" for name, size in m["mysql_by"].items())
+              + f"; {m['mysql_dense']:.0f} after OPTIMIZE TABLE; audit {m['mysql_audit']:.0f} an event")
     if "sqlite" in m:
         print(f"  SQLite  {m['sqlite']:7.1f} without audit: "
               + ", ".join(f"{name} {size:.0f}" for name, size in m["sqlite_by"].items() if "audit" not in name)

@@ -352,16 +352,15 @@ out:
 
 /* ---- by ref ---- */
 
+/* status: whether the durable store may be asked. */
 static enum sgate_status
-end_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
-    enum sgate_reason reason, bool has_token, struct sgate_error *err)
+end_entered(struct sgate_manager *mgr, enum sgate_status status,
+    const struct sgate_ref *ref, enum sgate_reason reason, bool has_token,
+    struct sgate_error *err)
 {
 	struct sgate_session *session = NULL;
 	struct durable_snapshot at = {0};
-	enum sgate_status status;
 
-	status = manager_enter(mgr, err);
-	spare_time(mgr);
 	if (status == SGATE_OK)
 		status = manager_find_ref(mgr, ref, DURABLE_NO_DATA, &session,
 		    mgr->cache_ops != NULL ? &at : NULL, err);
@@ -371,6 +370,16 @@ end_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		status = end_away(mgr, ref, reason, has_token, err);
 	sgate_session_free(session);
 	return status;
+}
+
+static enum sgate_status
+end_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    enum sgate_reason reason, bool has_token, struct sgate_error *err)
+{
+	enum sgate_status status = manager_enter(mgr, err);
+
+	spare_time(mgr);
+	return end_entered(mgr, status, ref, reason, has_token, err);
 }
 
 enum sgate_status
@@ -455,8 +464,9 @@ end_unknown(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		audit_about(&change.audit, u.row);
 		status = run_end(&change, u.row, err);
 	}
+	/* Within the time that this request has had from its beginning. */
 	if (status == SGATE_OK && u.is_taken)
-		status = end_ref(mgr, ref, reason, true, err);
+		status = end_entered(mgr, status, ref, reason, true, err);
 	endings_clear(&u.endings);
 	sgate_session_free(u.row);
 	return status;

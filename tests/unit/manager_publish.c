@@ -800,6 +800,45 @@ a_logout_of_what_mysql_has_lost_leaves_a_row_that_has_ended(void **state)
 	pair_stop(&p);
 }
 
+/* The request's time is half over as the second look at Redis begins. */
+struct late {
+	struct sgate_manager *mgr;
+	unsigned gets;
+	int64_t deadline_ms;
+};
+
+static void
+pass_time(void *arg, const char *operation, bool is_after)
+{
+	struct late *late = arg;
+
+	if (strcmp(operation, "get") == 0 && !is_after && ++late->gets == 2)
+		late->deadline_ms = late->mgr->deadline_ms -= 10000;
+}
+
+/* Another logout was faster: its row is asked for in the time that is left. */
+static void
+a_logout_of_what_mysql_has_lost_has_one_budget(void **state)
+{
+	struct late late = {0};
+	struct made made;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	late.mgr = p.w.mgr;
+	world_create(&p.w, "ann", &made);
+	fake_reset(true);
+	pair_round(&p, &p.stores);
+	fake_script("session_insert", 1, FAKE_CONFLICT);
+	cache_fake_set_hook(pass_time, &late);
+	log_out(&p, &made, SGATE_NOT_FOUND);
+	assert_true(late.gets > 2);
+	assert_true(p.w.mgr->deadline_ms == late.deadline_ms);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
 static void
 a_logout_of_what_mysql_has_lost_that_fails_ends_nothing(void **state)
 {
@@ -902,6 +941,7 @@ static const struct CMUnitTest manager_publish[] = {
     cmocka_unit_test(a_logout_with_an_old_token_ends_the_rotated_session),
     cmocka_unit_test(
 	a_logout_of_what_mysql_has_lost_leaves_a_row_that_has_ended),
+    cmocka_unit_test(a_logout_of_what_mysql_has_lost_has_one_budget),
     cmocka_unit_test(a_logout_of_what_mysql_has_lost_that_fails_ends_nothing),
     cmocka_unit_test(a_rotation_is_judged_on_the_row),
 };

@@ -45,6 +45,9 @@ struct lane {
 	bool is_failed;   /* a batch of this pass had no answer */
 	uint64_t left;    /* of the last whole pass: refused */
 	int64_t again_ms; /* monotonic: when those are tried again */
+	bool has_waited;  /* events, since the store went or the keeper began */
+	int64_t back_ms;  /* monotonic: since when they are brought; 0: not */
+	uint64_t brought; /* of them, so far */
 };
 
 struct shipper {
@@ -80,6 +83,7 @@ shipper_new(const struct sgate_conf *conf, struct sgate_manager *mgr,
 	shipper->stores = stores;
 	shipper->breathe = breathe;
 	shipper->arg = arg;
+	shipper->lanes[0].has_waited = shipper->lanes[1].has_waited = true;
 	shipper->lanes[0].store = SPOOL_TO_CACHE;
 	shipper->lanes[0].name = "redis";
 	shipper->lanes[1].store = SPOOL_TO_DURABLE;
@@ -364,6 +368,7 @@ send_batch(struct shipper *shipper, struct lane *lane)
 			continue;
 		}
 		spool_done(shipper->reader, &shipper->places[i], lane->store);
+		lane->brought++;
 	}
 	memcpy(lane->passed, shipper->frames[count - 1].audit.event_id,
 	    sizeof(lane->passed));
@@ -430,6 +435,36 @@ pass(struct shipper *shipper, struct lane *lane, int64_t until_ms)
 	end_pass(shipper, lane, is_whole);
 }
 
+/* What has waited for a store that was away is told once, when it has it all.
+ * One that goes again meanwhile has been away all the time. */
+static void
+note_away(const struct shipper *shipper, struct lane *lane)
+{
+	if (pending(shipper, lane) == 0)
+		return;
+	if (is_open(shipper, lane)) {
+		lane->has_waited = true;
+		lane->back_ms = 0;
+	} else if (lane->back_ms == 0) {
+		lane->back_ms = clock_monotonic_ms();
+	}
+}
+
+static void
+note_brought(const struct shipper *shipper, struct lane *lane)
+{
+	if (pending(shipper, lane) > 0)
+		return;
+	if (lane->has_waited && lane->brought > 0)
+		log_notice("spool: %s has got all %llu events that waited for "
+			   "it, within %lld ms",
+		    lane->name, (unsigned long long)lane->brought,
+		    (long long)(clock_monotonic_ms() - lane->back_ms));
+	lane->has_waited = false;
+	lane->back_ms = 0;
+	lane->brought = 0;
+}
+
 static bool
 is_due(const struct shipper *shipper, const struct lane *lane)
 {
@@ -454,8 +489,10 @@ shipper_step(struct shipper *shipper, int64_t ms)
 
 		if (has_lane(shipper, lane))
 			tell_again(shipper, lane);
+		note_away(shipper, lane);
 		if (is_due(shipper, lane))
 			pass(shipper, lane, clock_monotonic_ms() + ms / LANES);
+		note_brought(shipper, lane);
 		if (pending(shipper, lane) == 0)
 			lane->left = 0;
 	}

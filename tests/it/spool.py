@@ -125,6 +125,8 @@ def outage(t, begin, finish):
     took = wait_ended(fleet, sessions.values())
     wait_until(lambda: a.count("spool_applied") >= 3, "they are shipped")
     wait_shipped(a)
+    a.gw.wait_log(r"keeper: spool: mysql has got all 3 events that waited for "
+                  r"it, within \d+ ms", PATIENCE)
     wait_until(lambda: not any(h.status()["problems"] for h in fleet.hosts),
                "all is well", SHIPPED_S)
     print("# an end took %.3f s at most, MySQL had all %.3f s after it was "

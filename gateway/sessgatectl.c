@@ -115,8 +115,9 @@ static const struct ctl_command commands[] = {
 	ctl_db_init},
     {"db maintain", CTL_LOCAL, "", 0, 0, NULL,
 	"make room for the audit of the weeks to come, drop the oldest",
-	"For a MySQL store, once a week, with the maintainer's account: what "
-	"is older than\nreap.audit_keep goes, in whole weeks.",
+	"For a MySQL store, from a daily job with the maintainer's account: "
+	"what is\nolder than reap.audit_keep goes, in whole weeks. On a day "
+	"with nothing to do it\ndoes nothing.",
 	"sessgatectl db maintain -o mysql.user=sessgate_maintainer "
 	"-o mysql.password_file=/root/maintainer\n",
 	ctl_db_maintain},

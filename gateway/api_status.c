@@ -191,6 +191,37 @@ add_keeper(struct json *j, const struct shared *shared)
 	json_end(j);
 }
 
+/* As the tracker last wrote it. */
+static void
+add_tracker(struct json *j, const struct shared *shared)
+{
+	const struct shared_tracker *t = &shared->state.tracker;
+	int64_t beat_ms = load(&t->heartbeat_ms);
+	int64_t proved_ms = load(&t->proved_ms);
+
+	if (beat_ms == 0) {
+		json_null(j, "tracker");
+		return;
+	}
+	json_object(j, "tracker");
+	add_pid(j, "pid", &shared->tracker_pid);
+	json_int(j, "heartbeat_age_ms", clock_monotonic_ms() - beat_ms);
+	json_int(j, "deaths", (int64_t)load_count(&shared->tracker_deaths));
+	json_text(
+	    j, "mode", atomic_load(&t->is_polled) != 0 ? "polled" : "tracked");
+	json_bool(j, "listening", atomic_load(&t->is_listening) != 0);
+	if (proved_ms == 0)
+		json_null(j, "proved_age_ms");
+	else
+		json_int(j, "proved_age_ms", clock_boot_ms() - proved_ms);
+	json_int(j, "connections", (int64_t)load_count(&t->connections));
+	json_int(j, "changes", (int64_t)load_count(&t->changes));
+	json_int(j, "drops", (int64_t)load_count(&t->drops));
+	json_int(j, "kept", (int64_t)load_count(&t->kept));
+	json_int(j, "emptied", (int64_t)load_count(&t->emptied));
+	json_end(j);
+}
+
 void
 api_status_full(struct call *c, const struct api_path *path)
 {
@@ -213,6 +244,7 @@ api_status_full(struct call *c, const struct api_path *path)
 	json_int(
 	    &j, "worker_deaths", (int64_t)load_count(&shared->worker_deaths));
 	add_keeper(&j, shared);
+	add_tracker(&j, shared);
 	api_stores_json(&j, c->gw);
 	api_spool_json(&j, c->gw);
 	add_workers(&j, shared);
@@ -316,6 +348,24 @@ add_worker_metrics(struct buf *out, const struct shared *shared)
 	add_total(out, "reloads", load_count(&shared->generation));
 }
 
+static void
+add_tracker_metrics(struct buf *out, const struct shared *shared)
+{
+	const struct shared_tracker *t = &shared->state.tracker;
+
+	if (load(&t->heartbeat_ms) == 0)
+		return;
+	add_family(out, "tracker_listening", "gauge");
+	buf_printf(out, "sessgate_tracker_listening %d\n",
+	    atomic_load(&t->is_listening) != 0);
+	add_total(out, "tracker_deaths", load_count(&shared->tracker_deaths));
+	add_total(out, "tracker_connections", load_count(&t->connections));
+	add_total(out, "tracker_changes", load_count(&t->changes));
+	add_total(out, "tracker_drops", load_count(&t->drops));
+	add_total(out, "tracker_kept", load_count(&t->kept));
+	add_total(out, "tracker_emptied", load_count(&t->emptied));
+}
+
 /* As everywhere, what is not known is left out. */
 static void
 add_session_metrics(struct buf *out, const struct shared *shared)
@@ -363,6 +413,7 @@ api_status_metrics(struct call *c, const struct api_path *path)
 		    load_count(&shared->reasons[i]));
 	add_seconds(out, "start_time", load(&shared->started_ms), 1000, 3);
 	add_worker_metrics(out, shared);
+	add_tracker_metrics(out, shared);
 	add_session_metrics(out, shared);
 	api_stores_metrics(out, c->gw);
 	buf_add_text(out, "# EOF\n");

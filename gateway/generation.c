@@ -29,7 +29,7 @@
 #define DELAY_MAX_MS 10000
 #define SCALE_MS 1000
 #define SPAWN_RATE_MAX 32 /* as FPM_MAX_SPAWN_RATE */
-#define KEEPER_SILENT_MS 10000
+#define SILENT_MS 10000
 #define STARTING_MIN_MS 10000
 /* Beyond its own limit a process gets this to log and leave. */
 #define LEAVING_EXTRA_MS 1000
@@ -38,6 +38,19 @@ static int
 at_most(int value, int max)
 {
 	return value < max ? value : max;
+}
+
+/* For people: "worker 4", "keeper", "tracker". */
+#define NAME_SIZE 32
+static const char *
+name_of(enum process_kind kind, int row, char out[NAME_SIZE])
+{
+	if (kind == PROCESS_WORKER)
+		snprintf(out, NAME_SIZE, "worker %d", row);
+	else
+		snprintf(out, NAME_SIZE, "%s",
+		    kind == PROCESS_KEEPER ? "keeper" : "tracker");
+	return out;
 }
 
 static void
@@ -60,8 +73,10 @@ generation_new(struct sgate_conf *conf)
 	}
 	gen->conf = conf;
 	gen->spawn_rate = 1;
-	gen->keeper.row = -1;
-	gen->keeper.ready_fd = -1;
+	gen->keeper.kind = PROCESS_KEEPER;
+	gen->tracker.kind = PROCESS_TRACKER;
+	gen->keeper.row = gen->tracker.row = -1;
+	gen->keeper.ready_fd = gen->tracker.ready_fd = -1;
 	if (conf->gateway.workers > 0) {
 		gen->min = gen->max =
 		    at_most(conf->gateway.workers, GENERATION_WORKERS_MAX);
@@ -156,9 +171,23 @@ set_child_signals(const sigset_t *mask)
 	sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
+static int
+run_process(enum process_kind kind, const struct process_args *args)
+{
+	switch (kind) {
+	case PROCESS_KEEPER:
+		return keeper_run(args);
+	case PROCESS_TRACKER:
+		return tracker_run(args);
+	case PROCESS_WORKER:
+	default:
+		return worker_run(args);
+	}
+}
+
 static _Noreturn void
-run_child(const struct generation *gen, const struct family *family, int row,
-    pid_t master_pid, int ready_fd)
+run_child(const struct generation *gen, const struct family *family,
+    enum process_kind kind, int row, pid_t master_pid, int ready_fd)
 {
 	struct process_args args = {
 	    .conf = gen->conf,
@@ -170,25 +199,21 @@ run_child(const struct generation *gen, const struct family *family, int row,
 	    .master_pid = master_pid,
 	    .ready_fd = ready_fd,
 	};
-	char who[32];
+	char who[NAME_SIZE];
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	set_child_signals(&family->child_mask);
 	/* The master may have died before the line above the last. */
 	if (getppid() != master_pid)
 		exit(EXIT_DONE);
-	if (row < 0)
-		snprintf(who, sizeof(who), "keeper");
-	else
-		snprintf(who, sizeof(who), "worker %d", row);
-	log_set_who(who);
+	log_set_who(name_of(kind, row, who));
 	if (log_open(gen->conf->log.destination,
 		(enum log_level)gen->conf->log.level) != 0)
 		log_warning("log.destination: %s: %s; using stderr",
 		    gen->conf->log.destination, strerror(errno));
 	if (row >= 0)
 		atomic_store(&family->shared->workers[row].pid, getpid());
-	exit(row < 0 ? keeper_run(&args) : worker_run(&args));
+	exit(run_process(kind, &args));
 }
 
 static void
@@ -215,11 +240,12 @@ fork_worker(struct generation *gen, struct family *family, struct seat *seat)
 	set_row(family, row, SHARED_STARTING);
 	seat->pid = fork();
 	if (seat->pid == 0)
-		run_child(gen, family, row, master_pid, -1);
+		run_child(gen, family, PROCESS_WORKER, row, master_pid, -1);
 	if (seat->pid < 0) {
 		fork_failed(family, seat, row);
 		return;
 	}
+	seat->kind = PROCESS_WORKER;
 	seat->row = row;
 	seat->started_ms = clock_monotonic_ms();
 	atomic_store(&family->shared->workers[row].pid, seat->pid);
@@ -244,7 +270,7 @@ fork_keeper(struct generation *gen, struct family *family)
 		seat->pid = -1;
 	if (seat->pid == 0) {
 		close(ends[0]);
-		run_child(gen, family, -1, master_pid, ends[1]);
+		run_child(gen, family, PROCESS_KEEPER, -1, master_pid, ends[1]);
 	}
 	if (seat->pid < 0) {
 		fork_failed(family, seat, -1);
@@ -259,6 +285,38 @@ fork_keeper(struct generation *gen, struct family *family)
 		close(ends[1]);
 }
 
+/* Whether anything has to be heard from Redis. */
+static bool
+has_tracker(const struct generation *gen, const struct family *family)
+{
+	return family->local != NULL && gen->conf->cache.lease_ms > 0 &&
+	       conf_has_redis(gen->conf);
+}
+
+static void
+fork_tracker(struct generation *gen, struct family *family)
+{
+	struct seat *seat = &gen->tracker;
+	pid_t master_pid = getpid();
+
+	seat->pid = fork();
+	if (seat->pid == 0)
+		run_child(gen, family, PROCESS_TRACKER, -1, master_pid, -1);
+	if (seat->pid < 0) {
+		fork_failed(family, seat, -1);
+		return;
+	}
+	seat->started_ms = clock_monotonic_ms();
+	atomic_store(&family->shared->tracker_pid, seat->pid);
+}
+
+void
+generation_show(const struct generation *gen, const struct family *family)
+{
+	atomic_store(&family->shared->keeper_pid, gen->keeper.pid);
+	atomic_store(&family->shared->tracker_pid, gen->tracker.pid);
+}
+
 void
 generation_fill(struct generation *gen, struct family *family)
 {
@@ -267,6 +325,9 @@ generation_fill(struct generation *gen, struct family *family)
 
 	if (gen->keeper.pid == 0 && gen->keeper.not_before_ms <= now_ms)
 		fork_keeper(gen, family);
+	if (gen->tracker.pid == 0 && gen->tracker.not_before_ms <= now_ms &&
+	    has_tracker(gen, family))
+		fork_tracker(gen, family);
 	for (i = 0; i < gen->wanted; i++)
 		if (gen->workers[i].pid == 0 &&
 		    gen->workers[i].not_before_ms <= now_ms)
@@ -385,23 +446,25 @@ check_worker(const struct generation *gen, const struct family *family,
 	kill(seat->pid, SIGKILL);
 }
 
+/* Keeper or tracker. */
 static void
-check_keeper(const struct generation *gen, const struct family *family)
+check_beat(const struct seat *seat, const _Atomic int64_t *heartbeat_ms)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	int64_t beat_ms = atomic_load(&family->shared->state.heartbeat_ms);
-	char where[96];
+	int64_t beat_ms = atomic_load(heartbeat_ms);
+	char where[96], name[NAME_SIZE];
 
-	if (gen->keeper.pid == 0)
+	if (seat->pid == 0)
 		return;
-	if (beat_ms > now_ms || beat_ms < gen->keeper.started_ms)
-		beat_ms = gen->keeper.started_ms;
-	if (now_ms - beat_ms <= KEEPER_SILENT_MS)
+	if (beat_ms > now_ms || beat_ms < seat->started_ms)
+		beat_ms = seat->started_ms;
+	if (now_ms - beat_ms <= SILENT_MS)
 		return;
-	log_error("keeper (pid %ld): no heartbeat for %lld ms (%s): killing it",
-	    (long)gen->keeper.pid, (long long)(now_ms - beat_ms),
-	    where_it_hangs(gen->keeper.pid, where, sizeof(where)));
-	kill(gen->keeper.pid, SIGKILL);
+	log_error("%s (pid %ld): no heartbeat for %lld ms (%s): killing it",
+	    name_of(seat->kind, -1, name), (long)seat->pid,
+	    (long long)(now_ms - beat_ms),
+	    where_it_hangs(seat->pid, where, sizeof(where)));
+	kill(seat->pid, SIGKILL);
 }
 
 void
@@ -409,7 +472,8 @@ generation_check(struct generation *gen, struct family *family)
 {
 	int i;
 
-	check_keeper(gen, family);
+	check_beat(&gen->keeper, &family->shared->state.heartbeat_ms);
+	check_beat(&gen->tracker, &family->shared->state.tracker.heartbeat_ms);
 	for (i = 0; i < GENERATION_WORKERS_MAX; i++)
 		if (gen->workers[i].pid != 0)
 			check_worker(gen, family, &gen->workers[i]);
@@ -431,6 +495,7 @@ dismiss(struct generation *gen, struct family *family, struct seat *seat)
 	} else {
 		leaving = &family->leaving[family->leaving_count++];
 		leaving->pid = seat->pid;
+		leaving->kind = seat->kind;
 		leaving->row = seat->row;
 		leaving->kill_at_ms =
 		    clock_monotonic_ms() + LEAVING_EXTRA_MS +
@@ -456,6 +521,7 @@ void
 generation_dismiss_keeper(struct generation *gen, struct family *family)
 {
 	dismiss(gen, family, &gen->keeper);
+	dismiss(gen, family, &gen->tracker);
 }
 
 /* ---- how many ---- */
@@ -586,31 +652,31 @@ is_done(int wait_status)
 }
 
 static void
-count_death(struct family *family, bool is_keeper)
+count_death(struct family *family, enum process_kind kind)
 {
-	if (is_keeper)
-		atomic_fetch_add(&family->shared->keeper_deaths, 1);
-	else
-		atomic_fetch_add(&family->shared->worker_deaths, 1);
+	_Atomic uint64_t *const deaths[] = {
+	    [PROCESS_WORKER] = &family->shared->worker_deaths,
+	    [PROCESS_KEEPER] = &family->shared->keeper_deaths,
+	    [PROCESS_TRACKER] = &family->shared->tracker_deaths,
+	};
+
+	atomic_fetch_add(deaths[kind], 1);
 }
 
 static void
 log_death(const struct seat *seat, int wait_status, int64_t lived_ms)
 {
-	char who[32], how[64], next[64];
+	char who[NAME_SIZE], how[64], next[64];
 
-	if (seat->row < 0)
-		snprintf(who, sizeof(who), "keeper");
-	else
-		snprintf(who, sizeof(who), "worker %d", seat->row);
 	describe(wait_status, how, sizeof(how));
 	if (seat->delay_ms > 0)
 		snprintf(next, sizeof(next), "replacing it in %lld ms",
 		    (long long)seat->delay_ms);
 	else
 		snprintf(next, sizeof(next), "replacing it");
-	log_warning("%s (pid %ld) %s after %lld ms; %s", who, (long)seat->pid,
-	    how, (long long)lived_ms, next);
+	log_warning("%s (pid %ld) %s after %lld ms; %s",
+	    name_of(seat->kind, seat->row, who), (long)seat->pid, how,
+	    (long long)lived_ms, next);
 }
 
 /* Whether it came as far as serving; the row is as the dead one left it. */
@@ -619,8 +685,12 @@ was_ready(const struct family *family, struct seat *seat)
 {
 	int state;
 
-	if (seat->row < 0)
+	if (seat->kind == PROCESS_KEEPER)
 		return keeper_is_ready(seat);
+	if (seat->kind == PROCESS_TRACKER)
+		return atomic_load(
+			   &family->shared->state.tracker.heartbeat_ms) >=
+		       seat->started_ms;
 	state = atomic_load(&family->shared->workers[seat->row].state);
 	return state != SHARED_STARTING && state != SHARED_FREE;
 }
@@ -659,7 +729,7 @@ bury(struct generation *gen, struct family *family, struct seat *seat,
 	    seat->delay_ms == 0 ? 0 : clock_monotonic_ms() + seat->delay_ms;
 	gen->has_failed = gen->has_failed || cannot_run;
 	if (!is_done(wait_status)) {
-		count_death(family, seat->row < 0);
+		count_death(family, seat->kind);
 		log_death(seat, wait_status, lived_ms);
 	}
 	free_row(family, seat->row);
@@ -676,6 +746,10 @@ generation_bury(
 		bury(gen, family, &gen->keeper, wait_status);
 		return true;
 	}
+	if (gen->tracker.pid == pid) {
+		bury(gen, family, &gen->tracker, wait_status);
+		return true;
+	}
 	for (i = 0; i < GENERATION_WORKERS_MAX; i++) {
 		if (gen->workers[i].pid == pid) {
 			bury(gen, family, &gen->workers[i], wait_status);
@@ -689,7 +763,7 @@ bool
 family_bury(struct family *family, pid_t pid, int wait_status)
 {
 	struct leaving *leaving;
-	char how[64];
+	char how[64], name[NAME_SIZE];
 	size_t i;
 
 	for (i = 0; i < family->leaving_count; i++)
@@ -699,10 +773,10 @@ family_bury(struct family *family, pid_t pid, int wait_status)
 		return false;
 	leaving = &family->leaving[i];
 	if (!is_done(wait_status) && !leaving->is_killed) {
-		count_death(family, leaving->row < 0);
+		count_death(family, leaving->kind);
 		describe(wait_status, how, sizeof(how));
 		log_warning("%s (pid %ld) %s while it was to end",
-		    leaving->row < 0 ? "keeper" : "worker", (long)pid, how);
+		    name_of(leaving->kind, leaving->row, name), (long)pid, how);
 	}
 	free_row(family, leaving->row);
 	*leaving = family->leaving[--family->leaving_count];
@@ -713,6 +787,7 @@ void
 family_kill_late(struct family *family)
 {
 	int64_t now_ms = clock_monotonic_ms();
+	char name[NAME_SIZE];
 	size_t i;
 
 	for (i = 0; i < family->leaving_count; i++) {
@@ -721,8 +796,9 @@ family_kill_late(struct family *family)
 		if (leaving->is_killed || now_ms < leaving->kill_at_ms)
 			continue;
 		log_error("%s (pid %ld) does not end: killing it",
-		    leaving->row < 0 ? "keeper" : "worker", (long)leaving->pid);
-		count_death(family, leaving->row < 0);
+		    name_of(leaving->kind, leaving->row, name),
+		    (long)leaving->pid);
+		count_death(family, leaving->kind);
 		kill(leaving->pid, SIGKILL);
 		leaving->is_killed = true;
 	}
@@ -735,7 +811,7 @@ family_leaving(const struct family *family, bool with_keepers)
 	size_t i;
 
 	for (i = 0; i < family->leaving_count; i++)
-		if (with_keepers || family->leaving[i].row >= 0)
+		if (with_keepers || family->leaving[i].kind == PROCESS_WORKER)
 			count++;
 	return count;
 }

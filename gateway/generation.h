@@ -1,7 +1,7 @@
 /*
- * The processes of one configuration: its workers and its keeper, seen from
- * the master. A reload starts a second generation beside the first and ends
- * the first when the second is ready; what has been told to end is the
+ * The processes of one configuration: its workers, its keeper and its tracker,
+ * seen from the master. A reload starts a second generation beside the first
+ * and ends the first when the second is ready; what has been told to end is the
  * family's, not a generation's, any more.
  *
  * What stands in shared memory may have been written by a worker that was
@@ -24,7 +24,8 @@
 /* A process that has been told to end. */
 struct leaving {
 	pid_t pid;
-	int row; /* of shared->workers, -1 = a keeper */
+	enum process_kind kind;
+	int row; /* of shared->workers; -1: no worker */
 	int64_t kill_at_ms;
 	bool is_killed;
 };
@@ -44,7 +45,8 @@ struct family {
 /* The place of one process; whoever dies in it is replaced. */
 struct seat {
 	pid_t pid; /* 0 = empty */
-	int row;
+	enum process_kind kind;
+	int row;               /* of shared->workers; -1: no worker */
 	int64_t started_ms;    /* monotonic */
 	int64_t not_before_ms; /* no new process before that */
 	int64_t delay_ms;      /* grows while processes die young */
@@ -54,6 +56,7 @@ struct seat {
 struct generation {
 	struct sgate_conf *conf; /* owned */
 	struct seat keeper;
+	struct seat tracker; /* stays empty where there is nothing to track */
 	struct seat workers[GENERATION_WORKERS_MAX];
 	int wanted;   /* seats 0..wanted-1 are to be taken */
 	int min, max; /* of wanted; min == max: not dynamic */
@@ -70,9 +73,10 @@ void generation_free(struct generation *gen);
 
 /* Fork what is missing and may be forked now. */
 void generation_fill(struct generation *gen, struct family *family);
-/* All seats taken, by processes that wait for requests. */
+/* The seats of workers and keeper taken, by processes that wait for requests.
+ * The tracker is waited for by nobody. */
 bool generation_is_ready(struct generation *gen, const struct family *family);
-/* End workers and the keeper that are stuck. */
+/* End who is stuck. */
 void generation_check(struct generation *gen, struct family *family);
 /* Dynamic: once a second, spares as php-fpm's pm = dynamic keeps them. */
 void generation_scale(struct generation *gen, struct family *family);
@@ -84,13 +88,16 @@ bool generation_bury(
     struct generation *gen, struct family *family, pid_t pid, int wait_status);
 /* Tell all to end, in request_terminate_timeout at the latest. */
 void generation_dismiss_workers(struct generation *gen, struct family *family);
+/* The tracker, too. */
 void generation_dismiss_keeper(struct generation *gen, struct family *family);
+/* Their pids into shared memory: of the generation that serves. */
+void generation_show(const struct generation *gen, const struct family *family);
 
 /* As generation_bury() for those that were told to end. */
 bool family_bury(struct family *family, pid_t pid, int wait_status);
 /* SIGKILL for those whose time is up. */
 void family_kill_late(struct family *family);
-/* How many are still to end, without or with keepers. */
+/* How many are still to end, without or with keepers and trackers. */
 size_t family_leaving(const struct family *family, bool with_keepers);
 
 #endif

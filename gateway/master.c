@@ -146,7 +146,7 @@ give_next_up(struct master *m, const char *why)
 	listeners_rebind(m->args->listeners, m->current->conf);
 	generation_free(m->next);
 	m->next = NULL;
-	atomic_store(&m->args->shared->keeper_pid, m->current->keeper.pid);
+	generation_show(m->current, &m->family);
 }
 
 static void
@@ -161,7 +161,7 @@ switch_to_next(struct master *m)
 	generation_dismiss_workers(old, &m->family);
 	generation_dismiss_keeper(old, &m->family);
 	generation_free(old);
-	atomic_store(&m->args->shared->keeper_pid, m->current->keeper.pid);
+	generation_show(m->current, &m->family);
 	if (log_open(conf->log.destination, (enum log_level)conf->log.level) !=
 	    0)
 		log_warning("log.destination: %s: %s; using stderr",

@@ -1,6 +1,7 @@
 /*
- * What the master forks: workers and the keeper. Each opens its own store
- * connections after the fork and returns its exit status when it is done.
+ * What the master forks: workers, the keeper and the tracker. Each opens its
+ * own store connections after the fork and returns its exit status when it is
+ * done.
  */
 #ifndef SESSGATE_WORKER_H
 #define SESSGATE_WORKER_H
@@ -11,13 +12,15 @@
 
 struct local;
 
+enum process_kind { PROCESS_WORKER, PROCESS_KEEPER, PROCESS_TRACKER };
+
 struct process_args {
 	const struct sgate_conf *conf;
 	struct shared *shared;
 	struct local *local; /* NULL: there is no local cache */
 	const struct listeners *listeners;
 	const struct handover *handover; /* workers only; NULL: none */
-	int index; /* of the worker's row in shared->workers; -1 = keeper */
+	int index; /* of the worker's row in shared->workers; others: -1 */
 	pid_t master_pid;
 	int ready_fd; /* the keeper writes a byte when it answers */
 };
@@ -32,6 +35,8 @@ bool process_is_told_to_end(void);
 int worker_run(const struct process_args *args);
 /* Reap, write touches, announce, probe, and answer keeper.sock. */
 int keeper_run(const struct process_args *args);
+/* tracker.c: keep the local cache up to date. */
+int tracker_run(const struct process_args *args);
 
 /* Exit statuses, by name. */
 enum process_exit {

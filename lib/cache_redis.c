@@ -77,6 +77,7 @@ struct redb {
 	char *user;
 	char *password_file;
 	char *prefix;
+	bool has_listener;
 
 	pid_t pid; /* of the process that may use it */
 	int fd;    /* -1: not connected */
@@ -795,6 +796,8 @@ redb_open(
 	if (r == NULL)
 		return error_memory(err, "open");
 	r->database = conf->redis.database;
+	r->has_listener =
+	    conf->cache.size_bytes > 0 && conf->cache.lease_ms > 0;
 	if (conf->redis.sentinel != NULL && conf->redis.sentinel[0] != NULL) {
 		snprintf(
 		    r->peer, sizeof(r->peer), "%.64s", conf->redis.master_name);
@@ -848,6 +851,12 @@ const char *
 redb_prefix(const struct cache *c)
 {
 	return ((const struct redb *)c)->prefix;
+}
+
+bool
+redb_has_listener(const struct cache *c)
+{
+	return ((const struct redb *)c)->has_listener;
 }
 
 struct sentinels *

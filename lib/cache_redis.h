@@ -118,6 +118,8 @@ void redb_move(struct cache *c, const struct place_address *to);
 int redb_take_socket(struct cache *c);
 /* For people: where it leads. */
 const char *redb_peer(const struct cache *c);
+/* Whether there is a local cache that has to hear from it. */
+bool redb_has_listener(const struct cache *c);
 /* NULL: it has an address of its own. */
 struct sentinels *redb_sentinels(const struct cache *c);
 
@@ -145,6 +147,13 @@ enum sgate_status redb_unlanded(struct cache *c, unsigned group,
 enum sgate_status redb_landed(struct cache *c, unsigned group,
     const unsigned char *user, const struct sgate_ref *refs, size_t count,
     struct sgate_error *err);
+
+/* ---- cache_redis_tracking.c ---- */
+
+/* What the account may not do of what hearing and asking take: SGATE_OK, or the
+ * server's refusal. The connection is another one after that. */
+SGATE_MUST_CHECK enum sgate_status redb_try_listening(
+    struct cache *c, struct sgate_error *err);
 
 /* ---- cache_redis_doctor.c ---- */
 

@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "status.h"
+#include "tracking.h"
 
 #define OPERATION "doctor"
 #define VERSION_MIN 7
@@ -159,6 +160,25 @@ check_clock(const struct info *info, const struct findings *findings,
 		finding_tell_clock(findings, before_ms, at_us / 1000, after_ms);
 }
 
+/* Without it all is right, and slower. */
+static void
+check_listening(struct cache *c, const struct findings *findings)
+{
+	struct sgate_error err;
+
+	if (!redb_has_listener(c))
+		return;
+	if (redb_try_listening(c, &err) == SGATE_OK)
+		finding_tell(findings, FINDING_OK, "listening", "",
+		    "the local cache can hear what is written");
+	else
+		finding_tell(findings, FINDING_WARNING, "listening",
+		    "as the server's administrator: ACL SETUSER with the "
+		    "account's name and " TRACKING_ACL,
+		    "the local cache cannot hear what is written: %s",
+		    err.text);
+}
+
 static void
 check_server(const struct info *info, const struct findings *findings,
     int64_t before_ms, int64_t after_ms)
@@ -196,6 +216,7 @@ redb_examine(
 		status = error_memory(err, OPERATION);
 	if (status == SGATE_OK) {
 		check_server(&info, &findings, before_ms, after_ms);
+		check_listening(c, &findings);
 	} else if (strstr(err->text, "NOPERM") != NULL) {
 		finding_tell_error(&findings, FINDING_UNSEEN, "settings", err);
 		error_clear(err);

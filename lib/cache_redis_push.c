@@ -30,7 +30,6 @@
 #define VERSION_DIGITS 16
 #define EPOCH_DIGITS 4
 
-static const char channel[] = "__redis__:invalidate";
 static const char is_foreign[] = "it answers as no Redis does";
 static const char is_memory[] = "out of memory";
 
@@ -115,7 +114,8 @@ take_second(struct push *p, struct sgate_bytes word)
 	uint64_t number;
 
 	if (p->kind != PUSH_PONG)
-		return bytes_equal_text(word, channel) ? p : find_wrong(p);
+		return bytes_equal_text(word, TRACKING_CHANNEL) ? p
+								: find_wrong(p);
 	if (!bytes_to_uint(word, INT64_MAX, &number) || number == 0)
 		return find_wrong(p);
 	p->pong = number;

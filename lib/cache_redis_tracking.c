@@ -135,6 +135,17 @@ asker_connect(struct tracking *t)
 	a->not_before_ms = now_ms + ASKER_AGAIN_MS;
 }
 
+static void
+add_question(
+    struct buf *out, const struct cache *redis, const struct sgate_ref *ref)
+{
+	redb_add_command(out, 4);
+	redb_add_word(out, bytes_of("GETRANGE"));
+	redb_add_record_key(out, redis, ref);
+	redb_add_number(out, 0);
+	redb_add_number(out, RECORD_BODY_OFFSET - 1);
+}
+
 bool
 tracking_ask(struct tracking *t, const struct tracking_question *question)
 {
@@ -145,11 +156,7 @@ tracking_ask(struct tracking *t, const struct tracking_question *question)
 	if (a->count == 0)
 		a->answer_by_ms =
 		    clock_monotonic_ms() + t->conf->redis.timeout_ms;
-	redb_add_command(&a->out, 4);
-	redb_add_word(&a->out, bytes_of("GETRANGE"));
-	redb_add_record_key(&a->out, a->redis, &question->ref);
-	redb_add_number(&a->out, 0);
-	redb_add_number(&a->out, RECORD_BODY_OFFSET - 1);
+	add_question(&a->out, a->redis, &question->ref);
 	a->open[(a->first + a->count++) % QUESTIONS_MAX] = *question;
 	return true;
 }
@@ -209,7 +216,7 @@ asker_step(struct tracking *t, short revents)
 /* ---- listening: connect ---- */
 
 struct begin {
-	const struct tracking *t;
+	const struct cache *redis;
 	long long id;
 };
 
@@ -250,7 +257,7 @@ compose_tracking(struct buf *out, void *arg, bool is_whole)
 	redb_add_word(out, bytes_of("BCAST"));
 	for (group = 0; group < TOKEN_GROUPS; group++) {
 		snprintf(prefix, sizeof(prefix),
-		    "%s:{%u}:s:", redb_prefix(begin->t->redis), group);
+		    "%s:{%u}:s:", redb_prefix(begin->redis), group);
 		redb_add_word(out, bytes_of("PREFIX"));
 		redb_add_word(out, bytes_of(prefix));
 	}
@@ -307,7 +314,7 @@ subscribe(struct tracking *t, struct sgate_error *err)
 	enum sgate_status status = SGATE_OK;
 	bool is_empty;
 
-	if (!say(t, "SUBSCRIBE", "__redis__:invalidate"))
+	if (!say(t, "SUBSCRIBE", TRACKING_CHANNEL))
 		return failed(t, "it closed the connection", err);
 	while (status == SGATE_OK && !push_is_subscribed(t->push)) {
 		if (clock_left_ms(t->redis->deadline_ms) == 0)
@@ -320,20 +327,16 @@ subscribe(struct tracking *t, struct sgate_error *err)
 
 /* The connection of the cache's kind, till it tracks. */
 static enum sgate_status
-ask_to_track(struct tracking *t, struct sgate_error *err)
+ask_to_track(struct cache *redis, struct sgate_error *err)
 {
-	struct begin begin = {t, 0};
+	struct begin begin = {redis, 0};
 	const struct redb_question questions[] = {
 	    {OPERATION, 1, compose_id, take_id, &begin},
 	    {OPERATION, 1, compose_tracking, take_tracking, &begin}};
-	enum sgate_status status;
+	enum sgate_status status = redb_ask(redis, &questions[0], err);
 
-	t->redis->deadline_ms =
-	    clock_monotonic_ms() + t->conf->redis.timeout_ms;
-	status = redb_ask(t->redis, &questions[0], err);
-	if (status == SGATE_OK)
-		status = redb_ask(t->redis, &questions[1], err);
-	return status;
+	return status == SGATE_OK ? redb_ask(redis, &questions[1], err)
+				  : status;
 }
 
 static uint64_t
@@ -356,7 +359,10 @@ tracking_connect(struct tracking *t, struct sgate_error *err)
 	error_clear(err);
 	/* What changes later than here is noticed. */
 	t->generation = generation_of(t);
-	status = ask_to_track(t, err);
+	t->redis->deadline_ms =
+	    clock_monotonic_ms() +
+	    earlier((int)t->lease_ms, t->conf->redis.timeout_ms);
+	status = ask_to_track(t->redis, err);
 	if (status != SGATE_OK)
 		return status;
 	t->fd = redb_take_socket(t->redis);
@@ -530,6 +536,68 @@ tracking_wait(struct tracking *t, int max_ms, const sigset_t *mask,
 	status = step(t, max_ms, mask, err);
 	if (status != SGATE_OK)
 		tracking_disconnect(t);
+	return status;
+}
+
+/* ---- doctor ---- */
+
+static void
+compose_head(struct buf *out, void *arg, bool is_whole)
+{
+	static const struct sgate_ref nobody;
+	const struct cache *redis = arg;
+
+	(void)is_whole;
+	add_question(out, redis, &nobody);
+}
+
+static bool
+take_text(void *arg, size_t index, const struct redb_reply *reply)
+{
+	(void)arg;
+	(void)index;
+	return !reply->is_list && reply->values[0].type == REDB_TEXT;
+}
+
+static void
+compose_subscribe(struct buf *out, void *arg, bool is_whole)
+{
+	(void)arg;
+	(void)is_whole;
+	redb_add_command(out, 2);
+	redb_add_word(out, bytes_of("SUBSCRIBE"));
+	redb_add_word(out, bytes_of(TRACKING_CHANNEL));
+}
+
+static bool
+take_list(void *arg, size_t index, const struct redb_reply *reply)
+{
+	(void)arg;
+	(void)index;
+	return reply->is_list;
+}
+
+/* It subscribes without tracking: nothing comes between. */
+enum sgate_status
+redb_try_listening(struct cache *c, struct sgate_error *err)
+{
+	const struct redb_question head = {
+	    OPERATION, 1, compose_head, take_text, c};
+	const struct redb_question subscribe = {
+	    OPERATION, 1, compose_subscribe, take_list, c};
+	enum sgate_status status = redb_ask(c, &head, err);
+	int fd;
+
+	if (status == SGATE_OK)
+		status = ask_to_track(c, err);
+	fd = redb_take_socket(c);
+	if (fd >= 0)
+		close(fd);
+	if (status == SGATE_OK)
+		status = redb_ask(c, &subscribe, err);
+	fd = redb_take_socket(c);
+	if (fd >= 0)
+		close(fd);
 	return status;
 }
 

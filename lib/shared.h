@@ -76,6 +76,21 @@ struct shared_store {
 	_Atomic int64_t latency_us;
 };
 
+/* What the tracker does (gateway/tracker.c). */
+struct shared_tracker {
+	_Atomic int64_t heartbeat_ms; /* monotonic */
+	_Atomic int is_listening;
+	_Atomic int is_polled; /* LOCAL_POLLED: Redis is not asked */
+	/* clock_boot_ms(): what was changed before that has been told; 0: it
+	 * is not listening, or has not heard enough yet. */
+	_Atomic int64_t proved_ms;
+	_Atomic uint64_t connections; /* that began to listen */
+	_Atomic uint64_t changes;     /* records that were named as changed */
+	_Atomic uint64_t drops;       /* entries that they were of */
+	_Atomic uint64_t kept;        /* of these, brought back: only touched */
+	_Atomic uint64_t emptied;     /* times that all were dropped */
+};
+
 /* What the keeper found out; each with its moment, 0 = not known yet. */
 struct shared_state {
 	_Atomic int64_t heartbeat_ms; /* keeper, monotonic */
@@ -84,6 +99,7 @@ struct shared_state {
 	_Atomic uint64_t live, anonymous, users, ended;
 	_Atomic int64_t reaped_at_ms;
 	_Atomic uint64_t reaped_ended, reaped_deleted;
+	struct shared_tracker tracker;
 };
 
 struct shared {
@@ -92,11 +108,12 @@ struct shared {
 	uint32_t size;
 	_Atomic int master_pid;
 	_Atomic int keeper_pid;
+	_Atomic int tracker_pid;    /* 0: there is nothing to track */
 	_Atomic int stopping;       /* the whole instance: drain the backlogs */
 	_Atomic int64_t started_ms; /* UTC */
 	_Atomic uint64_t generation;    /* reloads */
 	_Atomic uint64_t worker_deaths; /* not by exit 0 */
-	_Atomic uint64_t keeper_deaths;
+	_Atomic uint64_t keeper_deaths, tracker_deaths;
 	_Atomic uint64_t counters[SHARED_COUNTER_COUNT];
 	_Atomic uint64_t reasons[SGATE_REASON_COUNT]; /* denials by reason */
 	struct shared_state state;

@@ -28,6 +28,12 @@
 #include "local.h"
 #include "place.h"
 
+#define TRACKING_CHANNEL "__redis__:invalidate"
+/* What the account of Redis needs for it, beside what the gateway asks. */
+#define TRACKING_ACL                                                           \
+	"&" TRACKING_CHANNEL " +client|id +client|tracking +subscribe "        \
+	"+getrange"
+
 /* What is asked of one ref, given back with its answer. */
 struct tracking_question {
 	struct sgate_ref ref;

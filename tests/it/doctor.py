@@ -77,8 +77,8 @@ def servers_that_are_right_and_each_thing_that_is_wrong(t):
             ("ok", "a replica that acknowledges", ""))
     t.equal(found[("mysql", "primary")][0], "ok")
     t.equal(sorted(c for w, c in found if w == redis),
-            ["answers", "appendonly", "clock", "disk", "maxmemory",
-             "maxmemory-policy", "replicas", "role"])
+            ["answers", "appendonly", "clock", "disk", "listening",
+             "maxmemory", "maxmemory-policy", "replicas", "role"])
     t.equal(sum(w.startswith("sentinel ") for w, _ in found), 3)
     code, out, err = doctor.run()
     t.equal((code, err), (0, ""))
@@ -198,6 +198,31 @@ def what_the_account_may_not_see_is_told_as_that(t):
     host.gw.configure({"mysql": {"user": "nobody"}})
     t.match(doctor.bad(3)[(mysql, "answers")][1],
             "correct mysql.user, mysql.password_file or the account")
+
+
+@case
+def what_the_local_cache_may_not_hear_is_told(t):
+    redis = Redis(t, **RIGHT)
+    fleet = Fleet(t, hosts=1, redis=redis, is_direct=True, start=False)
+    host = fleet.hosts[0]
+    doctor = Doctor(t, host)
+    key = ("redis unix:" + redis.socket, "listening")
+    t.equal(doctor.findings(1)[key],
+            ("ok", "the local cache can hear what is written", ""))
+    for lacks, gives in (("-client|id", "+client|id"),
+                         ("-client|tracking", "+client|tracking"),
+                         ("-subscribe", "+subscribe"),
+                         ("-getrange", "+getrange"),
+                         ("resetchannels", "&__redis__:invalidate")):
+        redis.command("ACL", "SETUSER", "default", lacks)
+        state, text, todo = doctor.findings(1)[key]
+        t.equal(state, "warning", lacks)
+        t.match(text, "NOPERM")
+        t.true(gives in todo, todo)
+        redis.command("ACL", "SETUSER", "default", gives)
+    t.equal(doctor.findings(1)[key][0], "ok")
+    host.gw.configure({"cache": {"size": 0}})
+    t.true(key not in doctor.findings(1), "there is none")
 
 
 @case

@@ -1,7 +1,7 @@
 /*
  * A user's set: the refs of what has been created while the durable store was
- * away. PREFIX:{GROUP}:u:USER; the scripts CREATE and LAND put single refs in and
- * take them out.
+ * away. PREFIX:{GROUP}:u:USER; the scripts CREATE and LAND put single refs in
+ * and take them out.
  */
 #include "config.h"
 
@@ -52,7 +52,8 @@ compose_unlanded(struct buf *out, void *arg, bool is_whole)
 
 	char cursor[24];
 
-	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)*u->cursor);
+	snprintf(
+	    cursor, sizeof(cursor), "%llu", (unsigned long long)*u->cursor);
 	redb_add_script(out, redb_script_unlanded(), 1, 2, is_whole);
 	redb_add_set_key(out, u->c, u->group, u->user);
 	redb_add_word(out, bytes_of(cursor));

@@ -9,7 +9,8 @@
  * |                                | young; or, while the durable store is    |
  * |                                | given up, not older than max_blind       |
  * | POLLED                         | that round began less than cache.lease   |
- * |                                | ago, and nobody would ask Redis          |
+ * |                                | ago, nobody would ask Redis, and a row   |
+ * |                                | alone is enough (manager_rows_have_ends) |
  *
  * And in both: no number has fallen (fence.h), this host knows what time it is
  * in the durable store, and nothing has ended here that no store has yet. An
@@ -59,7 +60,9 @@ is_trusted(const struct sgate_manager *mgr, unsigned group, int64_t now_boot_ms)
 	if (local_get_mode(mgr->local) == LOCAL_POLLED)
 		return (age_ms < conf->cache.lease_ms ||
 			   failpoint_is_off("local-lease")) &&
-		       (mgr->cache_ops == NULL || is_open(&mgr->stores->cache));
+		       (mgr->cache_ops == NULL ||
+			   (is_open(&mgr->stores->cache) &&
+			       manager_rows_have_ends(mgr)));
 	return local_is_renewed(mgr->local, now_boot_ms) &&
 	       (trust == FENCE_YES || is_open(&mgr->stores->durable));
 }

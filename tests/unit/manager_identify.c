@@ -76,7 +76,9 @@ identify(struct cached_pair *c, const char *token, const char *bound,
 
 	status = manager_identify(mgr, B(token), B(bound), &who, &c->p.w.err);
 	assert_status(&c->p.w, status,
-	    reason == SGATE_REASON_OK ? SGATE_OK : SGATE_NOT_FOUND);
+	    reason == SGATE_REASON_OK      ? SGATE_OK
+	    : reason == SGATE_REASON_STORE ? SGATE_UNAVAILABLE
+					   : SGATE_NOT_FOUND);
 	assert_int_equal(c->p.w.err.reason, reason);
 	assert_string_equal(manager_served_by(mgr), served_by);
 	return who;
@@ -201,6 +203,32 @@ without_a_cache_the_lease_is_that_of_the_round(void **state)
 	expect(&c, made.token, LOCAL);
 	pair_age(&c.p.stores, c.p.w.conf->cache.lease_ms + 1);
 	expect(&c, made.token, ROW);
+	pair_age(&c.p.stores, 0);
+	expect(&c, made.token, LOCAL);
+	made_clear(&made);
+	stop(&c);
+}
+
+/* It may have ended while MySQL was away, which rounds do not see yet. */
+static void
+without_a_cache_a_mysql_that_is_just_back_is_not_enough(void **state)
+{
+	struct cached_pair c;
+	struct made made;
+	int64_t now_ms = clock_monotonic_ms();
+
+	(void)state;
+	start(&c);
+	world_create(&c.p.w, "ann", &made);
+	local_set_mode(c.local, LOCAL_POLLED);
+	learn(&c, made.token, COPY);
+	breaker_open(&c.p.stores.cache, now_ms + 15 * MINUTE);
+	pair_age(&c.p.stores, 0);
+	expect(&c, made.token, LOCAL);
+	pair_durable_down(&c.p);
+	breaker_close(&c.p.stores.durable, now_ms + 15 * MINUTE);
+	identify(&c, made.token, "", SGATE_REASON_STORE, "");
+	pair_durable_back(&c.p);
 	pair_age(&c.p.stores, 0);
 	expect(&c, made.token, LOCAL);
 	made_clear(&made);
@@ -498,6 +526,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_anonymous_session_is_found_as_well),
     cmocka_unit_test(what_was_found_in_a_row_is_remembered_too),
     cmocka_unit_test(without_a_cache_the_lease_is_that_of_the_round),
+    cmocka_unit_test(without_a_cache_a_mysql_that_is_just_back_is_not_enough),
     cmocka_unit_test(another_token_realm_or_binding_finds_nothing),
     cmocka_unit_test(what_nobody_accepted_is_not_remembered),
     cmocka_unit_test(without_the_lease_there_is_no_hit),

@@ -21,7 +21,7 @@ import harness
 import processes
 from checker import FOUND
 from clients import History, Plan
-from faults import FAULTS
+from faults import FAULTS, helpers
 from harness import wait_until
 from mutants import MUTANTS
 from nemesis import DidNotRecover, Nemesis
@@ -128,11 +128,15 @@ class Run:
         """The kinds of fault that this run has."""
         chosen = self.chosen.fault or (self.mutant and self.mutant.faults)
         there = {"": True, "clock": self.world.has_clock,
-                 "disk": self.world.has_disks}
+                 "disk": self.world.has_disks,
+                 "helper": bool(helpers(self.world))}
+        why = {"helper": "there is no process beside workers and keeper"}
         names = [n for n in sorted(FAULTS) if not chosen or n in chosen]
         for name in names:
-            if not there[FAULTS[name].needs]:
-                self.say("%s is left out: this machine cannot do it" % name)
+            needs = FAULTS[name].needs
+            if not there[needs]:
+                self.say("%s is left out: %s" % (name, why.get(
+                    needs, "this machine cannot do it")))
         return [n for n in names if there[FAULTS[n].needs]]
 
     def head(self):

@@ -28,6 +28,7 @@ from nemesis import Planned, deck
 from proxies import Proxies
 from scenario import HAS_MUTANTS
 from stores import failpoint_build
+from world import role_of
 
 LONG = bool(os.environ.get("SESSGATE_LONG"))
 
@@ -47,6 +48,16 @@ def faults_come_from_the_seed_alone(t):
     t.true(len(FAULTS) >= 15)
     t.equal({name for name, *_ in plan("7")}, set(FAULTS),
             "every kind has its turn")
+
+
+@case
+def a_processs_name_tells_its_role(t):
+    """So the nemesis finds also those that are not written of anywhere."""
+    for name, role in (("sessgated-w0", "worker"), ("sessgated-w12", "worker"),
+                       ("sessgated-keep", "keep"),
+                       ("sessgated-track", "track"), ("sessgated", None),
+                       ("redis-server", None), ("", None)):
+        t.equal(role_of(name), role, name)
 
 
 @case

@@ -25,13 +25,15 @@ from stores import RedisError
 from world import PATIENCE_S
 
 FAULTS = {}
+# What it calls itself: sessgated-keep.
+KEEPER = "keep"
 ALL, ONE, SOME = "all", "one", "some"
 
 
 # What can leave a transaction half done while its connection lives on: its locks
 # hold up the other gateways until MySQL ends it (idle_transaction_timeout).
-HOLDS_LOCKS = {"disk-full", "keeper-stop", "mysql-delay", "mysql-mute",
-               "mysql-trickle", "partition-mysql", "worker-stop"}
+HOLDS_LOCKS = {"disk-full", "helper-stop", "keeper-stop", "mysql-delay",
+               "mysql-mute", "mysql-trickle", "partition-mysql", "worker-stop"}
 
 
 # What a store may have lost at its moments, so that it tells what was again.
@@ -52,7 +54,7 @@ class Kind:
 def fault(name, stores=(), hosts=ALL, process="", seconds=(1.0, 4.0),
           needs=""):
     """hosts: how many gateways it touches. needs: `clock` or `disk`, which not
-    every machine has."""
+    every machine has, or `helper`, which not every gateway has."""
     def register(function):
         FAULTS[name] = Kind(function, name, list(stores), hosts, process,
                             seconds, needs)
@@ -290,35 +292,52 @@ def worker_kill(w, f):
     yield
     for number in f.hosts:
         pids = w.gateways[number].pids("worker")
-        signal_all(f.rng.sample(pids, f.rng.randint(1, len(pids))),
+        signal_all(f.rng.sample(pids, f.rng.randint(min(1, len(pids)),
+                                                    len(pids))),
                    signal.SIGKILL)
     yield
 
 
 @fault("worker-stop", hosts=ONE, process="worker")
 def worker_stop(w, f):
-    pid = f.rng.choice(w.gateways[f.hosts[0]].pids("worker"))
+    pids = w.gateways[f.hosts[0]].pids("worker")
+    f.rng.shuffle(pids)
     yield
-    signal_all([pid], signal.SIGSTOP)
+    signal_all(pids[:1], signal.SIGSTOP)
     yield
-    signal_all([pid], signal.SIGCONT)
+    signal_all(pids[:1], signal.SIGCONT)
 
 
-@fault("keeper-kill", hosts=SOME, process="keeper", seconds=(0.2, 1.0))
-def keeper_kill(w, f):
-    yield
-    for number in f.hosts:
-        signal_all(w.gateways[number].pids("keeper"), signal.SIGKILL)
-    yield
+def process_faults(name, roles, needs=""):
+    """name-kill, name-stop: every process of one of these roles, which may not
+    be known before the gateways run."""
+    def kill(w, f):
+        role = f.rng.choice(roles(w))
+        yield
+        for number in f.hosts:
+            signal_all(w.gateways[number].pids(role), signal.SIGKILL)
+        yield
+
+    def stop(w, f):
+        pids = w.gateways[f.hosts[0]].pids(f.rng.choice(roles(w)))
+        yield
+        signal_all(pids, signal.SIGSTOP)
+        yield
+        signal_all(pids, signal.SIGCONT)
+    fault(name + "-kill", hosts=SOME, process=name, seconds=(0.2, 1.0),
+          needs=needs)(kill)
+    fault(name + "-stop", hosts=ONE, process=name, needs=needs)(stop)
 
 
-@fault("keeper-stop", hosts=ONE, process="keeper")
-def keeper_stop(w, f):
-    pids = w.gateways[f.hosts[0]].pids("keeper")
-    yield
-    signal_all(pids, signal.SIGSTOP)
-    yield
-    signal_all(pids, signal.SIGCONT)
+def helpers(w):
+    """What a gateway has beside its master, workers and keeper: names."""
+    return sorted({role for gateway in w.gateways
+                   for role in gateway.roles()} - {"worker", KEEPER})
+
+
+process_faults("keeper", lambda w: [KEEPER])
+# Just now there may be none: a master was killed.
+process_faults("helper", lambda w: helpers(w) or [KEEPER], needs="helper")
 
 
 @fault("master-kill", hosts=ONE, process="master", seconds=(0.1, 2.0))

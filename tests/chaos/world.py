@@ -14,6 +14,7 @@ when a replica is promoted.
 import glob
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -256,18 +257,35 @@ class ChaosGateway(harness.Gateway):
             return None
 
     def pids(self, role):
-        """Of the workers or the keeper, as status tells them; without a keeper
-        that answers those it told of last."""
-        status = self.status()
-        if status is not None:
-            self.last_status = status
-        return pids_of(self.last_status, role)
+        """Of its processes of that role; a master has not all of them at every
+        moment."""
+        return self.roles().get(role, [])
+
+    def roles(self):
+        """{role: pids}: worker, and each other process by what it calls itself
+        (`sessgated-keep`). So one that comes to be is in it by itself."""
+        found = {}
+        for pid in harness.children(self.pid):
+            role = role_of(process_name(pid))
+            if role is not None:
+                found.setdefault(role, []).append(pid)
+        return found
 
 
-def pids_of(status, role):
-    if role == "keeper":
-        return [status["keeper"]["pid"]]
-    return [w["pid"] for w in status["workers"]]
+def process_name(pid):
+    try:
+        with open("/proc/%d/comm" % pid) as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
+def role_of(name):
+    """Of `sessgated-w3`, `sessgated-keep`; None: it has not said yet."""
+    own = re.fullmatch(r"sessgated-(?:(w)\d+|(\w+))", name)
+    if own is None:
+        return None
+    return "worker" if own.group(1) else own.group(2)
 
 
 # ---- all of it ---------------------------------------------------------------

@@ -1,11 +1,20 @@
 /*
- * `sessgatectl doctor`: what the stores are like, one line a check, and below
- * it what to do. It asks them as the gateway does, with its account and without
- * the daemon, and changes nothing.
+ * `sessgatectl doctor`: what the stores and the spool's directory are like, one
+ * line a check, and below it what to do. It asks them as the gateway does, as
+ * its user, with its account and without the daemon, and changes nothing.
  */
 #include "config.h"
 
 #include "ctl.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "session_manager.h"
 
@@ -42,6 +51,111 @@ add_finding(void *arg, const struct finding *finding)
 	buf_add_char(&e->todo, '\n');
 }
 
+/* ---- the spool ---- */
+
+#define MIB (INT64_C(1024) * 1024)
+
+/* What stands in it counts as room, too. -1: it cannot be read. */
+static int64_t
+bytes_in(int fd)
+{
+	const struct dirent *entry;
+	struct stat st;
+	int64_t bytes = 0;
+	DIR *dir;
+
+	dir = fdopendir(fd);
+	if (dir == NULL) {
+		close(fd);
+		return -1;
+	}
+	while ((entry = readdir(dir)) != NULL)
+		if (fstatat(dirfd(dir), entry->d_name, &st,
+			AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode))
+			bytes += (int64_t)st.st_blocks * 512;
+	closedir(dir);
+	return bytes;
+}
+
+static void
+check_room(const struct findings *findings, const struct sgate_conf *conf)
+{
+	int fd = open(
+	    conf->spool.dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int64_t max = (int64_t)conf->spool.max_bytes, room, used;
+	struct statvfs fs;
+
+	if (fd < 0 || fstatvfs(fd, &fs) != 0) {
+		finding_tell(findings, FINDING_UNSEEN, "room", "", "%s",
+		    strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	used = bytes_in(fd);
+	room =
+	    (int64_t)fs.f_bavail * (int64_t)fs.f_frsize + (used > 0 ? used : 0);
+	finding_tell(findings, room < max ? FINDING_WARNING : FINDING_OK,
+	    "room",
+	    "make room on its disk, or set spool.max to what there is: a "
+	    "logout that neither mysql nor the spool takes is answered 503",
+	    "%" PRId64 " MiB, of which it may take %" PRId64, room / MIB,
+	    max / MIB);
+}
+
+/* As spool_open() asks for it. */
+static void
+check_directory(const struct findings *findings, const struct sgate_conf *conf)
+{
+	struct stat st;
+
+	if (lstat(conf->spool.dir, &st) != 0) {
+		if (errno == ENOENT)
+			finding_tell(findings, FINDING_OK, "directory", "",
+			    "is not there: the first start makes it");
+		else
+			finding_tell(findings, FINDING_ERROR, "directory",
+			    "let the gateway's user reach it: without it a "
+			    "logout while mysql is away is answered 503",
+			    "%s", strerror(errno));
+		return;
+	}
+	if (!S_ISDIR(st.st_mode))
+		finding_tell(findings, FINDING_ERROR, "directory",
+		    "give the path of a directory in spool.dir",
+		    S_ISLNK(st.st_mode) ? "is a symbolic link, which is not "
+					  "followed"
+					: "is no directory");
+	else if (st.st_uid != geteuid() || (st.st_mode & 0777) != 0700)
+		finding_tell(findings, FINDING_ERROR, "directory",
+		    "chown it to the gateway's user, chmod 0700: what others "
+		    "could write there would end sessions",
+		    "belongs to uid %u with mode %04o, and the gateway is uid "
+		    "%u",
+		    (unsigned)st.st_uid, (unsigned)st.st_mode & 0777,
+		    (unsigned)geteuid());
+	else {
+		finding_tell(
+		    findings, FINDING_OK, "directory", "", "is the gateway's");
+		check_room(findings, conf);
+	}
+}
+
+static void
+examine_spool(const struct sgate_conf *conf, struct examination *e)
+{
+	struct buf where = {0};
+	struct findings findings = {add_finding, e, NULL};
+
+	if (!conf_has_spool(conf))
+		return;
+	buf_printf(&where, "spool %s", conf->spool.dir);
+	findings.where = buf_text(&where);
+	check_directory(&findings, conf);
+	buf_clear(&where);
+}
+
 static enum ctl_exit
 print_all(const struct ctl *ctl, struct examination *e)
 {
@@ -76,6 +190,7 @@ ctl_doctor(struct ctl *ctl)
 	json_object(&e.json, NULL);
 	json_array(&e.json, "findings");
 	status = manager_examine(mgr, add_finding, &e, &err);
+	examine_spool(ctl->conf, &e);
 	json_end(&e.json);
 	json_int(&e.json, "errors", e.counts[FINDING_ERROR]);
 	json_int(&e.json, "warnings", e.counts[FINDING_WARNING]);

@@ -19,6 +19,9 @@ RIGHT = {"appendonly": "yes", "maxmemory": "64mb",
 class Doctor:
     def __init__(self, t, host):
         self.t, self.host = t, host
+        if "spool" in host.gw.conf:
+            # On a small disk, too.
+            host.gw.configure({"spool": {"max": "1 MiB"}})
 
     def run(self, *args, before=()):
         done = subprocess.run(
@@ -223,6 +226,44 @@ def what_the_local_cache_may_not_hear_is_told(t):
     t.equal(doctor.findings(1)[key][0], "ok")
     host.gw.configure({"cache": {"size": 0}})
     t.true(key not in doctor.findings(1), "there is none")
+
+
+@case
+def each_thing_that_is_wrong_with_the_spool_is_told(t):
+    fleet = Fleet(t, hosts=1, is_direct=True)
+    host = fleet.hosts[0]
+    host.gw.stop()
+    doctor = Doctor(t, host)
+    path = host.gw.conf["spool"]["dir"]
+    where = "spool " + path
+    owner = os.stat(path).st_uid
+
+    def of_spool(**more):
+        return {check: value[:2] for (w, check), value in
+                doctor.findings(1, **more).items() if w == where}
+
+    found = of_spool()
+    t.equal(found["directory"], ("ok", "is the gateway's"))
+    t.equal(found["room"][0], "ok")
+    os.chmod(path, 0o750)
+    doctor.expect(1, where, "directory", "error", "belongs to uid %d with "
+                  "mode 0750, and the gateway is uid %d" % (owner, owner))
+    os.chmod(path, 0o700)
+    os.rename(path, path + ".old")
+    t.equal(of_spool(), {"directory": (
+        "ok", "is not there: the first start makes it")})
+    os.symlink(path + ".old", path)
+    doctor.expect(1, where, "directory", "error",
+                  "is a symbolic link, which is not followed")
+    os.unlink(path)
+    os.rename(path + ".old", path)
+    if not harness.IS_ROOT:
+        return
+    # A disk of its own, which nobody else sees.
+    small = ["unshare", "-m", "sh", "-c", "mount -t tmpfs -o size=512k,mode="
+             "0700,uid=%d none %s && exec \"$@\"" % (owner, path), "sh"]
+    t.equal(of_spool(before=small)["room"],
+            ("warning", "0 MiB, of which it may take 1"))
 
 
 @case

@@ -221,7 +221,8 @@ def all_contenders():
     rows = []
     routes = [("lighttpd", "", ""), ("nginx", "", ""), ("nginx", "-ka", " kept"), ("apache", "", ""),
               ("apache", "-ka", " kept")]
-    titles = {"l1": "local cache", "redis": "Redis", "mysql": "MySQL", "sqlite": "SQLite"}
+    titles = {"l1": "local cache", "redis": "Redis", "mysql": "MySQL", "sqlite": "SQLite",
+              "hitsqlite": "local cache on SQLite"}
     for web, kept, word in routes:
         if not kept:
             rows.append(Floor(floors[web], floors[web], web=web, backend="stock"))
@@ -260,4 +261,6 @@ def all_contenders():
 
 def is_extra(profile, web, kept):
     """Run only when it is asked for by name."""
+    if profile == "hitsqlite":
+        return (web, kept) not in (("lighttpd", ""), ("nginx", "-ka"))
     return profile in ("mysql", "sqlite") and (web != "lighttpd" or kept != "")

@@ -102,7 +102,7 @@ def goals(rows, rounds, special):
     at_most("hit, lighttpd: system calls of the gateway", special.get("system calls", {}).get("per_request"), 5)
     at_most("hit: commands to Redis a request", value(rows, hit + "lighttpd", "redis_calls"), 0.01)
     at_most("hit: statements to MySQL a request", value(rows, hit + "lighttpd", "sql_calls"), 0.01)
-    hits = [row for name, row in rows.items() if name.startswith(hit) and row]
+    hits = [row for name, row in rows.items() if name.startswith("sessgate local cache") and row]
     at_most(f"hit, all servers: errors in {sum(r['requests'] for r in hits)} requests",
             sum(r["errors"] for r in hits) if hits else None, 0)
     at_most("hit, nginx: CPU", cpu(hit + "nginx"), 0.85)

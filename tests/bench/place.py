@@ -25,6 +25,7 @@ PROFILES = {
     "redis": Profile(mysql=True, redis=True, cache=False, workers=None),
     "mysql": Profile(mysql=True, redis=False, cache=False, workers=None),
     "sqlite": Profile(mysql=False, redis=False, cache=False, workers=None),
+    "hitsqlite": Profile(mysql=False, redis=False, cache=True, workers=None),
     "creation": Profile(mysql=True, redis=True, cache=True, workers=16),
     "memory": Profile(mysql=True, redis=True, cache=True, workers=16),
 }

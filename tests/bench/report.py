@@ -92,6 +92,8 @@ def specials(special):
         what = "a hit" if s["is_hit"] else "a look into SQLite (the local cache was not used)"
         print(f"\ninstructions of {what}, with what each calls: own code {s['own']:.0f}, libfcgi {s['libfcgi']:.0f}\n")
         aligned([["by themselves", "instructions"]] + [[name, f"{n:.0f}"] for name, n in s["functions"]])
+        print()
+        aligned([["ours, with what they call", "instructions"]] + [[name, f"{n:.0f}"] for name, n in s["inclusive"]])
     if "memory" in special:
         memory_lines(special["memory"])
 

@@ -113,7 +113,7 @@ def system_calls(site, _options):
     floor = Floor("floor", None, web="lighttpd", backend="stock")
     floor.ready(site)
     found["do-nothing"] = count_calls(site, floor, pids_below(site.machine.pids(["stock"]))[1:])
-    for profile in ("l1", "redis", "mysql", "sqlite"):
+    for profile in ("l1", "hitsqlite", "redis", "mysql", "sqlite"):
         contender = check(site, profile)
         found[profile] = count_calls(site, contender, workers_of(site, profile))
     return {"per_request": sum(found["l1"].values()), "by": found}

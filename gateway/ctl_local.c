@@ -36,6 +36,10 @@ ctl_config_check(struct ctl *ctl)
 		puts("no configuration file: the defaults are used");
 	else
 		printf("%s is right\n", conf->path);
+	if (!ctl->json)
+		printf("sessions are kept in %s%s\n",
+		    conf_has_mysql(conf) ? "mysql" : "the file ",
+		    conf_has_mysql(conf) ? "" : conf->sqlite.file);
 	return CTL_YES;
 }
 

@@ -346,7 +346,7 @@ def config_check_says_yes_or_where_it_is_wrong(t):
     site = Site(t)
     done = site("config", "check")
     t.equal((done.code, done.err), (0, ""))
-    t.match(done.out, "is right")
+    t.match(done.out, "is right\nsessions are kept in the file /")
     t.equal(site("config", "check", "--json").json, {"ok": True})
     with open(site.gw.conf_path, "a") as f:
         f.write("nonsense = 3;\n")

@@ -54,6 +54,7 @@
 #include <sodium.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "local.h"
 #include "log.h"
 #include "tracking.h"
@@ -114,7 +115,7 @@ follow_breaker(struct tracker *t)
 	enum local_mode mode =
 	    breaker_is_open(cache_breaker(t)) ? LOCAL_POLLED : LOCAL_TRACKED;
 
-	if (mode != local_get_mode(t->local))
+	if (mode != local_get_mode(t->local) && !failpoint_is_off("track-mode"))
 		empty(t, mode);
 }
 
@@ -125,7 +126,8 @@ follow_breaker(struct tracker *t)
 static void
 distrust(struct tracker *t)
 {
-	if (local_get_mode(t->local) == LOCAL_TRACKED)
+	if (local_get_mode(t->local) == LOCAL_TRACKED &&
+	    !failpoint_is_off("track-loss"))
 		empty(t, LOCAL_TRACKED);
 }
 
@@ -142,7 +144,8 @@ on_changed(void *arg, const struct sgate_ref *ref)
 		return;
 	count(&t->shown->drops);
 	/* One that cannot be asked stays dropped. */
-	(void)tracking_ask(t->tracking, &question);
+	if (!failpoint_is_off("track-touch"))
+		(void)tracking_ask(t->tracking, &question);
 }
 
 static void

@@ -18,6 +18,7 @@
 #include "cache_redis.h"
 #include "cache_redis_push.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "record.h"
 #include "status.h"
 
@@ -438,6 +439,7 @@ ping(struct tracking *t, struct sgate_error *err)
 static enum sgate_status
 take_pong(struct tracking *t, struct sgate_error *err)
 {
+	bool by_itself = failpoint_is_off("track-ping");
 	uint64_t pong = push_take_pong(t->push);
 
 	if (pong == 0)
@@ -445,9 +447,9 @@ take_pong(struct tracking *t, struct sgate_error *err)
 	if (!t->is_ping_open || pong != t->pings)
 		return failed(t, "it answers a PING that was not sent", err);
 	t->is_ping_open = false;
-	if (t->pings < 2)
+	if (t->pings < 2 && !by_itself)
 		return SGATE_OK;
-	t->proved_ms = t->before_ms;
+	t->proved_ms = by_itself ? t->ping_ms : t->before_ms;
 	t->hooks.proved(t->hooks.arg, t->proved_ms);
 	return SGATE_OK;
 }

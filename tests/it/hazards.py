@@ -698,7 +698,7 @@ def every_switch_is_explained_and_turned_off_somewhere(t):
     t.equal(sorted(told), sorted(switches | pauses), "told once each")
     used = ",".join(re.findall(r'@hazard\(off="([^"]+)"', "".join(
         text("tests", "it", name) for name in (
-            "away.py", "breaker.py", "hazards.py", "spool.py",
+            "away.py", "breaker.py", "hazards.py", "local.py", "spool.py",
             "tracker.py", "traces.py", "warm.py"))))
     t.equal(switches - set(used.split(",")), set(), "never turned off")
 

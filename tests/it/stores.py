@@ -417,7 +417,7 @@ class Verdict:
 
 
 # The counters of lib/stores.h that say who answered a look.
-SERVED = {"served_cache": "redis", "served_blind": "redis, blind",
+SERVED = {"served_local": "local", "served_cache": "redis", "served_blind": "redis, blind",
           "served_durable": "mysql", "unavailable": "nobody",
           "refused_tombstone": "tombstone"}
 

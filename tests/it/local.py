@@ -15,6 +15,7 @@ from scenario import (EXPORT, STORES, hazard, never_accepted, promise,
 from stores import Fleet, run
 
 CHECKS = 1000
+Fleet.has_local_cache = True
 
 
 def alone(t, hosts=2, conf=None):
@@ -237,6 +238,47 @@ def nothing_of_an_older_epoch_is_used(t):
                  "UPDATE store SET epoch = epoch + 1; COMMIT")
     refused_within(host, session, 2.0)
     never_accepted([host], session, 0.5)
+
+
+# ---- with Redis ---------------------------------------------------------------
+
+
+@case
+def with_redis_hits_ask_it_nothing_and_touches_keep_them(t):
+    fleet = Fleet(t)
+    a, b = fleet.hosts
+    session = a.create("ann")
+    warm(a, session)
+    warm(b, session)
+    before = fleet.redis.calls("mget"), a.count("served_local")
+    for _ in range(CHECKS):
+        t.equal(a.check(session).status, 200)
+    asked = fleet.redis.calls("mget") - before[0]
+    hits = a.count("served_local") - before[1]
+    print("# %d checks: %d hits, %d MGET of both hosts" % (
+        CHECKS, hits, asked))
+    t.true(hits >= CHECKS - 10, "hits")
+    a.end(session)
+    t.equal(a.check(session).status, 401)
+    took_s = refused_within(b, session, 1.0)
+    print("# refused by the other host after %.1f ms" % (1000 * took_s))
+
+
+@hazard(off="local-order", pause="poll-apply=pause:300")
+def a_redis_that_takes_no_writes_leaves_nothing_behind(t):
+    fleet = Fleet(t)
+    a, b = fleet.hosts
+    fleet.expect_log(STORES)
+    for n in range(3):
+        session = a.create("user%d" % n)
+        warm(b, session)
+        # As after a failover: it can be read, and nobody is told of anything.
+        fleet.redis.command("REPLICAOF", "127.0.0.1", "1")
+        a.end(session)
+        refused_within(b, session, 2.5)
+        never_accepted([b], session, 0.5)
+        fleet.redis.promote()
+        fleet.wait_synced(session)
 
 
 if __name__ == "__main__":

@@ -439,6 +439,8 @@ class Host:
         if fleet.redis is not None:
             self.gw.configure({
                 "redis": {"address": "unix:" + fleet.redis.socket}})
+        if not fleet.has_local_cache:
+            self.gw.configure({"cache": {"size": "0"}})
         if not fleet.is_direct:
             self.put_proxies(directory(t, "sgpx."))
         self.gw.configure(fleet.conf)
@@ -593,14 +595,22 @@ class Host:
 class Fleet:
     """Gateways on one database, one Redis and one key file.
 
+    Tests of stores ask who served: their gateways have no local cache. A file
+    or a case whose promises hold with it as well turns it on for all
+    (Fleet.has_local_cache = True), or for the case (t.has_local_cache).
+
     conf: options for all. is_direct: no proxies, where speed is measured. The
     failpoints of a case (switches.py) go into
     their environment, and they come from the build that has them.
     """
 
+    has_local_cache = False
+
     def __init__(self, t, hosts=2, conf=None, redis=None, server=None,
                  has_redis=True, is_direct=False, start=True):
         self.t = t
+        if hasattr(t, "has_local_cache"):
+            self.has_local_cache = t.has_local_cache
         self.is_direct = is_direct
         failpoints = getattr(t, "failpoints", "")
         self.build = failpoint_build() if failpoints else harness.BUILD

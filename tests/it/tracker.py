@@ -20,6 +20,7 @@ from scenario import (EXPORT, SLOW_POLL, SOON_S, STORES, hazard, promise,
 from stores import Fleet, Redis, record_key, run
 
 LONG = bool(os.environ.get("SESSGATE_LONG"))
+Fleet.has_local_cache = True
 # What cache.lease is: nobody is believed longer without word.
 LEASE_S = 1.0
 # And what a test may be late by, on a machine that does other things too.

@@ -73,7 +73,8 @@ def choose(options):
     """(contenders, parts)."""
     contenders = all_contenders()
     if options.only:
-        words = [w for w in options.only.split(",") if w.strip()]
+        # Names have a comma and a blank in them.
+        words = [w for w in re.split(r",(?! )", options.only) if w.strip()]
         parts = {p for p in PARTS if p in [w.strip() for w in words]}
         named = [c for c in contenders if is_named(c.name, words)]
         # A part that is named brings all of its contenders.

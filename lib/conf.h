@@ -71,6 +71,7 @@ struct conf_policy {
 };
 
 enum conf_on_limit { CONF_LIMIT_EVICT, CONF_LIMIT_REFUSE };
+enum conf_scheduling { CONF_SCHEDULING_NORMAL, CONF_SCHEDULING_BATCH };
 enum conf_bind { CONF_BIND_OFF, CONF_BIND_LOG, CONF_BIND_STRICT };
 
 struct conf_origin;
@@ -89,6 +90,7 @@ struct sgate_conf {
 		int workers; /* static; 0 = dynamic, see workers_max */
 		int workers_min, workers_max, spare_min, spare_max;
 		int64_t max_requests; /* 0 = no limit */
+		enum conf_scheduling scheduling;
 		int64_t request_terminate_timeout_ms;
 		int64_t request_timeout_ms;
 		int64_t read_timeout_ms;

@@ -21,6 +21,7 @@
 #define DAY (24 * HOUR)
 #define KIB INT64_C(1024)
 
+static const char *const scheduling_words[] = {"normal", "batch", NULL};
 static const char *const on_limit_words[] = {"evict", "refuse", NULL};
 static const char *const bind_words[] = {"off", "log", "strict", NULL};
 static const char *const unknown_words[] = {"refuse", "allow", NULL};
@@ -109,6 +110,9 @@ static const struct option options[] = {
 	NUMBER(COUNT, "gateway", "max_requests", IN_CONF(gateway.max_requests),
 	    "0", LIVE, 0, 1000000000,
 	    "Replace a worker after this many requests; 0: never"),
+	CHOICE(WORD, "gateway", "scheduling", IN_CONF(gateway.scheduling),
+	    "normal", LIVE, scheduling_words,
+	    "batch: workers take the processor from nobody (SCHED_BATCH)"),
 	NUMBER(DURATION, "gateway", "request_terminate_timeout",
 	    IN_CONF(gateway.request_terminate_timeout_ms), "10 s", LIVE,
 	    100, HOUR, "The master kills a worker whose request takes longer"),

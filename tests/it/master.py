@@ -130,6 +130,20 @@ def files_have_the_modes_that_the_manual_says(t):
 
 
 @case
+def workers_are_scheduled_as_is_said(t):
+    gw = t.gateway()
+    gw.start()
+    for word, policy in (("batch", os.SCHED_BATCH), ("normal", os.SCHED_OTHER)):
+        before = settled(gw)
+        gw.configure({"gateway": {"scheduling": word}})
+        gw.signal(signal.SIGHUP)
+        wait_until(lambda: len(workers_of(gw)) == 3 and not set(before) & set(workers_of(gw)), "a new generation")
+        for pid in workers_of(gw):
+            is_worker = name_of(pid).startswith("sessgated-w")
+            t.equal(os.sched_getscheduler(pid), policy if is_worker else os.SCHED_OTHER, name_of(pid))
+
+
+@case
 def the_keeper_answers_health_on_its_socket(t):
     gw = t.gateway()
     gw.start()

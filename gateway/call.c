@@ -83,6 +83,16 @@ call_name_peer(struct call *c)
 		snprintf(c->actor, sizeof(c->actor), "%.24s%s", name, suffix);
 }
 
+/* As much of it as there is room for. */
+static void
+copy_text(char *out, size_t size, const char *text)
+{
+	size_t len = strnlen(text, size - 1);
+
+	memcpy(out, text, len);
+	out[len] = '\0';
+}
+
 enum sgate_reason
 call_introduce(struct call *c, const char *actor)
 {
@@ -94,7 +104,7 @@ call_introduce(struct call *c, const char *actor)
 	if (actor == NULL)
 		call_name_peer(c);
 	else if (actor != c->actor)
-		snprintf(c->actor, sizeof(c->actor), "%s", actor);
+		copy_text(c->actor, sizeof(c->actor), actor);
 	if (!c->is_program)
 		request_client(
 		    &c->req, c->conf->gateway.trusted_proxies, c->client_ip);

@@ -153,21 +153,17 @@ check_decide(struct call *c, struct decision *d)
 
 /* ---- allow ---- */
 
-static void
-add_variable(struct reply *r, const char *name, struct sgate_bytes value)
-{
-	buf_add(r->out, "Variable-", 9);
-	reply_header(r, name, value);
-}
+#define VARIABLE(name) REPLY_NAME("Variable-" name)
 
 static void
-add_variable_seconds(struct reply *r, const char *name, int64_t ms)
+add_seconds(struct reply *r, struct sgate_bytes begin, int64_t ms)
 {
-	buf_add(r->out, "Variable-", 9);
-	buf_add_text(r->out, name);
-	buf_add(r->out, ": ", 2);
-	buf_add_int(r->out, ms / 1000);
-	buf_add(r->out, "\r\n", 2);
+	struct sgate_bytes text;
+	char digits[INT_TEXT_MAX];
+
+	text.data = digits;
+	text.len = int_text(ms / 1000, digits);
+	reply_line(r, begin, text);
 }
 
 static void
@@ -176,20 +172,22 @@ add_ref(struct call *c)
 	char ref[SGATE_REF_HEX + 1];
 
 	sgate_ref_text(&c->identity.ref, ref);
-	add_variable(&c->reply, "SESSION_REF", bytes_of(ref));
+	reply_line(&c->reply, VARIABLE("SESSION_REF"),
+	    (struct sgate_bytes){ref, SGATE_REF_HEX});
 }
 
 static void
 add_csrf(struct call *c)
 {
-	char token[TOKEN_CSRF_LEN + 1];
+	const char *token = csrf_token(&c->gw->csrf, manager_keys(c->gw->mgr),
+	    &c->identity.ref, call_now_ms(c));
 
-	if (!token_csrf_write(manager_keys(c->gw->mgr), &c->identity.ref,
-		call_now_ms(c), token)) {
+	if (token == NULL) {
 		c->reply.is_broken = true;
 		return;
 	}
-	add_variable(&c->reply, "SESSION_CSRF", bytes_of(token));
+	reply_line(&c->reply, VARIABLE("SESSION_CSRF"),
+	    (struct sgate_bytes){token, TOKEN_CSRF_LEN});
 }
 
 /*
@@ -232,24 +230,27 @@ add_user_variables(struct call *c)
 	const struct identity *who = &c->identity;
 	struct reply *r = &c->reply;
 
-	add_variable(r, "REMOTE_USER", who->user);
-	add_variable(r, "AUTH_TYPE", bytes_of("Session"));
-	add_variable(r, "SESSION_STATE", bytes_of("live"));
+	reply_line(r, VARIABLE("REMOTE_USER"), who->user);
+	reply_line(r, VARIABLE("AUTH_TYPE"), bytes_of("Session"));
+	reply_line(r, VARIABLE("SESSION_STATE"), bytes_of("live"));
 	add_ref(c);
-	add_variable(r, "SESSION_ROLES", who->roles);
-	add_variable(r, "SESSION_CONTEXT", who->context);
-	add_variable_seconds(r, "SESSION_CREATED", who->created_ms);
-	add_variable_seconds(r, "SESSION_AUTH_TIME", who->auth_ms);
-	add_variable_seconds(r, "SESSION_EXPIRES", who->absolute_ms);
+	reply_line(r, VARIABLE("SESSION_ROLES"), who->roles);
+	reply_line(r, VARIABLE("SESSION_CONTEXT"), who->context);
+	add_seconds(r, VARIABLE("SESSION_CREATED"), who->created_ms);
+	add_seconds(r, VARIABLE("SESSION_AUTH_TIME"), who->auth_ms);
+	add_seconds(r, VARIABLE("SESSION_EXPIRES"), who->absolute_ms);
 }
 
 /* AUTH_TYPE is sent empty: what another module had set must not stay. */
 static void
 add_anonymous_variables(struct call *c)
 {
-	add_variable(&c->reply, "REMOTE_USER", bytes_of(""));
-	add_variable(&c->reply, "AUTH_TYPE", bytes_of(""));
-	add_variable(&c->reply, "SESSION_STATE", bytes_of("anonymous"));
+	struct sgate_bytes nothing = {NULL, 0};
+	struct reply *r = &c->reply;
+
+	reply_line(r, VARIABLE("REMOTE_USER"), nothing);
+	reply_line(r, VARIABLE("AUTH_TYPE"), nothing);
+	reply_line(r, VARIABLE("SESSION_STATE"), bytes_of("anonymous"));
 	if (c->has_identity)
 		add_ref(c);
 }

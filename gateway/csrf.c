@@ -114,6 +114,27 @@ is_same_site(const struct sgate_conf *conf, const struct request *req,
 	return is_listed(conf, &origin);
 }
 
+const char *
+csrf_token(struct csrf_recent *recent, const struct keys *keys,
+    const struct sgate_ref *ref, int64_t now_ms)
+{
+	size_t at = ref->bytes[SGATE_REF_BYTES - 1] % CSRF_RECENT;
+	uint8_t key_id = keys_signing_id(keys);
+	int64_t day = now_ms / TOKEN_CSRF_DAY_MS;
+
+	if (recent->items[at].token[0] != '\0' &&
+	    recent->items[at].key_id == key_id &&
+	    recent->items[at].day == day &&
+	    memcmp(&recent->items[at].ref, ref, sizeof(*ref)) == 0)
+		return recent->items[at].token;
+	recent->items[at].ref = *ref;
+	recent->items[at].key_id = key_id;
+	recent->items[at].day = day;
+	if (!token_csrf_write(keys, ref, now_ms, recent->items[at].token))
+		return NULL;
+	return recent->items[at].token;
+}
+
 bool
 csrf_is_ours(const struct sgate_conf *conf, const struct keys *keys,
     const struct request *req, const struct sgate_ref *ref,

@@ -126,21 +126,11 @@ decode_length(const unsigned char *bytes)
 	       (size_t)bytes[2] << 8 | bytes[3];
 }
 
-/* One more byte of the two lengths. */
 static bool
-feed_length(struct head_parser *p, unsigned char byte)
+begin_pair(struct head_parser *p, size_t name_len, size_t value_len)
 {
-	unsigned name_size, value_size;
-
-	p->small[p->small_len++] = byte;
-	name_size = (p->small[0] & 0x80) != 0 ? 4 : 1;
-	if (p->small_len <= name_size)
-		return true;
-	value_size = (p->small[name_size] & 0x80) != 0 ? 4 : 1;
-	if (p->small_len < name_size + value_size)
-		return true;
-	p->name_left = decode_length(p->small);
-	p->value_left = decode_length(p->small + name_size);
+	p->name_left = name_len;
+	p->value_left = value_len;
 	if (p->name_left > p->params_max ||
 	    p->value_left > p->params_max - p->name_left)
 		return refuse(p);
@@ -158,23 +148,44 @@ feed_length(struct head_parser *p, unsigned char byte)
 	return true;
 }
 
+/* One more byte of the two lengths. */
+static bool
+feed_length(struct head_parser *p, unsigned char byte)
+{
+	unsigned name_size, value_size;
+
+	p->small[p->small_len++] = byte;
+	name_size = (p->small[0] & 0x80) != 0 ? 4 : 1;
+	if (p->small_len <= name_size)
+		return true;
+	value_size = (p->small[name_size] & 0x80) != 0 ? 4 : 1;
+	if (p->small_len < name_size + value_size)
+		return true;
+	return begin_pair(
+	    p, decode_length(p->small), decode_length(p->small + name_size));
+}
+
+/* What a name must not have in it. */
+static const unsigned char is_doubtful[256] = {
+    [0 ... 0x1f] = 1, ['='] = 1, [0x7f] = 1};
+
 static void
 feed_name(struct head_parser *p, const unsigned char *data, size_t len)
 {
 	uint64_t hash = p->name_hash;
-	bool is_doubtful = false;
-	size_t i;
+	unsigned char doubt = 0;
+	size_t i, room = 0;
 
 	for (i = 0; i < len; i++) {
 		hash = (hash ^ data[i]) * HASH_PRIME;
-		is_doubtful |=
-		    data[i] < 0x20 || data[i] == 0x7f || data[i] == '=';
-		if (p->name_len < sizeof(p->name))
-			p->name[p->name_len] = (char)data[i];
-		p->name_len++;
+		doubt |= is_doubtful[data[i]];
 	}
 	p->name_hash = hash;
-	p->head.is_malformed |= is_doubtful;
+	if (p->name_len < sizeof(p->name))
+		room = sizeof(p->name) - p->name_len;
+	memcpy(p->name + sizeof(p->name) - room, data, len < room ? len : room);
+	p->name_len += len;
+	p->head.is_malformed |= doubt != 0;
 	p->name_left -= len;
 	if (p->name_left > 0)
 		return;
@@ -199,7 +210,13 @@ feed_params(struct head_parser *p, const unsigned char *data, size_t len)
 	size_t part;
 
 	while (len > 0) {
-		if (!p->is_in_pair) {
+		if (!p->is_in_pair && p->small_len == 0 && len >= 2 &&
+		    ((data[0] | data[1]) & 0x80) == 0) {
+			/* Both at once, as they mostly are: one byte each. */
+			part = 2;
+			if (!begin_pair(p, data[0], data[1]))
+				return false;
+		} else if (!p->is_in_pair) {
 			part = 1;
 			if (!feed_length(p, *data))
 				return false;

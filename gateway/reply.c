@@ -142,6 +142,26 @@ reply_header(struct reply *reply, const char *name, struct sgate_bytes value)
 }
 
 void
+reply_line(
+    struct reply *reply, struct sgate_bytes begin, struct sgate_bytes value)
+{
+	char *at;
+
+	if (bytes_has_control(value)) {
+		reply->is_broken = true;
+		return;
+	}
+	at = buf_extend(reply->out, begin.len + value.len + 2);
+	if (at == NULL)
+		return;
+	memcpy(at, begin.data, begin.len);
+	at += begin.len;
+	if (value.len > 0)
+		memcpy(at, value.data, value.len);
+	memcpy(at + value.len, "\r\n", 2);
+}
+
+void
 reply_body(struct reply *reply, const char *content_type)
 {
 	reply_header(reply, "Content-Type", bytes_of(content_type));

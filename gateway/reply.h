@@ -41,6 +41,14 @@ void reply_begin(struct reply *reply, int status);
 /* No control bytes in value, or the answer is broken. */
 void reply_header(
     struct reply *reply, const char *name, struct sgate_bytes value);
+/* The same for a line whose beginning is "Name: ", a constant. */
+#define REPLY_NAME(text)                                                       \
+	(struct sgate_bytes)                                                   \
+	{                                                                      \
+		text ": ", sizeof(text ": ") - 1                               \
+	}
+void reply_line(
+    struct reply *reply, struct sgate_bytes begin, struct sgate_bytes value);
 /* Content-Type and the end of the headers; append the body to reply->out. */
 void reply_body(struct reply *reply, const char *content_type);
 /* The end of the headers of an answer without a body. */

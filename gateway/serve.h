@@ -14,6 +14,7 @@
 
 #include "buf.h"
 #include "conf.h"
+#include "csrf.h"
 #include "session_manager.h"
 #include "shared.h"
 
@@ -22,6 +23,7 @@ struct gateway {
 	const struct sgate_conf *conf;
 	struct sgate_manager *mgr; /* NULL in the keeper's status listener */
 	struct shared *shared;
+	struct csrf_recent csrf;
 };
 
 struct serve_input {

@@ -10,7 +10,6 @@
 #include "buf.h"
 
 #include <arpa/inet.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,15 +117,26 @@ buf_take(struct buf *buf)
 	return data;
 }
 
+char *
+buf_extend(struct buf *buf, size_t len)
+{
+	char *at;
+
+	if (!reserve(buf, len))
+		return NULL;
+	at = buf->data + buf->len;
+	buf->len += len;
+	buf->data[buf->len] = '\0';
+	return at;
+}
+
 void
 buf_add(struct buf *buf, const void *data, size_t len)
 {
-	if (!reserve(buf, len))
-		return;
-	if (len > 0)
-		memcpy(buf->data + buf->len, data, len);
-	buf->len += len;
-	buf->data[buf->len] = '\0';
+	char *at = buf_extend(buf, len);
+
+	if (at != NULL && len > 0)
+		memcpy(at, data, len);
 }
 
 void
@@ -148,16 +158,43 @@ buf_add_char(struct buf *buf, char c)
 	buf_add(buf, &c, 1);
 }
 
+static size_t
+uint_text(uint64_t value, char *out)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value > 0);
+	memcpy(out, digits + at, sizeof(digits) - at);
+	return sizeof(digits) - at;
+}
+
+size_t
+int_text(int64_t value, char out[INT_TEXT_MAX])
+{
+	if (value >= 0)
+		return uint_text((uint64_t)value, out);
+	out[0] = '-';
+	return 1 + uint_text(-(uint64_t)value, out + 1);
+}
+
 void
 buf_add_int(struct buf *buf, int64_t value)
 {
-	buf_printf(buf, "%" PRId64, value);
+	char text[INT_TEXT_MAX];
+
+	buf_add(buf, text, int_text(value, text));
 }
 
 void
 buf_add_uint(struct buf *buf, uint64_t value)
 {
-	buf_printf(buf, "%" PRIu64, value);
+	char text[INT_TEXT_MAX];
+
+	buf_add(buf, text, uint_text(value, text));
 }
 
 void
@@ -436,12 +473,29 @@ bytes_is_utf8(struct sgate_bytes bytes)
 	return true;
 }
 
+/* Whether one of eight bytes is below n, 128 at most. */
+static bool
+has_below(uint64_t word, uint64_t n)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+
+	return ((word - ones * n) & ~word & (ones * 0x80)) != 0;
+}
+
+/* Eight at a time: it is asked of all that goes into a header. */
 bool
 bytes_has_control(struct sgate_bytes bytes)
 {
+	const uint64_t deletes = UINT64_C(0x7f7f7f7f7f7f7f7f);
+	uint64_t word;
 	size_t i;
 
-	for (i = 0; i < bytes.len; i++)
+	for (i = 0; i + sizeof(word) <= bytes.len; i += sizeof(word)) {
+		memcpy(&word, bytes.data + i, sizeof(word));
+		if (has_below(word, 0x20) || has_below(word ^ deletes, 1))
+			return true;
+	}
+	for (; i < bytes.len; i++)
 		if (is_control((unsigned char)bytes.data[i]))
 			return true;
 	return false;
@@ -556,12 +610,26 @@ address_port_parse(const char *text, unsigned char out[16], unsigned *io_port)
 	return len;
 }
 
+/* As inet_ntop(), which formats with printf: each check writes an address. */
+static void
+ipv4_text(const unsigned char address[4], char *out)
+{
+	size_t i;
+
+	for (i = 0; i < 4; i++) {
+		if (i > 0)
+			*out++ = '.';
+		out += uint_text(address[i], out);
+	}
+	*out = '\0';
+}
+
 void
 address_text(const unsigned char *address, size_t len, char out[46])
 {
 	out[0] = '\0';
 	if (len == 4)
-		inet_ntop(AF_INET, address, out, 46);
+		ipv4_text(address, out);
 	else if (len == 16)
 		inet_ntop(AF_INET6, address, out, 46);
 }

@@ -36,6 +36,8 @@ char *buf_take(struct buf *buf);
 
 void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_add_text(struct buf *buf, const char *text);
+/* len bytes more, for the caller to write at once; NULL: it has failed. */
+char *buf_extend(struct buf *buf, size_t len);
 void buf_add_bytes(struct buf *buf, struct sgate_bytes bytes);
 void buf_add_char(struct buf *buf, char c);
 void buf_add_int(struct buf *buf, int64_t value);
@@ -75,6 +77,9 @@ size_t bytes_utf8_length(struct sgate_bytes bytes);
 bool bytes_has_control(struct sgate_bytes bytes);
 /* 1 to max bytes of [A-Za-z0-9] and of `more`. */
 bool bytes_is_name(struct sgate_bytes bytes, size_t max, const char *more);
+/* Decimal, "-" and 20 digits at most; not NUL-terminated. Its length. */
+#define INT_TEXT_MAX 21
+size_t int_text(int64_t value, char out[INT_TEXT_MAX]);
 /* Decimal without sign or blanks, at most `max`. */
 bool bytes_to_uint(struct sgate_bytes bytes, uint64_t max, uint64_t *out);
 /* strdup for bytes: NUL-terminated, free() it; NULL when memory is out. */

@@ -75,6 +75,7 @@ bool token_idempotency_secret(const struct keys *keys, uint8_t key_id,
  * yesterday's, in constant time.
  */
 #define TOKEN_CSRF_LEN 23
+#define TOKEN_CSRF_DAY_MS 86400000 /* it changes that often */
 bool token_csrf_write(const struct keys *keys, const struct sgate_ref *ref,
     int64_t now_ms, char out[TOKEN_CSRF_LEN + 1]);
 bool token_csrf_check(const struct keys *keys, const struct sgate_ref *ref,

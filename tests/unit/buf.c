@@ -208,6 +208,28 @@ utf8_is_told_from_what_only_looks_like_it(void **state)
 		assert_false(bytes_is_utf8(bad[i]));
 }
 
+/* Any byte at any place of texts shorter and longer than a word. */
+static void
+assert_control_is_found_everywhere(void)
+{
+	unsigned char text[24];
+	struct sgate_bytes bytes = {(char *)text, 0};
+	unsigned c;
+	size_t at;
+
+	for (bytes.len = 1; bytes.len <= sizeof(text); bytes.len++) {
+		for (at = 0; at < bytes.len; at++) {
+			for (c = 0; c < 256; c++) {
+				memset(text, c % 2 == 0 ? 0x80 : ' ',
+				    sizeof(text));
+				text[at] = (unsigned char)c;
+				assert_int_equal(bytes_has_control(bytes),
+				    c < 0x20 || c == 0x7f);
+			}
+		}
+	}
+}
+
 static void
 control_bytes_and_names_are_found(void **state)
 {
@@ -216,6 +238,7 @@ control_bytes_and_names_are_found(void **state)
 	assert_true(bytes_has_control(BYTES("\x1f")));
 	assert_true(bytes_has_control(BYTES("\x7f")));
 	assert_false(bytes_has_control(BYTES(" ~\x80\xff")));
+	assert_control_is_found_everywhere();
 	assert_true(bytes_equal_text(bytes_trim(BYTES(" \t a b\t ")), "a b"));
 	assert_int_equal(bytes_trim(BYTES(" \t ")).len, 0);
 	assert_int_equal(bytes_trim(BYTES("")).len, 0);

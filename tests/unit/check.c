@@ -463,6 +463,37 @@ browsers_are_sent_to_the_login(void **state)
 }
 
 /* Each: what the browser sends, and whether it may change something. */
+/* Remembered ones are found by what they stand for and by nothing else. */
+static void
+the_csrf_token_is_of_its_session_and_day(void **state)
+{
+	static struct csrf_recent recent;
+	struct site site;
+	const struct keys *keys;
+	struct sgate_ref refs[3] = {{{0}}, {{0}}, {{0}}};
+	char computed[TOKEN_CSRF_LEN + 1];
+	int64_t now_ms;
+	unsigned i;
+
+	(void)state;
+	site_open(&site, NULL);
+	keys = manager_keys(site.mgr);
+	/* The second shares its place with the first. */
+	refs[1].bytes[0] = 1;
+	refs[2].bytes[SGATE_REF_BYTES - 1] = 7;
+	for (i = 0; i < 60; i++) {
+		const struct sgate_ref *ref = &refs[i % 3];
+
+		now_ms = (20000 + i / 6 % 3) * (int64_t)TOKEN_CSRF_DAY_MS + i;
+		assert_true(token_csrf_write(keys, ref, now_ms, computed));
+		assert_string_equal(
+		    csrf_token(&recent, keys, ref, now_ms), computed);
+		assert_string_equal(
+		    csrf_token(&recent, keys, ref, now_ms), computed);
+	}
+	site_close(&site);
+}
+
 static void
 csrf_rule_goes_in_its_order(void **state)
 {
@@ -890,6 +921,7 @@ static const struct CMUnitTest check_tests[] = {
     cmocka_unit_test(anonymous_policy_lets_nobody_through_as_nobody),
     cmocka_unit_test(apache_is_told_less),
     cmocka_unit_test(browsers_are_sent_to_the_login),
+    cmocka_unit_test(the_csrf_token_is_of_its_session_and_day),
     cmocka_unit_test(csrf_rule_goes_in_its_order),
     cmocka_unit_test(a_rotated_token_is_replaced_on_the_way),
     cmocka_unit_test(identity_in_the_request_is_ignored),

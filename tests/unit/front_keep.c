@@ -262,19 +262,19 @@ static void
 hundreds_are_kept_and_hold_nobody_up(void **state)
 {
 	struct fixture *f = *state;
-	static int fds[512];
+	static int fds[500];
 	int i, round;
 
 	f->conf.gateway.keep_timeout_ms = 30000;
 	start(f, 0, 0);
-	for (i = 0; i < 512; i++)
+	for (i = 0; i < 500; i++)
 		fds[i] = connect_and_keep(f);
 	assert_true(ask(f) < SOON_MS);
 	for (round = 0; round < 3; round++) {
-		for (i = 0; i < 512; i++)
+		for (i = 0; i < 500; i++)
 			ask_on(fds[i], "/again");
 	}
-	for (i = 0; i < 512; i++)
+	for (i = 0; i < 500; i++)
 		close(fds[i]);
 	assert_int_equal(bad_peers(f), 0);
 }

@@ -40,7 +40,10 @@ shutil.rmtree(directory, ignore_errors=True)
 
 
 class Unavailable(Exception):
-    """A contender that cannot run here; the text says why."""
+    """A contender that cannot run here; the text says why, in one line."""
+
+    def __init__(self, why):
+        super().__init__(" ".join(str(why).split())[:500])
 
 
 def program(*names):
@@ -207,12 +210,10 @@ class Machine:
 
 
 def answers(ready):
+    """Whether somebody accepts there; a socket's file alone is there earlier."""
     if callable(ready):
         return ready()
-    if isinstance(ready, str):
-        return os.path.exists(ready)
-    try:
-        socket.create_connection(("127.0.0.1", ready), 1).close()
-        return True
-    except OSError:
-        return False
+    is_path = isinstance(ready, str)
+    with socket.socket(socket.AF_UNIX if is_path else socket.AF_INET) as s:
+        s.settimeout(1)
+        return s.connect_ex(ready if is_path else ("127.0.0.1", ready)) == 0

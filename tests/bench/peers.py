@@ -21,7 +21,7 @@ NODE_PACKAGES = ["connect-redis@7", "express@4", "express-session@1", "redis@4"]
 def new_cookie(answer):
     """What the browser sends back."""
     if answer.status != 201:
-        raise Unavailable(f"a login answered {answer.status}: {answer.body[:200]}")
+        raise Unavailable(f"a login answered {answer.status}: {answer.body[:80]}")
     return answer.headers["Set-Cookie"].split(";")[0]
 
 

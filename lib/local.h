@@ -60,7 +60,7 @@ struct local_ticket {
 };
 
 /*
- * How this host hears of changes. TRACKED: the tracker (gateway/tracker.h)
+ * How this host hears of changes. TRACKED: the tracker (gateway/tracker.c)
  * listens to Redis; the lease is what its PINGs prove. POLLED: there is no
  * Redis, or its breaker is open; the lease is that of the last complete round
  * of the group (fence.h), from its begin. Changing from one to the other drops

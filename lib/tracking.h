@@ -1,7 +1,7 @@
 /*
  * Hearing from Redis what is written there: invalidation messages, which name
  * the keys of records that may be other ones than before; and asking, of some
- * of them, what they are now. For the tracker (gateway/tracker.h), which says
+ * of them, what they are now. For the tracker (gateway/tracker.c), which says
  * what follows from either. Two connections, of which nobody here waits longer
  * than tracking_wait() was told, connecting aside: that waits redis.timeout.
  *

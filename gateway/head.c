@@ -263,10 +263,15 @@ end_of_params(struct head_parser *p)
 		return refuse(p);
 	head->head_len = p->fed;
 	p->stage = STAGE_STDIN;
-	if (head->is_authorizer || head->is_check)
-		p->verdict = HEAD_COMPLETE;
-	else if (p->has_body_name_twice)
+	if (p->has_body_name_twice && !head->is_authorizer && !head->is_check)
 		head->is_malformed = true;
+	/*
+	 * A check on a connection that is to be kept waits for the end of its
+	 * STDIN, which Apache writes by itself: answered before it, the
+	 * connection could not be used again, and Apache would use it.
+	 */
+	if (head->is_authorizer || (head->is_check && !head->keep_connection))
+		p->verdict = HEAD_COMPLETE;
 	return true;
 }
 

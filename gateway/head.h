@@ -68,8 +68,9 @@ struct head_parser {
 
 /*
  * params_max: bytes of all PARAMS content. body_wait_max: a responder that is
- * no check is complete only with its whole STDIN, or once more than this many
- * bytes of it have come (which is too large then).
+ * no check, or whose connection is to be kept, is complete only with its whole
+ * STDIN, or once more than this many bytes of it have come (which is too large
+ * then).
  */
 void head_init(
     struct head_parser *parser, size_t params_max, size_t body_wait_max);

@@ -309,8 +309,7 @@ take_slot(struct slot *slot, bool is_whole, uint64_t *out_lock)
 	uint64_t lock = atomic_load_explicit(&slot->lock, memory_order_acquire);
 	uint64_t pid = lock & PID_MASK;
 
-	if (pid != 0 &&
-	    (is_whole || !is_gone(pid)))
+	if (pid != 0 && (is_whole || !is_gone(pid)))
 		return false;
 	*out_lock = ((lock >> PID_BITS) + 1) << PID_BITS |
 		    ((uint64_t)getpid() & PID_MASK);
@@ -437,8 +436,7 @@ choose_slot(
 			    is_newest(local, &body.ref, body.epoch, body.drops)
 				? body.last_seen_ms
 				: INT64_MIN;
-		} else if ((lock & PID_MASK) != 0 &&
-			   is_gone(lock & PID_MASK)) {
+		} else if ((lock & PID_MASK) != 0 && is_gone(lock & PID_MASK)) {
 			seen_ms = INT64_MIN;
 		} else if (may_hold(slot, ref)) {
 			return NULL;

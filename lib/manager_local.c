@@ -1,8 +1,8 @@
 /*
  * Taking out of the local cache what has changed. Who changes a session does it
- * by himself (manager_drop()); what others have changed is found by the keeper's
- * rounds, in the change log, also while Redis does not answer, and also where
- * there is none and other programs use the same SQLite file.
+ * by himself (manager_drop()); what others have changed is found by the
+ * keeper's rounds, in the change log, also while Redis does not answer, and
+ * also where there is none and other programs use the same SQLite file.
  *
  * The order of a round is APPLY, raise `known`, drop: a drop before that lets a
  * worker that still believes the old copy fill it in again, and a Redis that
@@ -45,9 +45,8 @@ local_work_begin(struct sgate_manager *mgr, const struct durable_poll *poll)
 	unsigned group;
 
 	if (mgr->local == NULL ||
-	    (work->has_begun &&
-		memcmp(work->store_id, poll->store.id,
-		    sizeof(work->store_id)) == 0))
+	    (work->has_begun && memcmp(work->store_id, poll->store.id,
+				    sizeof(work->store_id)) == 0))
 		return;
 	for (group = 0; group < TOKEN_GROUPS; group++) {
 		atomic_store(&mgr->stores->fence.heard_ms[group], 0);

@@ -423,6 +423,78 @@ counters_rise_by_one_each_group_by_itself(struct fixture *f)
 	f->ops->rollback(f->b);
 }
 
+/* ---- what has changed ---- */
+
+static void
+poll_gives_every_counter_and_the_store(struct fixture *f)
+{
+	struct durable_poll poll;
+	unsigned char id[16];
+	unsigned epoch, group;
+	uint64_t seq;
+
+	assert_ok(f, f->ops->store_get(f->a, id, &epoch, &f->err));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(f, f->ops->counter_next(f->a, 3, &seq, &f->err));
+	assert_ok(f, f->ops->counter_next(f->a, 15, &seq, &f->err));
+	assert_ok(f, f->ops->commit(f->a, &f->err));
+	assert_ok(f, f->ops->poll(f->b, &poll, &f->err));
+	for (group = 0; group < TOKEN_GROUPS; group++)
+		assert_int_equal(
+		    poll.counters[group], group == 3 || group == 15);
+	assert_memory_equal(poll.store.id, id, sizeof(id));
+	assert_int_equal(poll.store.epoch, epoch);
+	assert_in_range(
+	    poll.now_ms, clock_utc_ms() - 60000, clock_utc_ms() + 60000);
+}
+
+/* Bits of the refs' last bytes. */
+static int
+see_ref(void *arg, const struct sgate_ref *ref)
+{
+	*(unsigned *)arg |= 1u << ref->bytes[SGATE_REF_BYTES - 1];
+	return 0;
+}
+
+static void
+changed_gives_the_refs_of_a_group_above_a_number(struct fixture *f)
+{
+	static const struct {
+		unsigned group, number, seq;
+	} rows[] = {
+	    {3, 1, 30}, {0x13, 2, 10}, {3, 3, 20}, {4, 4, 15}, {3, 5, 0}};
+	struct sgate_session *s;
+	unsigned seen = 0;
+	bool is_all;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		s = make_session(rows[i].group, rows[i].number);
+		s->seq = rows[i].seq;
+		add_session(f, s);
+	}
+	assert_ok(f,
+	    f->ops->changed(f->b, 3, 0, 10, see_ref, &seen, &is_all, &f->err));
+	assert_int_equal(seen, 1u << 1 | 1u << 2 | 1u << 3);
+	assert_true(is_all);
+	seen = 0;
+	assert_ok(f,
+	    f->ops->changed(f->b, 3, 20, 10, see_ref, &seen, &is_all, &f->err));
+	assert_int_equal(seen, 1u << 1);
+	assert_true(is_all);
+	assert_ok(f,
+	    f->ops->changed(f->b, 3, 0, 3, see_ref, &seen, &is_all, &f->err));
+	assert_true(is_all);
+	assert_ok(f,
+	    f->ops->changed(f->b, 3, 0, 2, see_ref, &seen, &is_all, &f->err));
+	assert_false(is_all);
+	seen = 0;
+	assert_ok(f,
+	    f->ops->changed(f->b, 3, 30, 10, see_ref, &seen, &is_all, &f->err));
+	assert_int_equal(seen, 0);
+	assert_true(is_all);
+}
+
 /* ---- touches ---- */
 
 static void
@@ -904,6 +976,8 @@ const struct contract_case row_cases[] = {
     CASE(session_store_can_clear_the_previous_secret),
     CASE(session_store_of_an_unknown_ref_is_not_found),
     CASE(counters_rise_by_one_each_group_by_itself),
+    CASE(poll_gives_every_counter_and_the_store),
+    CASE(changed_gives_the_refs_of_a_group_above_a_number),
     CASE(touch_raises_last_seen_and_never_lowers_it),
     CASE(a_batch_of_touches_gives_each_row_its_own),
     CASE(touch_skips_ended_and_unknown_rows_and_takes_a_hundred),

@@ -22,6 +22,8 @@ from proxy import HOLD
 from scenario import SLOW_POLL, STORES, promise
 from stores import Fleet, Redis, Session, run
 
+Fleet.has_local_cache = True
+
 LONG = bool(os.environ.get("SESSGATE_LONG"))
 SHORT = bool(os.environ.get("SESSGATE_SHORT"))
 OUTAGE_S = 3 if SHORT else 10

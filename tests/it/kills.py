@@ -19,6 +19,8 @@ from harness import case, children, is_alive, main, wait_until
 from scenario import SOON_S, STORES, promise
 from stores import Fleet, run
 
+Fleet.has_local_cache = True
+
 LONG = bool(os.environ.get("SESSGATE_LONG"))
 WORKER_KILLS = 1000 if LONG else 60
 OTHER_KILLS = 200 if LONG else 8

@@ -9,7 +9,9 @@
 makes two cases. The first runs the scenario and must pass. The second runs the
 same with a build of `configure --enable-failpoints`, the mechanism turned off
 (SESSGATE_FAILPOINTS="fence=off"), and must end with a broken promise: else the
-scenario would hold without the mechanism and show nothing. An error that is no
+scenario would hold without the mechanism and show nothing. has_local_cache=True:
+the first run has the local cache, which must break no promise; it would hide from
+the second what the stores are made to do. An error that is no
 broken promise fails both.
 
 off="settle,event-id": each of the two suffices. pause="touch-write=pause:900": a
@@ -45,14 +47,17 @@ def promise(value, what):
         raise BrokenPromise(what)
 
 
-def hazard(off, pause=""):
-    """off: the switches to turn off, with commas."""
+def hazard(off, pause="", has_local_cache=None):
+    """off: the switches to turn off, with commas. has_local_cache: of the run
+    as built; None: as the file says."""
     names = off.split(",")
 
     def register(scenario):
         def holds(t):
             t.failpoints = ""
             t.is_mutant = False
+            if has_local_cache is not None:
+                t.has_local_cache = has_local_cache
             scenario(t)
 
         def is_broken_without(t):

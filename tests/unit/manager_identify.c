@@ -521,6 +521,166 @@ activity_that_nobody_takes_is_left_to_the_look(void **state)
 	stop(&c);
 }
 
+/* ---- what takes entries out ---- */
+
+static bool
+is_there(struct cached_pair *c, const struct sgate_ref *ref)
+{
+	uint64_t version;
+
+	return local_has(c->local, ref, &version);
+}
+
+/* A keeper that has done its first round. */
+static struct sgate_manager *
+keeper_start(struct cached_pair *c)
+{
+	const struct manager_round round = {.runtime_dir = NULL};
+	struct sgate_manager *keeper = pair_manager(&c->p);
+
+	manager_set_local(keeper, c->local);
+	assert_status(&c->p.w, manager_fence_round(keeper, &round, &c->p.w.err),
+	    SGATE_OK);
+	return keeper;
+}
+
+static void
+keeper_round(struct cached_pair *c, struct sgate_manager *keeper)
+{
+	const struct manager_round round = {.runtime_dir = NULL};
+	struct sgate_error ignored;
+
+	if (manager_fence_round(keeper, &round, &ignored) != SGATE_OK)
+		assert_int_equal(ignored.status, SGATE_UNAVAILABLE);
+	(void)c;
+}
+
+static void
+who_changes_or_ends_takes_it_out(void **state)
+{
+	struct sgate_update change = {.data_patch = B("{\"a\":1}")};
+	struct cached_pair c;
+	struct made made, other;
+	uint64_t count;
+
+	(void)state;
+	start(&c);
+	world_create(&c.p.w, "ann", &made);
+	world_create(&c.p.w, "ann", &other);
+	learn(&c, made.token, COPY);
+	assert_true(is_there(&c, &made.ref));
+	assert_status(&c.p.w,
+	    sgate_session_update(
+		c.p.w.mgr, &made.ref, &change, NULL, &c.p.w.err),
+	    SGATE_OK);
+	assert_false(is_there(&c, &made.ref));
+	/* Also when the answer was lost, and the next try finds it done. */
+	learn(&c, made.token, COPY);
+	assert_true(is_there(&c, &made.ref));
+	fake_script("commit", 1, FAKE_UNCERTAIN_DONE);
+	fake_script("audit_exists", 1, FAKE_REFUSED);
+	assert_status(&c.p.w,
+	    sgate_session_update(
+		c.p.w.mgr, &made.ref, &change, NULL, &c.p.w.err),
+	    SGATE_OK);
+	assert_false(is_there(&c, &made.ref));
+	learn(&c, made.token, COPY);
+	learn(&c, other.token, COPY);
+	assert_status(&c.p.w,
+	    sgate_user_cleanup(c.p.w.mgr, B("ann"), &other.ref,
+		SGATE_REASON_REVOKED, &count, &c.p.w.err),
+	    SGATE_OK);
+	assert_false(is_there(&c, &made.ref));
+	assert_true(is_there(&c, &other.ref));
+	assert_status(&c.p.w,
+	    sgate_session_end_token(
+		c.p.w.mgr, B(other.token), SGATE_REASON_LOGGED_OUT, &c.p.w.err),
+	    SGATE_OK);
+	assert_false(is_there(&c, &other.ref));
+	made_clear(&made);
+	made_clear(&other);
+	stop(&c);
+}
+
+static void
+a_round_takes_out_what_others_have_changed(void **state)
+{
+	struct sgate_update change = {.data_patch = B("{\"a\":1}")};
+	struct sgate_manager *keeper;
+	struct made made, kept;
+	struct cached_pair c;
+	struct other other;
+	int is_down;
+
+	(void)state;
+	start(&c);
+	keeper = keeper_start(&c);
+	pair_other_open(&c.p, &other);
+	world_create(&c.p.w, "ann", &made);
+	world_create(&c.p.w, "bob", &kept);
+	learn(&c, kept.token, COPY);
+	/* Whether Redis answers or not. */
+	for (is_down = 0; is_down < 2; is_down++) {
+		if (is_down)
+			pair_cache_down();
+		learn(&c, made.token, is_down ? ROW : COPY);
+		assert_status(&c.p.w,
+		    sgate_session_update(
+			other.mgr, &made.ref, &change, NULL, &c.p.w.err),
+		    SGATE_OK);
+		assert_true(is_there(&c, &made.ref));
+		keeper_round(&c, keeper);
+		assert_false(is_there(&c, &made.ref));
+		assert_true(is_there(&c, &kept.ref));
+	}
+	pair_other_close(&other);
+	sgate_manager_free(keeper);
+	made_clear(&made);
+	made_clear(&kept);
+	stop(&c);
+}
+
+static void
+a_round_that_cannot_read_them_takes_everything_out(void **state)
+{
+	struct sgate_manager *keeper;
+	struct cached_pair c;
+	struct made made;
+
+	(void)state;
+	start(&c);
+	keeper = keeper_start(&c);
+	world_create(&c.p.w, "ann", &made);
+	learn(&c, made.token, COPY);
+	keeper_round(&c, keeper);
+	assert_true(is_there(&c, &made.ref));
+	pair_other_change(&c.p, &made.ref);
+	fake_script("changed", 1, FAKE_UNAVAILABLE);
+	keeper_round(&c, keeper);
+	assert_false(is_there(&c, &made.ref));
+	sgate_manager_free(keeper);
+	made_clear(&made);
+	stop(&c);
+}
+
+/* The one before it may have been killed before it dropped something. */
+static void
+a_new_keeper_begins_with_nothing(void **state)
+{
+	struct cached_pair c;
+	struct made made;
+
+	(void)state;
+	start(&c);
+	world_create(&c.p.w, "ann", &made);
+	learn(&c, made.token, COPY);
+	assert_true(is_there(&c, &made.ref));
+	sgate_manager_free(keeper_start(&c));
+	assert_false(is_there(&c, &made.ref));
+	made_clear(&made);
+	stop(&c);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_hit_says_what_the_look_said_and_asks_no_store),
     cmocka_unit_test(an_anonymous_session_is_found_as_well),
@@ -539,6 +699,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(nothing_is_remembered_while_a_rotation_is_noted),
     cmocka_unit_test(activity_of_hits_is_noted_when_it_is_due),
     cmocka_unit_test(activity_that_nobody_takes_is_left_to_the_look),
+    cmocka_unit_test(who_changes_or_ends_takes_it_out),
+    cmocka_unit_test(a_round_takes_out_what_others_have_changed),
+    cmocka_unit_test(a_round_that_cannot_read_them_takes_everything_out),
+    cmocka_unit_test(a_new_keeper_begins_with_nothing),
 };
 
 TAP_MAIN(tests)

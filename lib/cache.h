@@ -23,6 +23,7 @@
 #include "conf.h"
 #include "finding.h"
 #include "place.h"
+#include "record.h"
 #include "session.h"
 
 struct cache_ops;
@@ -82,6 +83,17 @@ enum cache_put {
 	CACHE_PUT_RETRY   /* sync is past s0: the row may be older than that */
 };
 
+/* One of put_many. */
+struct cache_putting {
+	struct cache_item item;
+	uint64_t s0;
+	enum cache_put put; /* what became of it; RETRY when it is not known */
+	/* With CACHE_PUT_ENDED. */
+	char tombstone[RECORD_TOMBSTONE_BYTES];
+	size_t tombstone_len;
+};
+#define CACHE_PUTS_MAX 64
+
 struct cache_ops {
 	const char *name; /* "redis" */
 	/* No I/O yet beyond reading a password file. */
@@ -112,6 +124,12 @@ struct cache_ops {
 	enum sgate_status (*put)(struct cache *c, const struct cache_item *item,
 	    uint64_t s0, struct sgate_bytes only_over, enum cache_put *out_put,
 	    struct cache_copy *out, struct sgate_error *err);
+	/*
+	 * put of up to CACHE_PUTS_MAX, only_over none, in one round trip. Some
+	 * may be done although the answer is an error.
+	 */
+	enum sgate_status (*put_many)(struct cache *c,
+	    struct cache_putting *puts, size_t count, struct sgate_error *err);
 	/*
 	 * Tombstones, unconditionally, also when memory is short. Those of one
 	 * fence group in one script; any number, any order. replicas:

@@ -259,6 +259,72 @@ redb_put(struct cache *c, const struct cache_item *item, uint64_t s0,
 	return status;
 }
 
+struct puts {
+	const struct cache *c;
+	struct cache_putting *items;
+	size_t count;
+};
+
+static void
+compose_puts(struct buf *out, void *arg, bool is_whole)
+{
+	const struct puts *puts = arg;
+	struct put put = {.c = puts->c};
+	size_t i;
+
+	for (i = 0; i < puts->count; i++) {
+		put.item = &puts->items[i].item;
+		put.s0 = puts->items[i].s0;
+		/* What the first has loaded the others find. */
+		compose_put(out, &put, is_whole && i == 0);
+	}
+}
+
+static bool
+take_puts(void *arg, size_t index, const struct redb_reply *reply)
+{
+	const struct puts *puts = arg;
+	struct cache_putting *putting = &puts->items[index];
+	struct cache_copy found = {.record = {NULL, 0}};
+
+	if (!take_word(reply, &putting->put, &found))
+		return false;
+	putting->tombstone_len = found.record.len < sizeof(putting->tombstone)
+				     ? found.record.len
+				     : sizeof(putting->tombstone);
+	if (putting->tombstone_len > 0)
+		memcpy(putting->tombstone, found.record.data,
+		    putting->tombstone_len);
+	return true;
+}
+
+static enum sgate_status
+redb_put_many(struct cache *c, struct cache_putting *items, size_t count,
+    struct sgate_error *err)
+{
+	struct puts puts = {c, items, count};
+	const struct redb_question q = {
+	    "put_many", count, compose_puts, take_puts, &puts};
+	const char *wrong =
+	    count == 0 || count > CACHE_PUTS_MAX ? "none, or too many" : NULL;
+	enum sgate_status status;
+	size_t i;
+
+	for (i = 0; i < count && wrong == NULL; i++) {
+		wrong = cache_wrong_item(&items[i].item, "LU");
+		if (wrong == NULL && items[i].s0 > CACHE_NUMBER_MAX)
+			wrong = "a number of the group that no counter has";
+		items[i].put = CACHE_PUT_RETRY;
+		items[i].tombstone_len = 0;
+	}
+	if (wrong != NULL)
+		return misused("put_many", wrong, err);
+	status = redb_ask(c, &q, err);
+	for (i = 0; i < count && status != SGATE_OK; i++)
+		items[i].put = CACHE_PUT_RETRY;
+	return status;
+}
+
 /* ---- end ---- */
 
 struct end {
@@ -819,6 +885,7 @@ const struct cache_ops cache_redis = {
     .examine = redb_examine,
     .get = redb_get,
     .put = redb_put,
+    .put_many = redb_put_many,
     .end = redb_end,
     .touch = redb_touch,
     .sync_get = redb_sync_get,

@@ -347,6 +347,10 @@ CACHE(put,
 	struct sgate_bytes only_over, enum cache_put *out_put,
 	struct cache_copy *out, struct sgate_error *err),
     (c, item, s0, only_over, out_put, out, err), CLEAR_PUT)
+CACHE(put_many,
+    (struct cache * c, struct cache_putting *puts, size_t count,
+	struct sgate_error *err),
+    (c, puts, count, err), NOTHING)
 CACHE(end,
     (struct cache * c, const struct cache_item *tombstones, size_t count,
 	unsigned replicas, struct sgate_error *err),
@@ -401,6 +405,7 @@ failpoint_cache(const struct cache_ops *ops)
 	WRAP(table, cache, ping);
 	WRAP(table, cache, get);
 	WRAP(table, cache, put);
+	WRAP(table, cache, put_many);
 	WRAP(table, cache, end);
 	WRAP(table, cache, touch);
 	WRAP(table, cache, sync_get);

@@ -755,6 +755,33 @@ fake_put(struct cache *c, const struct cache_item *item, uint64_t s0,
 	return SGATE_OK;
 }
 
+static enum sgate_status
+fake_put_many(struct cache *c, struct cache_putting *puts, size_t count,
+    struct sgate_error *err)
+{
+	const struct sgate_bytes none = {NULL, 0};
+	enum sgate_status status = SGATE_OK;
+	struct cache_copy found;
+	size_t i;
+
+	if (count == 0 || count > CACHE_PUTS_MAX)
+		return misused("put_many", "none, or too many", err);
+	for (i = 0; i < count && status == SGATE_OK; i++) {
+		status = fake_put(c, &puts[i].item, puts[i].s0, none,
+		    &puts[i].put, &found, err);
+		puts[i].tombstone_len =
+		    found.record.len < sizeof(puts[i].tombstone)
+			? found.record.len
+			: sizeof(puts[i].tombstone);
+		if (puts[i].tombstone_len > 0)
+			memcpy(puts[i].tombstone, found.record.data,
+			    puts[i].tombstone_len);
+	}
+	for (i = 0; i < count && status != SGATE_OK; i++)
+		puts[i].put = CACHE_PUT_RETRY;
+	return status;
+}
+
 /* It has no replicas. */
 static enum sgate_status
 fake_end(struct cache *c, const struct cache_item *tombstones, size_t count,
@@ -1005,6 +1032,7 @@ const struct cache_ops cache_fake = {
     .ping = fake_ping,
     .get = fake_get,
     .put = fake_put,
+    .put_many = fake_put_many,
     .end = fake_end,
     .touch = fake_touch,
     .sync_get = fake_sync_get,

@@ -496,6 +496,64 @@ what_is_no_end_or_touch_is_not_done(struct fixture *f)
 }
 
 static void
+many_are_put_at_once_and_each_is_told_its_own(struct fixture *f)
+{
+	struct sgate_bytes tombstone = make_tombstone(3, 7);
+	struct cache_putting puts[5];
+	size_t i;
+
+	memset(puts, 0, sizeof(puts));
+	raw_set_sync(GROUP, bytes_of("5 s"));
+	end(f, 2, tombstone);
+	assert_int_equal(
+	    put(f, 3, make_record(3, 4, 5, "new"), 5), CACHE_PUT_OK);
+	for (i = 0; i < 5; i++) {
+		puts[i].item = make_item(
+		    (unsigned)i + 1, make_record((unsigned)i + 1, 3, 5, "m"));
+		puts[i].s0 = 5;
+	}
+	puts[3].s0 = 4;
+	/* Of a group without a sync. */
+	puts[4].item.ref = make_ref(GROUP + 1, 5);
+	assert_ok(f, f->ops->put_many(f->a, puts, 5, &f->err));
+	assert_int_equal(puts[0].put, CACHE_PUT_OK);
+	assert_int_equal(puts[1].put, CACHE_PUT_ENDED);
+	assert_int_equal(puts[1].tombstone_len, tombstone.len);
+	assert_memory_equal(puts[1].tombstone, tombstone.data, tombstone.len);
+	assert_int_equal(puts[2].put, CACHE_PUT_HAVE);
+	assert_int_equal(puts[3].put, CACHE_PUT_RETRY);
+	assert_int_equal(puts[4].put, CACHE_PUT_NOSYNC);
+	assert_record(1, make_record(1, 3, 5, "m"));
+	assert_record(2, tombstone);
+	assert_record(3, make_record(3, 4, 5, "new"));
+	assert_record(4, NONE);
+}
+
+static void
+as_many_as_allowed_are_put_at_once_and_no_more(struct fixture *f)
+{
+	static struct cache_putting puts[CACHE_PUTS_MAX + 1];
+	unsigned i;
+
+	raw_set_sync(GROUP, bytes_of("5 s"));
+	memset(puts, 0, sizeof(puts));
+	for (i = 0; i < CACHE_PUTS_MAX; i++) {
+		puts[i].item = make_item(i + 1, make_record(i + 1, 1, 5, "m"));
+		puts[i].s0 = 5;
+	}
+	assert_ok(f, f->ops->put_many(f->a, puts, CACHE_PUTS_MAX, &f->err));
+	for (i = 0; i < CACHE_PUTS_MAX; i++)
+		assert_int_equal(puts[i].put, CACHE_PUT_OK);
+	puts[CACHE_PUTS_MAX] = puts[0];
+	assert_status(f, SGATE_INTERNAL,
+	    f->ops->put_many(f->a, puts, CACHE_PUTS_MAX + 1, &f->err));
+	assert_status(f, SGATE_INTERNAL, f->ops->put_many(f->a, puts, 0, NULL));
+	puts[1].item.ttl_ms = 0;
+	assert_status(
+	    f, SGATE_INTERNAL, f->ops->put_many(f->a, puts, 2, &f->err));
+}
+
+static void
 an_error_may_be_left_out(struct fixture *f)
 {
 	struct sgate_ref ref = make_ref(GROUP, 1);
@@ -532,5 +590,7 @@ const struct contract_case put_cases[] = {CASE(nothing_is_a_miss_and_no_error),
     CASE(touch_never_makes_a_life_shorter),
     CASE(touch_makes_nothing_and_wakes_no_one), CASE(many_touches_go_at_once),
     CASE(what_is_no_record_is_not_put),
+    CASE(many_are_put_at_once_and_each_is_told_its_own),
+    CASE(as_many_as_allowed_are_put_at_once_and_no_more),
     CASE(what_is_no_end_or_touch_is_not_done), CASE(an_error_may_be_left_out),
     {NULL, NULL}};

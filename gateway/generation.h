@@ -34,6 +34,7 @@ struct leaving {
 struct family {
 	struct shared *shared;
 	struct local *local; /* NULL: there is no local cache */
+	struct batch *batch; /* NULL: creations are not gathered */
 	struct listeners *listeners;
 	struct handover handover; /* between workers, of all generations */
 	sigset_t child_mask;      /* the signal mask that children get */

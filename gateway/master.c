@@ -350,6 +350,7 @@ master_run(const struct master_args *args)
 
 	m.family.shared = args->shared;
 	m.family.local = args->local;
+	m.family.batch = args->batch;
 	m.family.listeners = args->listeners;
 	m.family.child_mask = args->child_mask;
 	master_signals(&m.signals);

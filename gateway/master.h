@@ -9,6 +9,7 @@
 #include "listener.h"
 #include "shared.h"
 
+struct batch;
 struct local;
 
 struct master_args {
@@ -17,6 +18,7 @@ struct master_args {
 	const char *const *overrides;
 	struct shared *shared;
 	struct local *local; /* NULL: there is no local cache */
+	struct batch *batch; /* NULL: creations are not gathered */
 	struct listeners *listeners;
 	sigset_t child_mask; /* the signal mask as it was at the start */
 };

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "batch.h"
 #include "conf.h"
 #include "instance.h"
 #include "listener.h"
@@ -237,6 +238,7 @@ struct start {
 	struct listeners listeners;
 	struct shared *shared;
 	struct local *local;
+	struct batch *batch; /* NULL: without MySQL */
 	int lock_fd, spool_fd;
 	sigset_t child_mask;
 };
@@ -290,6 +292,9 @@ start_as_user(struct start *start)
 	if (said(local_create(conf->cache.size_bytes, &start->local, &err),
 		&err))
 		return false;
+	if (conf_has_mysql(conf) &&
+	    said(batch_create(&start->batch, &err), &err))
+		return false;
 	if (conf_has_redis(conf))
 		instance_read_fence(conf, &start->shared->stores.fence);
 	/* Until the tracker listens, nothing is believed. */
@@ -315,6 +320,7 @@ run_gateway(struct options *options, struct start *start)
 	}
 	args.shared = start->shared;
 	args.local = start->local;
+	args.batch = start->batch;
 	args.child_mask = start->child_mask;
 	args.conf = conf_dup(start->conf);
 	if (args.conf == NULL)
@@ -326,6 +332,7 @@ out:
 	listeners_close(&start->listeners);
 	shared_close(start->shared);
 	local_close(start->local);
+	batch_close(start->batch);
 	if (start->spool_fd >= 0)
 		close(start->spool_fd);
 	instance_unlock(start->conf, start->lock_fd);

@@ -131,6 +131,7 @@ open_manager(const struct process_args *args, struct sgate_manager **out_mgr,
 	manager_set_stores(*out_mgr, &args->shared->stores);
 	manager_set_local(*out_mgr, args->local);
 	manager_set_turn(*out_mgr, args->index);
+	manager_set_batch(*out_mgr, args->batch, (unsigned)args->index);
 	return SGATE_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "listener.h"
 #include "shared.h"
 
+struct batch;
 struct local;
 
 enum process_kind { PROCESS_WORKER, PROCESS_KEEPER, PROCESS_TRACKER };
@@ -18,6 +19,7 @@ struct process_args {
 	const struct sgate_conf *conf;
 	struct shared *shared;
 	struct local *local; /* NULL: there is no local cache */
+	struct batch *batch; /* NULL: creations are not gathered */
 	const struct listeners *listeners;
 	const struct handover *handover; /* workers only; NULL: none */
 	int index; /* of the worker's row in shared->workers; others: -1 */

@@ -8,6 +8,7 @@
  *   manager_identify.c  token to identity: from the local cache, or by a look
  *   manager_change.c    one change in one transaction; many that end in one
  *   manager_create.c    create
+ *   manager_batch.c     creations of many workers in one transaction
  *   manager_away.c      created while the durable store is away, and landing
  *   manager_edit.c      update, extend, rotate
  *   manager_end.c       end of one session, also while the durable store is
@@ -130,6 +131,8 @@ struct sgate_manager {
 	bool is_probing;     /* takes a probe that is due */
 	bool is_let;         /* breakers are passed over */
 	bool is_durable_let; /* its breaker has let this call through */
+	/* Its last answer: it could not be reached, rather than it refused. */
+	bool is_durable_away;
 	/* Generations of the breakers when the handles were opened. */
 	uint32_t durable_generation, cache_generation;
 	uint64_t cache_connections; /* of the handles before */
@@ -162,6 +165,8 @@ struct sgate_manager {
 
 	const char *served_by;
 	struct local *local; /* borrowed; NULL: there is none */
+	struct batch *batch; /* the same */
+	unsigned batch_place;
 	struct identified identified;
 	struct local_work local_work;
 
@@ -354,6 +359,14 @@ SGATE_MUST_CHECK enum sgate_status cached_unlanded(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status cached_landed(struct sgate_manager *mgr,
     struct sgate_bytes user, const struct sgate_ref *refs, size_t count,
     struct sgate_error *err);
+/*
+ * New sessions, in one question, each time-out of the cache at most: what
+ * became of each is in it.
+ */
+void cached_put_many(
+    struct sgate_manager *mgr, struct cache_putting *puts, size_t count);
+/* Of one that has ended there; never OK. */
+enum sgate_reason cached_tombstone_reason(const struct cache_putting *put);
 /* The same with what was read and written before: a record and its counter. */
 SGATE_MUST_CHECK enum sgate_status cached_put_item(struct sgate_manager *mgr,
     const struct cache_item *item, uint64_t s0, struct put_result *out,
@@ -487,6 +500,8 @@ struct change {
 	enum sgate_status (*apply)(
 	    struct change *change, struct sgate_error *err);
 	void *arg;
+	/* Tells the cache, in the place of `publication`; NULL: that does. */
+	void (*publish)(struct change *change);
 	/* Set by apply: there was nothing to change; roll back, SGATE_OK. */
 	bool is_void;
 	/* Set by apply, borrowed till change_run() ends: what is created or
@@ -563,6 +578,16 @@ SGATE_MUST_CHECK enum sgate_status endings_write(struct sgate_manager *mgr,
 /* Forgets the items; endings_clear() frees as well. */
 void endings_reset(struct endings *endings);
 void endings_clear(struct endings *endings);
+
+/* ---- manager_batch.c ---- */
+
+/*
+ * Create with others' creations in one transaction. *out_is_alone: that could
+ * not be, and surely did not happen. Else as change_run() and its put.
+ */
+SGATE_MUST_CHECK enum sgate_status batched_create(struct sgate_manager *mgr,
+    const struct sgate_session *session, const struct durable_audit *audit,
+    struct put_result *out_put, bool *out_is_alone, struct sgate_error *err);
 
 /* ---- manager_end.c ---- */
 

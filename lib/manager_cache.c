@@ -346,6 +346,39 @@ cached_put(struct sgate_manager *mgr, const struct sgate_session *session,
 	return status;
 }
 
+enum sgate_reason
+cached_tombstone_reason(const struct cache_putting *put)
+{
+	struct sgate_bytes record = {put->tombstone, put->tombstone_len};
+	enum sgate_reason reason = tombstone_reason(record);
+
+	return reason == SGATE_REASON_OK ? SGATE_REASON_REVOKED : reason;
+}
+
+void
+cached_put_many(
+    struct sgate_manager *mgr, struct cache_putting *puts, size_t count)
+{
+	struct sgate_error err;
+	size_t i;
+
+	if (manager_cache_enter(mgr, false, &err) != SGATE_OK ||
+	    manager_cache_left(mgr,
+		mgr->cache_ops->put_many(mgr->cache, puts, count, &err),
+		&err) != SGATE_OK) {
+		/* Nothing is known: that is no RETRY. */
+		for (i = 0; i < count; i++)
+			puts[i].put = CACHE_PUT_OK;
+		return;
+	}
+	for (i = 0; i < count; i++) {
+		if (puts[i].put == CACHE_PUT_OK)
+			stores_count(mgr->stores, STORES_PUBLISHED);
+		else if (puts[i].put == CACHE_PUT_RETRY)
+			stores_count(mgr->stores, STORES_PUT_RETRIES);
+	}
+}
+
 /* ---- sessions that the durable store has not got ---- */
 
 static enum sgate_status

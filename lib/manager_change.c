@@ -101,7 +101,7 @@ change_prepare(struct change *change, struct sgate_error *err)
 	enum sgate_status status = SGATE_OK;
 	size_t i;
 
-	if (mgr->cache_ops == NULL)
+	if (mgr->cache_ops == NULL || change->publish != NULL)
 		return SGATE_OK;
 	publication_clear(&change->publication);
 	for (i = 0; change->endings != NULL && i < change->endings->count; i++)
@@ -138,6 +138,10 @@ change_committed(struct change *change, struct sgate_error *err)
 	if (mgr->cache_ops == NULL || change->is_void)
 		return SGATE_OK;
 	failpoint("commit-publish");
+	if (change->publish != NULL) {
+		change->publish(change);
+		return SGATE_OK;
+	}
 	if (!failpoint_is_off("publish"))
 		publication_send(mgr, &change->publication, &change->put);
 	if (change->put.answer != CACHE_PUT_ENDED)

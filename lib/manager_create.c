@@ -651,11 +651,61 @@ make_event(struct creation *c, struct sgate_error *err)
 	return SGATE_OK;
 }
 
+/* Committed: what the cache said of it. */
+static enum sgate_status
+look_at_put(
+    struct creation *c, const struct put_result *put, struct sgate_error *err)
+{
+	if (put->answer == CACHE_PUT_RETRY && !failpoint_is_off("create-retry"))
+		return put_again(c, err);
+	if (put->answer != CACHE_PUT_ENDED)
+		return SGATE_OK;
+	c->mgr->served_by = c->mgr->cache_ops->name;
+	stores_count(c->mgr->stores, STORES_REFUSED_TOMBSTONE);
+	return error_reason(err, SGATE_NOT_FOUND, put->ended, "create");
+}
+
+/* One transaction of its own. */
+static enum sgate_status
+create_alone(struct creation *c, struct sgate_error *err)
+{
+	struct change change;
+	enum sgate_status status;
+
+	change_init(
+	    &change, c->mgr, "create", SGATE_REASON_OK, create_apply, c);
+	change.audit = c->audit;
+	if (is_plain(c) && c->mgr->ops->create_many != NULL) {
+		change.apply = create_plain;
+		change.is_whole = true;
+	}
+	status = change_run(&change, err);
+	if (status == SGATE_OK && !c->is_repeat)
+		return look_at_put(c, &change.put, err);
+	return status;
+}
+
+static enum sgate_status
+create_new(struct creation *c, struct sgate_error *err)
+{
+	struct put_result put;
+	enum sgate_status status;
+	bool is_alone = true;
+
+	if (is_plain(c)) {
+		status = batched_create(
+		    c->mgr, c->session, &c->audit, &put, &is_alone, err);
+		if (!is_alone)
+			return status == SGATE_OK ? look_at_put(c, &put, err)
+						  : status;
+	}
+	return create_alone(c, err);
+}
+
 static enum sgate_status
 create_run(struct creation *c, struct sgate_error *err)
 {
 	struct durable_idempotency row;
-	struct change change;
 	enum sgate_status status;
 
 	memset(&row, 0, sizeof(row));
@@ -664,24 +714,11 @@ create_run(struct creation *c, struct sgate_error *err)
 		status = look_for_replaced(c, err);
 		if (status == SGATE_OK)
 			status = make_event(c, err);
-		if (status != SGATE_OK)
+		if (status == SGATE_OK)
+			status = create_new(c, err);
+		if (status != SGATE_OK || !c->is_repeat)
 			return status;
-		change_init(&change, c->mgr, "create", SGATE_REASON_OK,
-		    create_apply, c);
-		change.audit = c->audit;
-		if (is_plain(c) && c->mgr->ops->create_many != NULL) {
-			change.apply = create_plain;
-			change.is_whole = true;
-		}
-		status = change_run(&change, err);
-		if (status == SGATE_OK && c->is_repeat)
-			status = look_for_key(c, &row, err);
-		else if (status == SGATE_OK &&
-			 change.put.answer == CACHE_PUT_RETRY &&
-			 !failpoint_is_off("create-retry"))
-			return put_again(c, err);
-		else if (status == SGATE_OK)
-			return status;
+		status = look_for_key(c, &row, err);
 	}
 	if (status != SGATE_OK)
 		return status;

@@ -176,6 +176,7 @@ durable_left(struct sgate_manager *mgr, enum sgate_status answer)
 	enum breaker_pace pace = durable_pace(mgr, now_ms);
 	bool is_told = manager_tells(mgr, &mgr->stores->durable);
 
+	mgr->is_durable_away = is_unreachable;
 	switch (answer) {
 	case SGATE_UNAVAILABLE:
 	case SGATE_UNCERTAIN:

@@ -59,6 +59,14 @@ struct local;
 void manager_set_local(struct sgate_manager *mgr, struct local *local);
 
 /*
+ * Where the workers of this host gather their creations, borrowed, and this
+ * one's place there; NULL: each makes its own transactions.
+ */
+struct batch;
+void manager_set_batch(
+    struct sgate_manager *mgr, struct batch *batch, unsigned place);
+
+/*
  * Who a token stands for: what a check needs of a session. Everything is
  * borrowed from the manager, until its next call.
  */

@@ -1,0 +1,282 @@
+/*
+ * Creations of many workers in one transaction (batch.h): what is handed over,
+ * and what the one at work does with it.
+ *
+ * It is one change with the audit row of the first of them as its key: what
+ * becomes of a commit without an answer is settled for all, for they have one
+ * fate. Each is told the cache by itself, all in one question, before any is
+ * answered.
+ *
+ * Whatever goes wrong because of one of them, surely without a commit, sends
+ * each to try by itself: so one that is bad fails alone.
+ */
+#include "config.h"
+
+#include "manager.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "batch.h"
+#include "failpoint.h"
+#include "status.h"
+
+/* Handed over: this, and the record of the session behind it. */
+struct handed {
+	struct durable_audit audit;
+	struct sgate_ref ref;
+	uint32_t record_len;
+};
+
+/* Records are sealed for a store: on this way for none. */
+static const struct record_store no_store;
+
+struct joined {
+	struct sgate_manager *mgr;
+	size_t count;
+	struct sgate_session *sessions[BATCH_ITEMS_MAX];
+	struct durable_audit audits[BATCH_ITEMS_MAX];
+	struct batch_item *items[BATCH_ITEMS_MAX]; /* those that are sound */
+	struct durable_creation creations[BATCH_ITEMS_MAX];
+	struct cache_putting puts[BATCH_ITEMS_MAX];
+	struct buf records[BATCH_ITEMS_MAX];
+};
+_Static_assert(BATCH_ITEMS_MAX <= DURABLE_CREATIONS_MAX, "in a transaction");
+_Static_assert(BATCH_ITEMS_MAX <= CACHE_PUTS_MAX, "in a question");
+
+/* ---- what is handed over ---- */
+
+/* False: it does not fit, or there is no memory. */
+static bool
+write_handed(struct sgate_manager *mgr, const struct sgate_session *session,
+    const struct durable_audit *audit, struct buf *out)
+{
+	struct handed head = {.audit = *audit, .ref = session->ref};
+	struct buf record = {0};
+	enum sgate_status status =
+	    record_write(mgr->keys, &no_store, 'L', session, &record, NULL);
+
+	head.record_len = (uint32_t)record.len;
+	buf_add(out, &head, sizeof(head));
+	buf_add_bytes(out, buf_bytes(&record));
+	buf_wipe(&record);
+	return status == SGATE_OK && !buf_failed(out) &&
+	       out->len <= BATCH_BYTES_MAX;
+}
+
+/* Texts that another process has written end where they must. */
+static void
+end_texts(struct durable_audit *audit)
+{
+	audit->host[sizeof(audit->host) - 1] = '\0';
+	audit->actor[sizeof(audit->actor) - 1] = '\0';
+	audit->kind[sizeof(audit->kind) - 1] = '\0';
+	audit->realm[sizeof(audit->realm) - 1] = '\0';
+	audit->user[sizeof(audit->user) - 1] = '\0';
+	audit->detail[sizeof(audit->detail) - 1] = '\0';
+	if (audit->client_ip_len > sizeof(audit->client_ip))
+		audit->client_ip_len = 0;
+}
+
+static void
+join(struct joined *j, struct batch_item *item)
+{
+	struct sgate_bytes record;
+	struct handed head;
+	char state;
+
+	if (item->len < sizeof(head))
+		return;
+	memcpy(&head, item->bytes, sizeof(head));
+	if (head.record_len != item->len - sizeof(head))
+		return;
+	record.data = (const char *)item->bytes + sizeof(head);
+	record.len = head.record_len;
+	if (record_read(j->mgr->keys, &no_store, &head.ref, record, &state,
+		&j->sessions[j->count], NULL) != SGATE_OK)
+		return;
+	end_texts(&head.audit);
+	j->audits[j->count] = head.audit;
+	j->creations[j->count] = (struct durable_creation){
+	    .session = j->sessions[j->count], .audit = &j->audits[j->count]};
+	j->items[j->count++] = item;
+}
+
+/* ---- the change ---- */
+
+static enum sgate_status
+make_copies(struct joined *j, struct sgate_error *err)
+{
+	int64_t now_ms = manager_now_ms(j->mgr);
+	enum sgate_status status = SGATE_OK;
+	size_t i;
+
+	for (i = 0; i < j->count && status == SGATE_OK; i++) {
+		const struct durable_creation *one = &j->creations[i];
+
+		buf_wipe(&j->records[i]);
+		status = record_write(j->mgr->keys, &one->at.store, 'L',
+		    one->session, &j->records[i], err);
+		j->puts[i] = (struct cache_putting){
+		    .item = {.ref = one->session->ref,
+			.record = buf_bytes(&j->records[i]),
+			.ttl_ms = session_copy_ttl_ms(one->session, now_ms)},
+		    .s0 = one->at.counter,
+		    .put = CACHE_PUT_RETRY};
+	}
+	return status;
+}
+
+static enum sgate_status
+apply_joined(struct change *change, struct sgate_error *err)
+{
+	struct joined *j = change->arg;
+	struct sgate_manager *mgr = j->mgr;
+	enum sgate_status status;
+
+	status = manager_write(mgr,
+	    mgr->ops->create_many(mgr->durable, j->creations, j->count, err),
+	    err);
+	if (status == SGATE_OK && mgr->cache_ops != NULL)
+		status = make_copies(j, err);
+	return status;
+}
+
+static void
+publish_joined(struct change *change)
+{
+	struct joined *j = change->arg;
+
+	cached_put_many(j->mgr, j->puts, j->count);
+}
+
+/* ---- answers ---- */
+
+static void
+answer_one(const struct joined *j, size_t index, enum sgate_status status,
+    enum sgate_reason reason)
+{
+	struct batch_answer *answer = &j->items[index]->answer;
+	const struct cache_putting *put = &j->puts[index];
+
+	*answer = (struct batch_answer){.status = status, .reason = reason};
+	if (status != SGATE_OK || j->mgr->cache_ops == NULL)
+		return;
+	answer->put = put->put;
+	if (put->put == CACHE_PUT_ENDED)
+		answer->ended = cached_tombstone_reason(put);
+}
+
+/*
+ * Only what is no question of one of them is the answer to all: it is done, it
+ * may be done, or the store cannot be reached. Else each goes on alone.
+ */
+static bool
+is_for_all(const struct sgate_manager *mgr, enum sgate_status status)
+{
+	return status == SGATE_OK || status == SGATE_UNCERTAIN ||
+	       (status == SGATE_UNAVAILABLE && mgr->is_durable_away);
+}
+
+static void
+do_joined(void *arg, struct batch_item *items, size_t count)
+{
+	struct sgate_manager *mgr = arg;
+	struct joined *j = calloc(1, sizeof(*j));
+	enum sgate_status status;
+	struct sgate_error err;
+	struct change change;
+	size_t i;
+
+	/* Nothing has happened: each is told to go on alone. */
+	if (j == NULL)
+		return;
+	j->mgr = mgr;
+	for (i = 0; i < count; i++)
+		join(j, &items[i]);
+	if (j->count > 0) {
+		change_init(
+		    &change, mgr, "create", SGATE_REASON_OK, apply_joined, j);
+		change.audit = j->audits[0];
+		change.is_whole = true;
+		change.publish = publish_joined;
+		status = change_run(&change, &err);
+		for (i = 0; i < j->count; i++) {
+			if (is_for_all(mgr, status))
+				answer_one(j, i, status, err.reason);
+			else if (j->creations[i].is_blocked)
+				answer_one(
+				    j, i, SGATE_DENIED, SGATE_REASON_BLOCKED);
+		}
+	}
+	for (i = 0; i < j->count; i++) {
+		sgate_session_free(j->sessions[i]);
+		buf_wipe(&j->records[i]);
+	}
+	free(j);
+}
+
+/* ---- the caller's side ---- */
+
+static enum sgate_status
+take_answer(struct sgate_manager *mgr, const struct batch_answer *answer,
+    struct put_result *out_put, struct sgate_error *err)
+{
+	enum sgate_status status = (enum sgate_status)answer->status;
+
+	memset(out_put, 0, sizeof(*out_put));
+	if (status == SGATE_OK) {
+		out_put->answer = (enum cache_put)answer->put;
+		out_put->ended = (enum sgate_reason)answer->ended;
+		mgr->served_by = mgr->ops->name;
+		error_clear(err);
+		return status;
+	}
+	if (status == SGATE_DENIED)
+		return error_reason(
+		    err, status, (enum sgate_reason)answer->reason, "create");
+	/* Any other word than these is a broken worker's. */
+	if (status != SGATE_UNAVAILABLE)
+		status = SGATE_UNCERTAIN;
+	error_set(err, status, mgr->ops->name, "create", 0, "%s",
+	    status == SGATE_UNAVAILABLE
+		? "the transaction of many was not begun"
+		: "no answer of who had it in hand");
+	if (err != NULL)
+		err->reason = SGATE_REASON_STORE;
+	return status;
+}
+
+enum sgate_status
+batched_create(struct sgate_manager *mgr, const struct sgate_session *session,
+    const struct durable_audit *audit, struct put_result *out_put,
+    bool *out_is_alone, struct sgate_error *err)
+{
+	struct batch_answer answer = {.is_alone = true};
+	struct buf bytes = {0};
+	enum sgate_status status = SGATE_OK;
+
+	if (mgr->batch != NULL && mgr->ops->create_many != NULL &&
+	    write_handed(mgr, session, audit, &bytes))
+		status = batch_do(mgr->batch, mgr->batch_place, bytes.data,
+		    bytes.len, mgr->deadline_ms, do_joined, mgr, &answer);
+	buf_wipe(&bytes);
+	*out_is_alone = status == SGATE_OK && answer.is_alone;
+	if (*out_is_alone)
+		return SGATE_OK;
+	if (status != SGATE_OK)
+		answer.status = SGATE_UNCERTAIN;
+	return take_answer(mgr, &answer, out_put, err);
+}
+
+void
+manager_set_batch(
+    struct sgate_manager *mgr, struct batch *batch, unsigned place)
+{
+	mgr->batch = batch;
+	mgr->batch_place = place;
+	if (batch != NULL)
+		batch_enter(batch, place);
+}

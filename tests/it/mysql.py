@@ -28,7 +28,9 @@ class Site:
             os.chown(data, pwd.getpwnam(harness.USER).pw_uid, -1)
         self.database = Database(self.db, self.gw.dir)
         self.name = self.database.name
-        self.gw.configure({"mysql": self.database.options()})
+        # What MySQL answers is what is looked at here.
+        self.gw.configure({"mysql": self.database.options(),
+                           "cache": {"size": 0}})
 
     def ctl(self, *args, as_root=False):
         """sessgatectl: exit code, output."""

@@ -38,6 +38,9 @@ enum mydb_purpose {
 	MYDB_TO_CHECK, /* whatever is there */
 };
 
+/* By how much the first who writes to a server raises the numbers. */
+#define MYDB_JUMP 1000000
+
 struct mydb {
 	struct sql_store sql;    /* first */
 	struct mydb_host *hosts; /* none: socket */

@@ -37,6 +37,7 @@ struct seen {
 	struct place_address at;
 	bool takes_writes;
 	uint64_t whose;
+	uint64_t number; /* of the first group */
 	char name[PLACE_TEXT_MAX + 1];
 };
 
@@ -70,18 +71,20 @@ mydb_who(struct durable *d, const char *operation, uint64_t *out,
 	    d, "SELECT @sessgate_ident", operation, take_ident, out, err);
 }
 
-/* "0|its own ident|meta's" */
+/* "0|its own ident|meta's|number" */
 static void
 take_seen(void *arg, const char *word)
 {
 	struct seen *seen = arg;
 	const char *who = strchr(word, '|');
 	const char *whose = who == NULL ? NULL : strchr(who + 1, '|');
+	const char *number = whose == NULL ? NULL : strchr(whose + 1, '|');
 
-	if (whose == NULL)
+	if (number == NULL)
 		return;
 	seen->at.who = ident_of(who + 1);
 	seen->whose = ident_of(whose + 1);
+	seen->number = strtoull(number + 1, NULL, 10);
 	seen->takes_writes =
 	    seen->at.who != 0 &&
 	    (strncmp(word, "0|", 2) == 0 || strncasecmp(word, "OFF|", 4) == 0);
@@ -105,7 +108,8 @@ look_at(struct mydb *look, struct seen *out, struct sgate_error *err)
 		status = mydb_ask_words(d,
 		    "SELECT CONCAT_WS('|', @@GLOBAL.read_only, "
 		    "IFNULL(@sessgate_ident, ''), "
-		    "IFNULL((SELECT ident FROM meta WHERE grp = 0), ''))",
+		    "IFNULL((SELECT ident FROM meta WHERE grp = 0), ''), "
+		    "IFNULL((SELECT seq FROM meta WHERE grp = 0), 0))",
 		    OPERATION, take_seen, out, err);
 	if (status != SGATE_OK)
 		mydb_disconnect(d);
@@ -115,15 +119,28 @@ look_at(struct mydb *look, struct seen *out, struct sgate_error *err)
 /* ---- the choice ---- */
 
 /*
- * A server to which somebody else has written has been judged by him. One that
- * was found and died before anybody wrote to it has handed nothing on.
+ * How far its data will have come with the first number that is taken there:
+ * who writes to a server for the first time raises them all (protocol 9).
+ */
+static uint64_t
+mark_of(const struct seen *seen)
+{
+	return seen->number + (seen->whose == seen->at.who ? 0 : MYDB_JUMP);
+}
+
+/*
+ * A server to which somebody else has written has been judged by him; but what
+ * it wrote itself, before it was replaced, says nothing: then its numbers are
+ * below those of its successor. One that was found and died before anybody
+ * wrote to it has handed nothing on.
  */
 static bool
-has_history(const struct mydb *store, const struct place_address *before,
-    const struct seen *seen)
+has_history(const struct mydb *store, const struct place *at,
+    const struct place_address *before, const struct seen *seen)
 {
 	return before->who == 0 || seen->whose == before->who ||
-	       seen->whose == seen->at.who ||
+	       (seen->whose == seen->at.who &&
+		   seen->number >= atomic_load(&at->mark)) ||
 	       (store->found_whose != 0 && seen->whose == store->found_whose);
 }
 
@@ -136,6 +153,7 @@ use(struct mydb *store, struct place *at, const struct seen *seen)
 	place_get(at, &before, &generation);
 	if (before.who != seen->at.who)
 		store->found_whose = seen->whose;
+	atomic_store(&at->mark, mark_of(seen));
 	place_set(at, &seen->at);
 	return SGATE_OK;
 }
@@ -209,7 +227,7 @@ choose(struct mydb *store, struct place *at, const struct seen *seen,
 		    "primary, so none is used: set read_only on the other one",
 		    one->name, other->name);
 	}
-	if (has_history(store, &before, one))
+	if (has_history(store, at, &before, one))
 		return use(store, at, one);
 	use_nobody(at, &before);
 	return error_set(err, SGATE_CONFLICT, MYDB_SOURCE, OPERATION, 0,

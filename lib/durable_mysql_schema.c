@@ -20,7 +20,9 @@
 #define WEEK_MS (7 * DAY_MS)
 /* Partitions are made so far ahead: `db maintain` may be missed for a month. */
 #define AHEAD_MS (5 * WEEK_MS)
-#define SEQ_JUMP "1000000"
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+#define SEQ_JUMP TEXT(MYDB_JUMP)
 
 /* ---- checking ---- */
 

@@ -30,6 +30,9 @@ struct place_address {
 struct place {
 	_Atomic uint64_t generation;
 	_Atomic uint64_t slots[2][4];
+	/* For the driver, whose writer alone reads and writes it: how far the
+	 * data of the one in use has come. */
+	_Atomic uint64_t mark;
 };
 
 /* *out_generation is another after each change. False: none is known; then

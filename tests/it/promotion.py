@@ -236,22 +236,23 @@ def a_planned_promotion_loses_nothing(t):
         t.equal(answer(host, session).status, 200)
 
 
-@case
-def an_old_primary_that_is_left_alone_is_not_used(t):
+def left_alone(t, leave, come_back):
     """It was replaced, is back, takes writes, and its successor is gone."""
     pair = Pair(t)
     fleet = pair.fleet(hosts=1, conf=LOGINS_WAIT)
     fleet.expect_log(STORES)
     a = fleet.hosts[0]
     old = pair.primary
-    old.kill()
+    wait_created(a)
+    leave(old)
     new = pair.promote()
     fleet.db.server = new
     wait_created(a)
     session = a.create("late")  # Which the old one never heard of.
     new.stop()
     try:
-        before = rows_when_up(old, fleet)
+        come_back(old)
+        before = rows(old, fleet)
         a.gw.wait_log("%s takes writes and lacks what the primary before has "
                       "written last, so it is not used" % old.address, 10)
         t.equal(a.try_create("refused").status, 503)
@@ -263,13 +264,26 @@ def an_old_primary_that_is_left_alone_is_not_used(t):
     wait_created(a)
     t.equal(answer(a, session).status, 200)
     t.equal(rows(old, fleet), before, "nothing was written to the old one")
+    return pair, fleet, session
+
+
+@case
+def an_old_primary_that_is_left_alone_is_not_used(t):
+    pair, fleet, session = left_alone(t, lambda old: old.kill(),
+                                      lambda old: old.start())
     # As it should be done: from the data of the one that is used.
     pair.rebuild()
-    new.kill()
+    pair.primary.kill()
     pair.promote()
     fleet.db.server = pair.primary
-    wait_created(a)
-    t.equal(answer(a, session).status, 200)
+    wait_created(fleet.hosts[0])
+    t.equal(answer(fleet.hosts[0], session).status, 200)
+
+
+@case
+def an_old_primary_that_was_only_cut_off_is_not_used(t):
+    """It was not started anew, and what it has was written last by itself."""
+    left_alone(t, lambda old: old.stop(), lambda old: old.go_on())
 
 
 @case

@@ -17,8 +17,10 @@
  * entry never refuses: one that has expired, or of which activity cannot be
  * noted, is left to the look.
  *
- * The entry is copied first, and then the clock is read by which the lease is
- * judged: a process that is stopped in between judges as of when it goes on.
+ * The lease is judged first, and then the entry is copied, whose ticket is
+ * looked at behind that: what is no entry any more by then was dropped for what
+ * the lease stands for. The other way round an entry that was copied while
+ * there was no lease would be believed by one that came after its drop.
  *
  * What a look finds is remembered only by a ticket that was taken before the
  * first store was asked; what the look believed it judged by the fence as it
@@ -111,10 +113,9 @@ find_local(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	struct local_entry *entry = &mgr->identified.entry;
 	int64_t now_boot_ms, now_ms;
 
-	if (!local_get(mgr->local, ref, key, entry))
-		return false;
 	now_boot_ms = clock_boot_ms();
 	if (!is_trusted(mgr, token_ref_group(ref), now_boot_ms) ||
+	    !local_get(mgr->local, ref, key, entry) ||
 	    stores_ended_here(mgr->stores, ref) != SGATE_REASON_OK ||
 	    !knows_time(mgr))
 		return false;

@@ -50,7 +50,9 @@ local_work_begin(struct sgate_manager *mgr, const struct durable_poll *poll)
 		return;
 	for (group = 0; group < TOKEN_GROUPS; group++) {
 		atomic_store(&mgr->stores->fence.heard_ms[group], 0);
-		work->marks[group] = polled_mark(poll, group);
+		/* Until its fence has been raised a look may fill in an old
+		 * copy: the first drop of a group drops everything. */
+		work->marks[group] = 0;
 	}
 	local_drop_all(mgr->local);
 	memcpy(work->store_id, poll->store.id, sizeof(work->store_id));

@@ -49,6 +49,7 @@ class Model:
     """A .pml file and what is written at its top for us:
 
         run NAME: -DFLAGS     a run that must hold
+        long NAME: -DFLAGS    the same, with SESSGATE_LONG=1 alone
         mutant TAG: -DFLAGS   with the mechanism TAG turned off it must not
     """
 
@@ -60,6 +61,8 @@ class Model:
         for name in re.findall(r'^#include "(.+)"$', text, re.M):
             self.tags |= tags_in(read(HERE, name))
         self.runs = re.findall(r"^ \* run ([\w-]+): *(.*)$", text, re.M)
+        if os.environ.get("SESSGATE_LONG"):
+            self.runs += re.findall(r"^ \* long ([\w-]+): *(.*)$", text, re.M)
         self.mutants = re.findall(r"^ \* mutant ([\w-]+): *(.*)$", text, re.M)
 
 

@@ -32,6 +32,7 @@ struct world {
 	struct batch *batch;
 	struct common *common;
 	int wait_us; /* of each transaction */
+	int level;   /* of is_let that this process waits for */
 };
 
 struct number {
@@ -45,6 +46,7 @@ setup(void **state)
 	struct sgate_error err;
 
 	memset(&w, 0, sizeof(w));
+	w.level = 1;
 	assert_int_equal(batch_create(&w.batch, &err), SGATE_OK);
 	w.common = mmap(NULL, sizeof(*w.common), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -137,11 +139,11 @@ wait_for(pid_t pid, int expected)
 }
 
 static void
-wait_until(const _Atomic int *word)
+wait_until(const _Atomic int *word, int level)
 {
 	int64_t until_ms = clock_monotonic_ms() + TIME_MS;
 
-	while (atomic_load(word) == 0) {
+	while (atomic_load(word) < level) {
 		assert_true(clock_left_ms(until_ms) > 0);
 		usleep(500);
 	}
@@ -193,7 +195,7 @@ do_and_wait(void *arg, struct batch_item *items, size_t count)
 	struct world *w = arg;
 
 	atomic_store(&w->common->is_in, (int)count);
-	wait_until(&w->common->is_let);
+	wait_until(&w->common->is_let, w->level);
 	do_all(w, items, count);
 }
 
@@ -204,7 +206,7 @@ start_waiting(struct world *w, int process)
 
 	assert_true(pid >= 0);
 	if (pid > 0) {
-		wait_until(&w->common->is_in);
+		wait_until(&w->common->is_in, 1);
 		return pid;
 	}
 	alarm(60);
@@ -217,53 +219,78 @@ the_next_one_goes_on_when_it_is_killed(void **state)
 {
 	struct world *w = *state;
 	pid_t pid = start_waiting(w, 1);
-	int64_t begin_ms;
 
 	kill(pid, SIGKILL);
 	wait_for(pid, SIGKILL);
-	begin_ms = clock_monotonic_ms();
 	assert_true(ask(w, 2, 0, do_all));
-	assert_true(clock_monotonic_ms() - begin_ms < 1000);
 	/* Its own place can be used again. */
 	batch_enter(w->batch, 1);
 	assert_true(ask(w, 1, 1, do_all));
 }
 
-/* Takes what waits, and is killed: nobody knows what became of it. */
+/* Lets the first go on when others wait, and kills the second with theirs. */
+static void
+release_and_kill(struct world *w, pid_t second)
+{
+	int64_t until_ms = clock_monotonic_ms() + 500;
+
+	usleep(30000);
+	atomic_store(&w->common->is_in, 0);
+	atomic_store(&w->common->is_let, 1);
+	while (
+	    atomic_load(&w->common->is_in) == 0 && clock_left_ms(until_ms) > 0)
+		usleep(500);
+	kill(second, SIGKILL);
+	_exit(0);
+}
+
+/*
+ * The first is at work, the second and the caller wait; then the second takes
+ * both, and is killed. Who is kept from its processor for too long goes alone.
+ */
+static bool
+lose_one(struct world *w, int round)
+{
+	pid_t first = start_waiting(w, 1), second, third;
+	int before = atomic_load(&w->common->uncertain);
+
+	second = fork();
+	if (second == 0) {
+		alarm(60);
+		w->level = 2;
+		ask(w, 2, 0, do_and_wait);
+		_exit(0);
+	}
+	third = fork();
+	if (third == 0)
+		release_and_kill(w, second);
+	usleep(10000);
+	if (!ask(w, 3, round, do_all) &&
+	    atomic_load(&w->common->uncertain) > before)
+		assert_int_equal(atomic_load(&w->common->done[3][round]), 0);
+	kill(first, SIGKILL);
+	kill(second, SIGKILL);
+	waitpid(first, NULL, 0);
+	waitpid(second, NULL, 0);
+	waitpid(third, NULL, 0);
+	atomic_store(&w->common->is_in, 0);
+	atomic_store(&w->common->is_let, 0);
+	return atomic_load(&w->common->uncertain) > before;
+}
+
 static void
 what_a_dead_one_had_taken_is_uncertain(void **state)
 {
 	struct world *w = *state;
-	pid_t first = start_waiting(w, 1), second;
+	int round = 0;
 
-	second = fork();
-	if (second == 0) {
-		/* Waits; is at work next, with what the parent has put in. */
-		ask(w, 2, 0, do_and_wait);
-		_exit(0);
+	while (!lose_one(w, round)) {
+		assert_true(++round < 50);
+		batch_enter(w->batch, 1);
+		batch_enter(w->batch, 2);
 	}
-	usleep(20000);
-	atomic_store(&w->common->is_in, 0);
-	/* The first goes on as soon as the parent's waits as well. */
-	if (fork() == 0) {
-		usleep(30000);
-		atomic_store(&w->common->is_let, 1);
-		usleep(5000);
-		atomic_store(&w->common->is_let, 0);
-		wait_until(&w->common->is_in);
-		if (atomic_load(&w->common->is_in) != 2)
-			_exit(3);
-		kill(second, SIGKILL);
-		_exit(0);
-	}
-	assert_false(ask(w, 3, 0, do_all));
-	assert_int_equal(atomic_load(&w->common->uncertain), 1);
-	assert_int_equal(atomic_load(&w->common->done[3][0]), 0);
-	wait_for(first, 0);
-	wait_for(second, SIGKILL);
-	assert_int_equal(wait(NULL) > 0, true);
-	/* And goes on. */
-	assert_true(ask(w, 3, 1, do_all));
+	/* And it goes on. */
+	assert_true(ask(w, 3, 100, do_all));
 }
 
 static void
@@ -271,15 +298,11 @@ one_that_is_stopped_holds_nobody_up(void **state)
 {
 	struct world *w = *state;
 	pid_t pid = start_waiting(w, 1);
-	int64_t begin_ms = clock_monotonic_ms();
 
 	kill(pid, SIGSTOP);
 	/* Nobody has taken it: it goes on alone, after some patience. */
 	assert_false(ask(w, 2, 0, do_all));
 	assert_int_equal(atomic_load(&w->common->alone), 1);
-	/* Then without. */
-	assert_false(ask(w, 2, 1, do_all));
-	assert_true(clock_monotonic_ms() - begin_ms < 1000);
 	/* And after a while he is relieved. */
 	usleep(1100000);
 	assert_true(ask(w, 2, 2, do_all));

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Creations of many workers in one transaction (lib/README.md, "Created
+together"), with MySQL and Redis."""
+
+import os
+import signal
+import threading
+import time
+
+from harness import case, children, main, wait_until
+from scenario import STORES
+from stores import Fleet, failpoint_build, run
+
+WORKERS = 12
+
+
+def at_once(host, users, rounds=1):
+    """Each user logs in by himself, all at once: the answers by user."""
+    answers = {user: [] for user in users}
+    gate = threading.Barrier(len(users))
+
+    def login(user):
+        gate.wait()
+        for _ in range(rounds):
+            try:
+                answers[user].append(host.try_create(user))
+            except (OSError, ValueError, AssertionError) as error:
+                answers[user].append(error)
+
+    threads = [threading.Thread(target=login, args=(u,)) for u in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def status(answer):
+    return getattr(answer, "status", None)
+
+
+def workers_of(host):
+    found = []
+    for pid in children(host.gw.pid):
+        with open("/proc/%d/comm" % pid, encoding="ascii") as name:
+            if name.read().startswith("sessgated-w"):
+                found.append(pid)
+    return found
+
+
+def users(count):
+    return ["user%d" % number for number in range(count)]
+
+
+def fleet_of(t, **more):
+    conf = {"gateway": {"workers": WORKERS}}
+    conf.update(more)
+    return Fleet(t, hosts=1, is_direct=True, conf=conf)
+
+
+def commits(fleet):
+    return int(fleet.db.sql("SELECT VARIABLE_VALUE FROM "
+                            "information_schema.GLOBAL_STATUS WHERE "
+                            "VARIABLE_NAME = 'COM_COMMIT'"))
+
+
+def check_rows(t, fleet, answers):
+    """One row and one event for each that was answered 201, and a copy."""
+    made = 0
+    host = fleet.hosts[0]
+    for one in answers.values():
+        for answer in one:
+            if status(answer) != 201:
+                continue
+            made += 1
+            session = answer.json()["session"]
+            ref = session["ref"]
+            t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE ref = "
+                                 "X'%s' AND state = 1" % ref), "1", ref)
+            t.equal(fleet.db.sql("SELECT GROUP_CONCAT(kind) FROM audit WHERE "
+                                 "ref = X'%s'" % ref), "create", ref)
+            t.equal(host.gw.check("sid=" + answer.json()["token"]).status, 200)
+    return made
+
+
+@case
+def many_logins_at_once_cost_fewer_commits(t):
+    fleet = fleet_of(t)
+    host = fleet.hosts[0]
+    host.create("warm")
+    before = commits(fleet)
+    answers = at_once(host, users(WORKERS), 20)
+    spent = commits(fleet) - before
+    for user, one in answers.items():
+        t.equal([status(a) for a in one], [201] * 20, user)
+    t.equal(check_rows(t, fleet, answers), 20 * WORKERS)
+    t.equal(fleet.db.sql("SELECT COUNT(DISTINCT event_id) FROM audit WHERE "
+                         "kind = 'create'"), str(20 * WORKERS + 1))
+    print("# %d logins, %d commits of the server" % (20 * WORKERS, spent))
+    t.true(spent < 20 * WORKERS, "%d commits" % spent)
+
+
+@case
+def each_copy_is_in_redis_before_its_answer(t):
+    fleet = fleet_of(t)
+    host = fleet.hosts[0]
+    answers = at_once(host, users(WORKERS), 3)
+    refs = [a.json()["session"]["ref"] for one in answers.values()
+            for a in one]
+    for ref in refs:
+        group = int(ref[:2], 16) % 16
+        t.equal(fleet.redis.command("GET", "sg:{%d}:s:%s" % (group, ref))[:1],
+                b"L", ref)
+
+
+@case
+def a_blocked_user_among_them_fails_alone(t):
+    fleet = fleet_of(t)
+    host = fleet.hosts[0]
+    t.equal(host.gw.api("PUT", "v1/users/user3/block", {"reason": "test"},
+                        address=host.gw.control).status, 200)
+    answers = at_once(host, users(WORKERS), 5)
+    for user, one in answers.items():
+        t.equal([status(a) for a in one],
+                [403 if user == "user3" else 201] * 5, user)
+    check_rows(t, fleet, answers)
+    t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE user_id = "
+                         "'user3'"), "0")
+
+
+@case
+def a_worker_that_is_slow_with_them_holds_nobody_up(t):
+    failpoint_build()
+    # Longer than others have patience, so they go on by themselves.
+    t.failpoints = "batch-taken=pause:400"
+    fleet = fleet_of(t)
+    host = fleet.hosts[0]
+    answers = at_once(host, users(WORKERS), 2)
+    for user, one in answers.items():
+        t.equal([status(a) for a in one], [201] * 2, user)
+    check_rows(t, fleet, answers)
+
+
+@case
+def workers_that_are_killed_with_them_in_hand_lose_no_answered_one(t):
+    failpoint_build()
+    # Between the commit and the answers.
+    t.failpoints = "batch-done=pause:300"
+    fleet = fleet_of(t)
+    fleet.expect_log(STORES + "|killed by signal 9|spool|api")
+    host = fleet.hosts[0]
+    answers = {}
+    thread = threading.Thread(
+        target=lambda: answers.update(at_once(host, users(WORKERS), 2)))
+    thread.start()
+    time.sleep(0.5)
+    for pid in workers_of(host):
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    thread.join()
+    wait_until(lambda: status(host.try_create("after")) == 201, "goes on")
+    # What was acknowledged without MySQL's answer lands within a second.
+    wait_until(lambda: fleet.db.sql("SELECT COUNT(*) FROM session") ==
+               fleet.db.sql("SELECT COUNT(*) FROM audit WHERE kind = 'create'"),
+               "a row and an event for each")
+    told = [status(a) for one in answers.values() for a in one]
+    print("# %d answered, %d not, %d \"try again\"" % (
+        told.count(201), told.count(0), told.count(503)))
+    t.true(told.count(201) > 0 and told.count(0) > 0, told)
+    time.sleep(1)
+    check_rows(t, fleet, answers)
+
+
+@case
+def what_replaces_has_a_key_or_a_limit_goes_alone(t):
+    fleet = fleet_of(t, session={"max_sessions": 2})
+    answers = at_once(fleet.hosts[0], users(4), 4)
+    for user, one in answers.items():
+        t.equal([status(a) for a in one], [201] * 4, user)
+        t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE state = 1 "
+                             "AND user_id = '%s'" % user), "2")
+
+
+if __name__ == "__main__":
+    run(main)

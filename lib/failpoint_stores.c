@@ -168,6 +168,12 @@ DURABLE(touch,
 #define TO_CURSOR                                                              \
 	*cursor = was;                                                         \
 	*out_wrapped = false
+DURABLE(changed,
+    (struct durable * d, unsigned group, uint64_t after, size_t limit,
+	durable_ref_fn *fn, void *arg, bool *out_is_all,
+	struct sgate_error *err),
+    (d, group, after, limit, fn, arg, out_is_all, err), VOID,
+    *out_is_all = false, *out_is_all = false)
 DURABLE(live,
     (struct durable * d, int64_t now_ms, size_t limit, struct sgate_ref *cursor,
 	bool *out_wrapped, durable_session_fn *fn, void *arg,
@@ -292,6 +298,7 @@ failpoint_durable(const struct durable_ops *ops)
 	WRAP(table, durable, session_store);
 	WRAP(table, durable, snapshot);
 	WRAP(table, durable, poll);
+	WRAP(table, durable, changed);
 	WRAP(table, durable, changes);
 	WRAP(table, durable, live);
 	WRAP(table, durable, counter_next);

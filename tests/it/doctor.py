@@ -11,6 +11,9 @@ from primaries import Pair
 from sentinels import Watched
 from stores import Fleet, Redis, run
 
+# Without it nobody listens.
+Fleet.has_local_cache = True
+
 DURABLE = ["--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1"]
 RIGHT = {"appendonly": "yes", "maxmemory": "64mb",
          "maxmemory_policy": "volatile-lru", "min_replicas_to_write": "1"}

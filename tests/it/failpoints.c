@@ -33,8 +33,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "batch.h"
 #include "clock.h"
 #include "failpoint.h"
+#include "local.h"
 
 #define DATABASE "failpoints"
 #define PAUSE_MS 40
@@ -460,6 +462,8 @@ run_child(struct site *site, struct cell *cell)
 	if (spool_open(&limits, &spool, &err) != SGATE_OK)
 		_exit(2);
 	manager_set_spool(mgr, spool);
+	manager_set_local(mgr, site->local);
+	manager_set_batch(mgr, site->batch, 0);
 	memset(&err, 0, sizeof(err));
 	out->status = cell->op->run(site, mgr, cell, out, &err);
 	copy_text(out->text, sizeof(out->text), err.text);
@@ -670,6 +674,9 @@ site_open(struct site *site)
 	    keys_create(site->conf->keys.file, clock_utc_ms(), &err) !=
 		SGATE_OK)
 		goto failed;
+	if (local_create(1024 * 1024, &site->local, &err) != SGATE_OK ||
+	    batch_create(&site->batch, &err) != SGATE_OK)
+		goto failed;
 	site->here = make_manager(site, &site->common->here, false);
 	site->there = make_manager(site, &site->common->there, false);
 	site->past = make_manager(site, &site->common->there, true);
@@ -697,6 +704,8 @@ site_close(struct site *site)
 	sgate_manager_free(site->there);
 	sgate_manager_free(site->past);
 	sgate_conf_free(site->conf);
+	local_close(site->local);
+	batch_close(site->batch);
 	redis_close(&site->redis);
 	mariadb_close(&site->db);
 	snprintf(command, sizeof(command), "rm -r %s", site->dir);

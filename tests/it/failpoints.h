@@ -44,6 +44,8 @@ struct site {
 	struct sgate_manager *here;  /* the keeper of the host that is hit */
 	struct sgate_manager *there; /* the other host */
 	struct sgate_manager *past;  /* the other host, some minutes ago */
+	struct local *local; /* of the host that is hit, as the next one */
+	struct batch *batch;
 	struct spool *spool;
 	struct spool_reader *reader;
 	unsigned number; /* of the cell */

@@ -258,6 +258,25 @@ run_validate(struct site *site, struct sgate_manager *mgr, struct cell *cell,
 	return told(status, session, NULL, out);
 }
 
+/* As a check does it; what it accepts goes into the local cache. */
+static enum sgate_status
+run_identify(struct site *site, struct sgate_manager *mgr, struct cell *cell,
+    struct result *out, struct sgate_error *err)
+{
+	const struct sgate_bytes unbound = {NULL, 0};
+	struct identity identity;
+	enum sgate_status status;
+
+	(void)site;
+	status = manager_identify(
+	    mgr, B(cell->targets[0].token), unbound, &identity, err);
+	if (status == SGATE_OK) {
+		out->ref = identity.ref;
+		manager_remember(mgr);
+	}
+	return status;
+}
+
 /* Live: not refused. Ended: not accepted. Nobody else's. */
 static void
 judge_look(struct site *site, struct cell *cell)
@@ -704,6 +723,21 @@ run_round(struct site *site, struct sgate_manager *mgr, struct cell *cell,
 	return manager_fence_round(mgr, &round, err);
 }
 
+/* The second one hears of what came since the first. */
+static enum sgate_status
+run_rounds(struct site *site, struct sgate_manager *mgr, struct cell *cell,
+    struct result *out, struct sgate_error *err)
+{
+	struct sgate_error ignored;
+	enum sgate_status status, round;
+
+	round = run_round(site, mgr, cell, out, &ignored);
+	status = run_end(site, mgr, cell, out, err);
+	round = run_round(site, mgr, cell, out, &ignored);
+	(void)round;
+	return status;
+}
+
 /* The file never knows less than what is used, and is never a part of one. */
 static void
 judge_round(struct site *site, struct cell *cell)
@@ -1035,6 +1069,10 @@ const struct op ops[] = {
 	.prepare = make_one,
 	.run = run_validate,
 	.judge = judge_look},
+    {.name = "identify",
+	.prepare = make_one,
+	.run = run_identify,
+	.judge = judge_look},
     {.name = "validate_missing",
 	.prepare = make_missing,
 	.run = run_validate,
@@ -1107,6 +1145,10 @@ const struct op ops[] = {
 	.run = run_round,
 	.judge = judge_round,
 	.may_fail = true},
+    {.name = "rounds",
+	.prepare = make_one,
+	.run = run_rounds,
+	.judge = judge_end},
     {.name = "round_end",
 	.prepare = make_unpublished_end,
 	.run = run_round,

@@ -764,22 +764,6 @@ run(struct keeper *keeper)
 	return rc < 0 ? EXIT_BROKEN : EXIT_DONE;
 }
 
-/* SIGTERM arrives in front_step() alone. */
-static void
-set_signals(sigset_t *out_wait_mask)
-{
-	struct sigaction action = {.sa_handler = on_term};
-	sigset_t term;
-
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	sigprocmask(SIG_BLOCK, &term, out_wait_mask);
-	sigdelset(out_wait_mask, SIGTERM);
-	sigemptyset(&action.sa_mask);
-	sigaction(SIGTERM, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
 static int64_t
 pending_last_seen(void *arg, const struct sgate_ref *ref)
 {
@@ -826,7 +810,7 @@ set_up(struct keeper *keeper, const struct process_args *args)
 	/* Without Redis the poll still tells the time, and probes. */
 	keeper->has_fence = conf_has_mysql(args->conf) || args->local != NULL;
 	prctl(PR_SET_NAME, "sessgated-keep"); /* for ps and top */
-	set_signals(&keeper->wait_mask);
+	process_set_signals(on_term, &keeper->wait_mask);
 	if (gethostname(keeper->host, sizeof(keeper->host)) != 0 ||
 	    keeper->host[0] == '\0')
 		strcpy(keeper->host, "localhost");

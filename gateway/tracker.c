@@ -300,22 +300,6 @@ step(struct tracker *t)
 		is_told_to_end = 1;
 }
 
-/* SIGTERM arrives in waits alone. */
-static void
-set_signals(sigset_t *out_wait_mask)
-{
-	struct sigaction action = {.sa_handler = on_term};
-	sigset_t term;
-
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	sigprocmask(SIG_BLOCK, &term, out_wait_mask);
-	sigdelset(out_wait_mask, SIGTERM);
-	sigemptyset(&action.sa_mask);
-	sigaction(SIGTERM, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
 /* What the one before has left may have been told to nobody; and a new
  * configuration may judge otherwise. */
 static void
@@ -340,7 +324,7 @@ tracker_run(const struct process_args *args)
 	struct sgate_error err;
 
 	prctl(PR_SET_NAME, "sessgated-track"); /* for ps and top */
-	set_signals(&t.wait_mask);
+	process_set_signals(on_term, &t.wait_mask);
 	t.shown = &args->shared->state.tracker;
 	begin(&t);
 	if (tracking_new(args->conf, &args->shared->stores.cache_at,

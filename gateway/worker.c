@@ -187,6 +187,21 @@ process_is_told_to_end(void)
 	return sigpending(&pending) == 0 && sigismember(&pending, SIGTERM) == 1;
 }
 
+void
+process_set_signals(void (*on_term)(int), sigset_t *out_wait_mask)
+{
+	struct sigaction action = {.sa_handler = on_term};
+	sigset_t term;
+
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, out_wait_mask);
+	sigdelset(out_wait_mask, SIGTERM);
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
 /* The master sends SIGTERM; if it died instead, nobody will. */
 static bool
 must_stop(const struct process_args *args, int64_t *next_look_ms)

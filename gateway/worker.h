@@ -32,6 +32,8 @@ struct process_args {
  * has no time to wait, returns without it: who never waits has to ask.
  */
 bool process_is_told_to_end(void);
+/* SIGTERM arrives in waits with this mask alone; SIGPIPE is ignored. */
+void process_set_signals(void (*on_term)(int), sigset_t *out_wait_mask);
 
 /* SIGTERM: finish what has begun, then return. */
 int worker_run(const struct process_args *args);

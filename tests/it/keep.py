@@ -15,7 +15,7 @@ import time
 
 import harness
 from harness import case, connect, main, needs, read_answer, request_bytes, spawn, wait_until, web_params
-from webserver import Lighttpd, authorizer, free_port
+from webserver import Lighttpd, WebServer, authorizer, free_port
 
 SHORT = bool(os.environ.get("SESSGATE_SHORT"))
 SECONDS = 2 if SHORT else 4
@@ -70,8 +70,8 @@ ProxyPass "/.sessgate/" "unix:%(pool)s|fcgi://pool/.sessgate/" enablereuse=on ma
 """
 
 
-class Server:
-    """One web server of the test's own, on a loopback port."""
+class Server(WebServer):
+    """One with a configuration of these."""
 
     def __init__(self, t, name, command, conf, **values):
         self.dir = tempfile.mkdtemp(prefix="sgkeep.")
@@ -86,33 +86,6 @@ class Server:
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         t.at_end(self.stop)
         wait_until(self.answers, name + " answers; " + self.dir)
-
-    def answers(self):
-        if self.process.poll() is not None:
-            raise AssertionError("%s ended: %s" % (self.name, self.log()))
-        try:
-            connect(("127.0.0.1", self.port), 1).close()
-            return True
-        except OSError:
-            return False
-
-    def log(self):
-        try:
-            with open(self.log_path, errors="replace") as f:
-                return f.read()
-        except FileNotFoundError:
-            return ""
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        if not os.environ.get("KEEP"):
-            subprocess.run(["rm", "-rf", self.dir], check=False)
 
 
 def nginx(t, gw):

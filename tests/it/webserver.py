@@ -50,56 +50,13 @@ class Answer:
         return "Answer(%d, %r, %r)" % (self.status, list(self.headers.items()), self.body[:200])
 
 
-class Lighttpd:
-    """mounts: the text of fastcgi.server and of what else is wanted."""
-
-    def __init__(self, t, mounts, modules=("mod_alias", "mod_setenv", "mod_cgi", "mod_fastcgi")):
-        program = harness.needs("lighttpd")
-        harness.needs("perl")
-        self.dir = tempfile.mkdtemp(prefix="sgweb.")
-        os.chmod(self.dir, 0o755)
-        self.cgi = os.path.join(self.dir, "cgi")
-        self.marker = os.path.join(self.dir, "data", "marker")
-        os.mkdir(self.cgi)
-        os.mkdir(os.path.join(self.dir, "data"))
-        os.mkdir(os.path.join(self.dir, "root"))
-        self.write("env.cgi", ENV_CGI % {"marker": self.marker})
-        with open(os.path.join(self.cgi, "page.html"), "w") as f:
-            f.write("static\n")
-        self.port = free_port()
-        self.error_log = os.path.join(self.dir, "data", "error.log")
-        user = ""
-        if harness.IS_ROOT:
-            user = 'server.username = "%s"\nserver.groupname = "%s"\n' % (WEB_USER, WEB_USER)
-            web = pwd.getpwnam(WEB_USER)
-            os.chown(os.path.join(self.dir, "data"), web.pw_uid, web.pw_gid)
-            open(self.error_log, "w").close()
-            os.chown(self.error_log, web.pw_uid, web.pw_gid)
-        conf = os.path.join(self.dir, "lighttpd.conf")
-        with open(conf, "w") as f:
-            f.write('server.port = %d\nserver.bind = "127.0.0.1"\nserver.document-root = "%s"\n'
-                    'server.errorlog = "%s"\n%s'
-                    'server.max-keep-alive-requests = 0\nserver.max-read-idle = 5\n'
-                    'server.modules = ( %s )\nmimetype.assign = ( ".html" => "text/html" )\n'
-                    'alias.url = ( "/app/" => "%s/" )\n'
-                    'cgi.assign = ( ".cgi" => "" )\n%s\n' % (
-                        self.port, os.path.join(self.dir, "root"), self.error_log, user,
-                        ", ".join('"%s"' % m for m in modules), self.cgi, mounts))
-        self.process = harness.spawn([program, "-D", "-f", conf], cwd="/", stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        t.at_end(self.stop)
-        harness.wait_until(self.answers, "lighttpd answers; " + self.dir)
-
-    def write(self, name, text):
-        """A CGI program."""
-        path = os.path.join(self.cgi, name)
-        with open(path, "w") as f:
-            f.write(text)
-        os.chmod(path, 0o755)
+class WebServer:
+    """A web server of a test's own, on a loopback port: whoever is one sets
+    dir, port, name, log_path and process."""
 
     def answers(self):
         if self.process.poll() is not None:
-            raise AssertionError("lighttpd ended: " + self.log())
+            raise AssertionError("%s ended: %s" % (self.name, self.log()))
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
             return True
@@ -108,7 +65,7 @@ class Lighttpd:
 
     def log(self):
         try:
-            with open(self.error_log, errors="replace") as f:
+            with open(self.log_path, errors="replace") as f:
                 return f.read()
         except FileNotFoundError:
             return ""
@@ -123,6 +80,55 @@ class Lighttpd:
                 self.process.wait()
         if not os.environ.get("KEEP"):
             subprocess.run(["rm", "-rf", self.dir], check=False)
+
+
+class Lighttpd(WebServer):
+    """mounts: the text of fastcgi.server and of what else is wanted."""
+
+    def __init__(self, t, mounts, modules=("mod_alias", "mod_setenv", "mod_cgi", "mod_fastcgi")):
+        self.name = "lighttpd"
+        program = harness.needs("lighttpd")
+        harness.needs("perl")
+        self.dir = tempfile.mkdtemp(prefix="sgweb.")
+        os.chmod(self.dir, 0o755)
+        self.cgi = os.path.join(self.dir, "cgi")
+        self.marker = os.path.join(self.dir, "data", "marker")
+        os.mkdir(self.cgi)
+        os.mkdir(os.path.join(self.dir, "data"))
+        os.mkdir(os.path.join(self.dir, "root"))
+        self.write("env.cgi", ENV_CGI % {"marker": self.marker})
+        with open(os.path.join(self.cgi, "page.html"), "w") as f:
+            f.write("static\n")
+        self.port = free_port()
+        self.log_path = os.path.join(self.dir, "data", "error.log")
+        user = ""
+        if harness.IS_ROOT:
+            user = 'server.username = "%s"\nserver.groupname = "%s"\n' % (WEB_USER, WEB_USER)
+            web = pwd.getpwnam(WEB_USER)
+            os.chown(os.path.join(self.dir, "data"), web.pw_uid, web.pw_gid)
+            open(self.log_path, "w").close()
+            os.chown(self.log_path, web.pw_uid, web.pw_gid)
+        conf = os.path.join(self.dir, "lighttpd.conf")
+        with open(conf, "w") as f:
+            f.write('server.port = %d\nserver.bind = "127.0.0.1"\nserver.document-root = "%s"\n'
+                    'server.errorlog = "%s"\n%s'
+                    'server.max-keep-alive-requests = 0\nserver.max-read-idle = 5\n'
+                    'server.modules = ( %s )\nmimetype.assign = ( ".html" => "text/html" )\n'
+                    'alias.url = ( "/app/" => "%s/" )\n'
+                    'cgi.assign = ( ".cgi" => "" )\n%s\n' % (
+                        self.port, os.path.join(self.dir, "root"), self.log_path, user,
+                        ", ".join('"%s"' % m for m in modules), self.cgi, mounts))
+        self.process = harness.spawn([program, "-D", "-f", conf], cwd="/", stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        t.at_end(self.stop)
+        harness.wait_until(self.answers, "lighttpd answers; " + self.dir)
+
+    def write(self, name, text):
+        """A CGI program."""
+        path = os.path.join(self.cgi, name)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, 0o755)
 
     def ask(self, method, path, body=None, cookie=None, **headers):
         """One request; header names with _ for -."""

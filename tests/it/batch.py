@@ -8,7 +8,7 @@ import threading
 import time
 
 from harness import case, children, main, wait_until
-from scenario import STORES
+from scenario import HAS_MUTANTS, STORES
 from stores import Fleet, failpoint_build, run
 
 WORKERS = 12
@@ -50,6 +50,12 @@ def workers_of(host):
 
 def users(count):
     return ["user%d" % number for number in range(count)]
+
+
+def with_pauses(scenario):
+    """One of a build that has them; it runs elsewhere where that is "none"."""
+    if HAS_MUTANTS:
+        case(scenario)
 
 
 def fleet_of(t, **more):
@@ -128,7 +134,7 @@ def a_blocked_user_among_them_fails_alone(t):
                          "'user3'"), "0")
 
 
-@case
+@with_pauses
 def a_worker_that_is_slow_with_them_holds_nobody_up(t):
     failpoint_build()
     # Longer than others have patience, so they go on by themselves.
@@ -141,7 +147,7 @@ def a_worker_that_is_slow_with_them_holds_nobody_up(t):
     check_rows(t, fleet, answers)
 
 
-@case
+@with_pauses
 def workers_that_are_killed_with_them_in_hand_lose_no_answered_one(t):
     failpoint_build()
     # Between the commit and the answers.

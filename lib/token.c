@@ -24,7 +24,7 @@
 #define SECRET_AT (REF_AT + SGATE_REF_BYTES)
 #define REF_GROUP_AT 0
 #define REF_CREATED_AT 1
-#define REF_RANDOM_AT 5
+#define REF_FINE_AT 5
 #define REALM_MAX 64
 #define CSRF_MAC_BYTES 16
 #define CSRF_BYTES (1 + CSRF_MAC_BYTES)
@@ -50,6 +50,19 @@ token_random(void *out, size_t len)
 
 /* ---- the token itself ---- */
 
+/*
+ * Ten bits of milliseconds stand behind the seconds: within its group byte a
+ * new ref is then behind those before it, and stores whose index goes by the
+ * ref fill its pages. 46 bits are left that make it the only one.
+ */
+static void
+put_milliseconds(struct sgate_ref *ref, int64_t now_ms)
+{
+	unsigned char *at = ref->bytes + REF_FINE_AT;
+
+	put_uint(at, 2, (uint64_t)(now_ms % 1000) << 6 | (at[1] & 0x3f));
+}
+
 enum sgate_status
 token_make(uint8_t key_id, uint8_t group, int64_t now_ms, struct token *out,
     struct sgate_error *err)
@@ -62,7 +75,8 @@ token_make(uint8_t key_id, uint8_t group, int64_t now_ms, struct token *out,
 	out->ref.bytes[REF_GROUP_AT] = group;
 	put_uint(out->ref.bytes + REF_CREATED_AT, 4, (uint64_t)now_ms / 1000);
 	token_random(
-	    out->ref.bytes + REF_RANDOM_AT, SGATE_REF_BYTES - REF_RANDOM_AT);
+	    out->ref.bytes + REF_FINE_AT, SGATE_REF_BYTES - REF_FINE_AT);
+	put_milliseconds(&out->ref, now_ms);
 	token_random(out->secret, sizeof(out->secret));
 	return SGATE_OK;
 }
@@ -277,7 +291,7 @@ token_ref_created_ms(const struct sgate_ref *ref)
 	uint32_t seconds = 0;
 	size_t i;
 
-	for (i = REF_CREATED_AT; i < REF_RANDOM_AT; i++)
+	for (i = REF_CREATED_AT; i < REF_FINE_AT; i++)
 		seconds = seconds << 8 | ref->bytes[i];
 	return (int64_t)seconds * 1000;
 }

@@ -1,8 +1,9 @@
 /*
  * Tokens: what the cookie holds, and what is computed from it. No I/O here.
  *
- * 37 bytes, big-endian: key id 1, ref 12 (group byte 1, created seconds 4,
- * random 7), secret 16, tag 8; as 50 characters of base64url without padding.
+ * 37 bytes, big-endian: key id 1, ref 12 (group byte 1, created seconds 4 and
+ * milliseconds 10 bits, random 46 bits), secret 16, tag 8; as 50 characters of
+ * base64url without padding. In older refs all behind the seconds is random.
  * tag = SipHash-2-4 (crypto_shorthash) over the 29 bytes before it and the
  * realm, under KEYS_TAG of the key id. A wrong tag is refused with no I/O.
  */

@@ -321,6 +321,34 @@ new_tokens_have_their_group_time_and_own_secret(void **state)
 	assert_int_equal(token_make(7, 0, -1, &a, &err), SGATE_INTERNAL);
 }
 
+/* What is made later stands behind, so that an index fills its pages. */
+static void
+refs_of_a_group_are_in_the_order_of_milliseconds(void **state)
+{
+	struct token before, after;
+	unsigned char seen = 0, all = 0xff;
+	struct sgate_error err;
+	int64_t at_ms;
+
+	(void)state;
+	assert_int_equal(
+	    token_make(7, 3, KNOWN_MS - 1, &before, &err), SGATE_OK);
+	for (at_ms = KNOWN_MS; at_ms <= KNOWN_MS + 2000; at_ms++) {
+		assert_int_equal(
+		    token_make(7, 3, at_ms, &after, &err), SGATE_OK);
+		assert_true(memcmp(before.ref.bytes, after.ref.bytes,
+				SGATE_REF_BYTES) < 0);
+		assert_int_equal(
+		    token_ref_created_ms(&after.ref), at_ms - at_ms % 1000);
+		/* And the rest is random: no bit is always the same. */
+		seen |= after.ref.bytes[6] & 0x3f;
+		all &= after.ref.bytes[6] | 0xc0;
+		before = after;
+	}
+	assert_int_equal(seen, 0x3f);
+	assert_int_equal(all, 0xc0);
+}
+
 static void
 hash_and_successor_are_those_computed_independently(void **state)
 {
@@ -478,6 +506,7 @@ static const struct CMUnitTest token[] = {
     cmocka_unit_test(random_input_is_refused),
     cmocka_unit_test(a_retired_key_verifies_nothing),
     cmocka_unit_test(new_tokens_have_their_group_time_and_own_secret),
+    cmocka_unit_test(refs_of_a_group_are_in_the_order_of_milliseconds),
     cmocka_unit_test(hash_and_successor_are_those_computed_independently),
     cmocka_unit_test(successors_do_not_depend_on_the_signing_key),
     cmocka_unit_test(users_have_a_group_of_their_own),

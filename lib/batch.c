@@ -1,11 +1,12 @@
 /*
  * A place for each worker, and one word that says who is at work.
  *
- * The state of a place is one word that its owner waits on (futex): turn and
- * state. Only these exchanges are made of it, each by one side:
+ * The state of a place is one word that its owner waits on (futex): turn, taker
+ * and state. Only these exchanges are made of it, each from the very word that
+ * was seen:
  *
- *   FREE     -> WAITING   owner: bytes are there
- *   WAITING  -> TAKEN     who is at work (by: his pid, written before)
+ *   FREE     -> WAITING   owner: bytes are there; the next turn
+ *   WAITING  -> TAKEN     who is at work, whose place is then in the word
  *   WAITING  -> FREE      owner: out of patience; it surely did not happen
  *   TAKEN    -> ANSWERED  who is at work: the answer is there
  *   TAKEN    -> LEFT      owner: out of time
@@ -13,11 +14,19 @@
  *   LEFT     -> FREE      the taker, or the owner when the taker is dead
  *   ANSWERED, LOST -> FREE  owner
  *
- * `worker` is the pid of who is at work, and a count, so that it is never the
+ * A place in TAKEN or LEFT is its taker's as long as he lives: nobody else
+ * answers it, and no new turn of it begins. Who he is, the word itself says; so
+ * of two who want to take it, the one that comes late leaves no trace.
+ *
+ * `worker` is the place of who is at work, and a count, so that it is never the
  * same twice: to get to work is one exchange. Who is dead is relieved by the
  * next one who looks: waits are short, and a wake-up that was lost with a
- * process is made good by the clock. All that a dead one had taken is found by
- * its pid.
+ * process is made good by the clock.
+ *
+ * A process is known by its place, and a place has the pid of its process. To
+ * see whether a taker is dead: first his word, then the pid, then the exchange
+ * from that word. A process that comes to a place later buries there what the
+ * one before had taken, and only then writes its pid.
  *
  * Who is slow or stopped keeps what he has taken; others go on alone meanwhile,
  * and after RELIEVE_MS somebody is at work in his place. Two at work do no
@@ -47,13 +56,18 @@
 #define RELIEVE_MS 1000
 #define STATE_BITS 3
 #define STATE_MASK ((1u << STATE_BITS) - 1)
-#define PID_BITS 32
+#define TAKER_BITS 9
+#define TAKER_MASK ((1u << TAKER_BITS) - 1)
+#define TURN_SHIFT (STATE_BITS + TAKER_BITS)
+/* Of `worker`: a place + 1, and the count above it. */
+#define COUNT_SHIFT 32
+
+_Static_assert(BATCH_PLACES <= 1 << TAKER_BITS, "a place fits into a word");
 
 enum state { FREE = 0, WAITING, TAKEN, ANSWERED, LOST, LEFT };
 
 struct place {
 	size_t len;
-	_Atomic int by; /* the pid of its taker */
 	struct batch_answer answer;
 	unsigned char bytes[BATCH_BYTES_MAX];
 };
@@ -63,6 +77,7 @@ struct batch {
 	_Atomic int64_t since_ms; /* monotonic: he began then */
 	_Atomic uint64_t items, times;
 	_Atomic uint32_t states[BATCH_PLACES]; /* together: they are scanned */
+	_Atomic int pids[BATCH_PLACES];
 	struct place places[BATCH_PLACES];
 };
 
@@ -105,12 +120,31 @@ state_of(uint32_t word)
 	return (enum state)(word & STATE_MASK);
 }
 
+static unsigned
+taker_of(uint32_t word)
+{
+	return (word >> STATE_BITS) & TAKER_MASK;
+}
+
+static uint32_t
+make_word(uint32_t turn, unsigned taker, enum state state)
+{
+	return turn << TURN_SHIFT | taker << STATE_BITS | (uint32_t)state;
+}
+
+/* The same turn and taker. */
+static uint32_t
+with_state(uint32_t word, enum state state)
+{
+	return (word & ~STATE_MASK) | (uint32_t)state;
+}
+
 /* False: it has changed. */
 static bool
 move_state(struct batch *batch, unsigned place, uint32_t word, enum state to)
 {
 	return atomic_compare_exchange_strong(
-	    &batch->states[place], &word, (word & ~STATE_MASK) | (uint32_t)to);
+	    &batch->states[place], &word, with_state(word, to));
 }
 
 static void
@@ -143,36 +177,70 @@ is_dead(int pid)
 
 /* ---- who is at work ---- */
 
-/* 0: somebody else was faster. */
-static uint64_t
-begin_work(struct batch *batch, uint64_t seen)
+static bool
+is_at_work(uint64_t worker)
 {
-	uint64_t mine =
-	    ((seen >> PID_BITS) + 1) << PID_BITS | (uint32_t)getpid();
-
-	if (!atomic_compare_exchange_strong(&batch->worker, &seen, mine))
-		return 0;
-	atomic_store(&batch->since_ms, clock_monotonic_ms());
-	return mine;
+	return (uint32_t)worker != 0;
 }
 
-/* What he had taken may have happened, or not. */
+static uint64_t
+nobody_after(uint64_t worker)
+{
+	return worker >> COUNT_SHIFT << COUNT_SHIFT;
+}
+
+static bool
+is_place_dead(const struct batch *batch, unsigned place)
+{
+	return is_dead(atomic_load(&batch->pids[place]));
+}
+
+/* What he had taken may have happened, or not. is_gone: the caller knows. */
 static void
-bury(struct batch *batch, int pid)
+bury(struct batch *batch, unsigned taker, bool is_gone)
 {
 	unsigned place;
 	uint32_t word;
 
 	for (place = 0; place < BATCH_PLACES; place++) {
 		word = atomic_load(&batch->states[place]);
-		if (atomic_load(&batch->places[place].by) != pid)
+		if (taker_of(word) != taker ||
+		    (state_of(word) != TAKEN && state_of(word) != LEFT) ||
+		    !(is_gone || is_place_dead(batch, taker)))
 			continue;
-		if (state_of(word) == TAKEN &&
-		    move_state(batch, place, word, LOST))
-			wake(batch, place);
-		else if (state_of(word) == LEFT)
+		if (state_of(word) == LEFT)
 			move_state(batch, place, word, FREE);
+		else if (move_state(batch, place, word, LOST))
+			wake(batch, place);
 	}
+}
+
+/* The first time that a process comes to its place. */
+static void
+settle_in(struct batch *batch, unsigned place)
+{
+	uint64_t worker = atomic_load(&batch->worker);
+	int pid = getpid();
+
+	if (atomic_load(&batch->pids[place]) == pid)
+		return;
+	bury(batch, place, true);
+	if ((uint32_t)worker == place + 1)
+		atomic_compare_exchange_strong(
+		    &batch->worker, &worker, nobody_after(worker));
+	atomic_store(&batch->pids[place], pid);
+}
+
+/* 0: somebody else was faster. */
+static uint64_t
+begin_work(struct batch *batch, unsigned own, uint64_t seen)
+{
+	uint64_t mine = ((seen >> COUNT_SHIFT) + 1) << COUNT_SHIFT | (own + 1);
+
+	if (!atomic_compare_exchange_strong(&batch->worker, &seen, mine))
+		return 0;
+	atomic_store(&batch->since_ms, clock_monotonic_ms());
+	return mine;
 }
 
 static int64_t
@@ -183,38 +251,40 @@ busy_ms(const struct batch *batch)
 
 /* What end_work() needs; 0: somebody is at work. */
 static uint64_t
-try_work(struct batch *batch)
+try_work(struct batch *batch, unsigned own)
 {
 	uint64_t seen = atomic_load(&batch->worker), mine;
-	int pid = (int)(uint32_t)seen;
-	bool was_dead = is_dead(pid);
+	unsigned other = ((uint32_t)seen - 1) % BATCH_PLACES;
+	bool was_dead = is_at_work(seen) && is_place_dead(batch, other);
 
-	if (pid != 0 && !was_dead && busy_ms(batch) < RELIEVE_MS)
+	if (is_at_work(seen) && !was_dead && busy_ms(batch) < RELIEVE_MS)
 		return 0;
-	mine = begin_work(batch, seen);
+	mine = begin_work(batch, own, seen);
 	if (mine != 0 && was_dead)
-		bury(batch, pid);
+		bury(batch, other, false);
 	return mine;
 }
 
-static bool
-take(struct batch *batch, unsigned place, struct batch_item *item)
+/* The word of what was taken; 0: it was not. */
+static uint32_t
+take(struct batch *batch, unsigned place, unsigned own, struct batch_item *item)
 {
 	struct place *at = &batch->places[place];
 	uint32_t word = atomic_load(&batch->states[place]);
+	uint32_t taken = make_word(word >> TURN_SHIFT, own, TAKEN);
 
 	if (state_of(word) != WAITING)
-		return false;
-	/* Only who is at work writes it, and only he takes. */
-	atomic_store(&at->by, getpid());
-	if (!move_state(batch, place, word, TAKEN))
-		return false;
+		return 0;
+	failpoint("batch-take");
+	if (!atomic_compare_exchange_strong(
+		&batch->states[place], &word, taken))
+		return 0;
 	memset(item, 0, sizeof(*item));
 	item->bytes = at->bytes;
 	item->len = at->len < BATCH_BYTES_MAX ? at->len : BATCH_BYTES_MAX;
 	item->answer.status = SGATE_UNAVAILABLE;
 	item->answer.is_alone = true;
-	return true;
+	return taken;
 }
 
 /* Whoever waits now is the next one at work. */
@@ -224,7 +294,7 @@ end_work(struct batch *batch, uint64_t mine, unsigned after)
 	unsigned i, place;
 
 	atomic_compare_exchange_strong(
-	    &batch->worker, &mine, mine >> PID_BITS << PID_BITS);
+	    &batch->worker, &mine, nobody_after(mine));
 	for (i = 1; i <= BATCH_PLACES; i++) {
 		place = (after + i) % BATCH_PLACES;
 		if (state_of(atomic_load(&batch->states[place])) == WAITING) {
@@ -234,32 +304,51 @@ end_work(struct batch *batch, uint64_t mine, unsigned after)
 	}
 }
 
+/*
+ * word: as it was taken. In that turn the answer is its taker's to write,
+ * whether its owner still waits or has left; in any other turn nothing is.
+ */
 static void
-answer(struct batch *batch, unsigned place, const struct batch_answer *answer)
+answer(struct batch *batch, unsigned place, uint32_t word,
+    const struct batch_answer *answer)
 {
-	uint32_t word = atomic_load(&batch->states[place]);
+	uint32_t now = atomic_load(&batch->states[place]);
 
-	batch->places[place].answer = *answer;
-	if (state_of(word) == TAKEN && move_state(batch, place, word, ANSWERED))
+	if (now != word && now != with_state(word, LEFT))
 		return;
-	/* Its owner has left. */
-	move_state(batch, place, atomic_load(&batch->states[place]), FREE);
+	batch->places[place].answer = *answer;
+	if (!move_state(batch, place, word, ANSWERED))
+		move_state(batch, place, with_state(word, LEFT), FREE);
+}
+
+struct taken {
+	unsigned place;
+	uint32_t word;
+};
+
+static bool
+take_one(struct batch *batch, unsigned place, unsigned own,
+    struct taken *out_taken, struct batch_item *out_item)
+{
+	out_taken->place = place;
+	out_taken->word = take(batch, place, own, out_item);
+	return out_taken->word != 0;
 }
 
 static void
 work(struct batch *batch, uint64_t mine, unsigned own, batch_fn *fn, void *arg)
 {
 	struct batch_item items[BATCH_ITEMS_MAX];
-	unsigned places[BATCH_ITEMS_MAX];
+	struct taken taken[BATCH_ITEMS_MAX];
 	unsigned i, count = 0;
 
 	/* Unless the one before has just done it. */
-	if (take(batch, own, &items[0]))
-		places[count++] = own;
+	if (take_one(batch, own, own, &taken[0], &items[0]))
+		count++;
 	for (i = 1; i < BATCH_PLACES && count > 0 && count < BATCH_ITEMS_MAX;
 	     i++) {
-		places[count] = (own + i) % BATCH_PLACES;
-		if (take(batch, places[count], &items[count]))
+		if (take_one(batch, (own + i) % BATCH_PLACES, own,
+			&taken[count], &items[count]))
 			count++;
 	}
 	if (count > 0) {
@@ -272,11 +361,11 @@ work(struct batch *batch, uint64_t mine, unsigned own, batch_fn *fn, void *arg)
 		    &batch->times, 1, memory_order_relaxed);
 	}
 	for (i = 0; i < count; i++)
-		answer(batch, places[i], &items[i].answer);
+		answer(batch, taken[i].place, taken[i].word, &items[i].answer);
 	/* First, so that the next commit begins. */
 	end_work(batch, mine, own);
 	for (i = 1; i < count; i++)
-		wake(batch, places[i]);
+		wake(batch, taken[i].place);
 }
 
 /* ---- the owner's side ---- */
@@ -287,6 +376,9 @@ batch_enter(struct batch *batch, unsigned place)
 	uint32_t word;
 	bool is_done = false;
 
+	if (place >= BATCH_PLACES)
+		return;
+	settle_in(batch, place);
 	/* Left to whoever has taken it: he frees it, or he is buried. */
 	while (!is_done) {
 		word = atomic_load(&batch->states[place]);
@@ -300,7 +392,7 @@ batch_enter(struct batch *batch, unsigned place)
 static bool
 is_stuck(const struct batch *batch)
 {
-	return (uint32_t)atomic_load(&batch->worker) != 0 &&
+	return is_at_work(atomic_load(&batch->worker)) &&
 	       busy_ms(batch) > BATCH_PATIENCE_MS &&
 	       busy_ms(batch) < RELIEVE_MS;
 }
@@ -310,8 +402,7 @@ is_free(struct batch *batch, unsigned place)
 {
 	uint32_t word = atomic_load(&batch->states[place]);
 
-	if (state_of(word) == LEFT &&
-	    is_dead(atomic_load(&batch->places[place].by)))
+	if (state_of(word) == LEFT && is_place_dead(batch, taker_of(word)))
 		move_state(batch, place, word, FREE);
 	return state_of(atomic_load(&batch->states[place])) == FREE;
 }
@@ -325,15 +416,14 @@ put_in(struct batch *batch, unsigned place, const void *bytes, size_t len)
 	memcpy(at->bytes, bytes, len);
 	at->len = len;
 	atomic_store(&batch->states[place],
-	    ((word >> STATE_BITS) + 1) << STATE_BITS | (uint32_t)WAITING);
+	    make_word((word >> TURN_SHIFT) + 1, 0, WAITING));
 }
 
 /* Its taker is dead, and nobody has come to bury him. */
 static void
 look_at_taker(struct batch *batch, unsigned place, uint32_t word)
 {
-	if (state_of(word) == TAKEN &&
-	    is_dead(atomic_load(&batch->places[place].by)))
+	if (state_of(word) == TAKEN && is_place_dead(batch, taker_of(word)))
 		move_state(batch, place, word, LOST);
 }
 
@@ -347,8 +437,10 @@ batch_do(struct batch *batch, unsigned place, const void *bytes, size_t len,
 
 	memset(out, 0, sizeof(*out));
 	out->is_alone = true;
-	if (place >= BATCH_PLACES || len > BATCH_BYTES_MAX || is_stuck(batch) ||
-	    !is_free(batch, place))
+	if (place >= BATCH_PLACES || len > BATCH_BYTES_MAX)
+		return SGATE_OK;
+	settle_in(batch, place);
+	if (is_stuck(batch) || !is_free(batch, place))
 		return SGATE_OK;
 	if (patient_ms > until_ms)
 		patient_ms = until_ms;
@@ -357,7 +449,7 @@ batch_do(struct batch *batch, unsigned place, const void *bytes, size_t len,
 		word = atomic_load(&batch->states[place]);
 		switch (state_of(word)) {
 		case WAITING:
-			mine = try_work(batch);
+			mine = try_work(batch, place);
 			if (mine != 0)
 				work(batch, mine, place, fn, arg);
 			else if (clock_left_ms(patient_ms) > 0)

@@ -13,6 +13,7 @@
 
 #include "batch.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "status.h"
 
 #define PROCESSES 6
@@ -87,15 +88,14 @@ do_all(void *arg, struct batch_item *items, size_t count)
 	atomic_fetch_sub(&w->common->at_work, 1);
 }
 
-/* Whether it was done by somebody. */
+/* Whether it was done by somebody in that time. */
 static bool
-ask(struct world *w, int process, int round, batch_fn *fn)
+ask_for(struct world *w, int process, int round, int ms, batch_fn *fn)
 {
 	struct number number = {process, round};
 	struct batch_answer answer;
-	enum sgate_status status =
-	    batch_do(w->batch, (unsigned)process, &number, sizeof(number),
-		clock_monotonic_ms() + TIME_MS, fn, w, &answer);
+	enum sgate_status status = batch_do(w->batch, (unsigned)process,
+	    &number, sizeof(number), clock_monotonic_ms() + ms, fn, w, &answer);
 
 	if (status == SGATE_UNCERTAIN) {
 		atomic_fetch_add(&w->common->uncertain, 1);
@@ -111,6 +111,12 @@ ask(struct world *w, int process, int round, batch_fn *fn)
 		_exit(8);
 	atomic_store(&w->common->answered[process][round], 1);
 	return true;
+}
+
+static bool
+ask(struct world *w, int process, int round, batch_fn *fn)
+{
+	return ask_for(w, process, round, TIME_MS, fn);
 }
 
 static pid_t
@@ -314,6 +320,137 @@ one_that_is_stopped_holds_nobody_up(void **state)
 	assert_true(ask(w, 2, 3, do_all));
 }
 
+/* Somebody's creation that waits, and nobody waits for it any more. */
+static void
+leave_one_waiting(struct world *w, int process)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		ask(w, process, 0, do_all);
+		_exit(0);
+	}
+	/* Well within its patience. */
+	usleep(30000);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Process 1 takes it, with its own, and does not go on. */
+static pid_t
+have_one_taken(struct world *w, int process)
+{
+	pid_t first = start_waiting(w, 2), pid;
+
+	leave_one_waiting(w, process);
+	kill(first, SIGKILL);
+	assert_int_equal(waitpid(first, NULL, 0), first);
+	batch_enter(w->batch, 2);
+	atomic_store(&w->common->is_in, 0);
+	pid = start_waiting(w, 1);
+	return pid;
+}
+
+static void
+what_a_slow_one_has_taken_is_his_until_he_answers(void **state)
+{
+	struct world *w = *state;
+	pid_t pid;
+
+	do {
+		pid = have_one_taken(w, 3);
+		/* Who was slow himself has had it back in time. */
+	} while (atomic_load(&w->common->is_in) != 2 &&
+		 kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+	batch_enter(w->batch, 3);
+	/* He is relieved; but no new one is put where he will answer. */
+	usleep(1100000);
+	assert_false(ask(w, 3, 1, do_all));
+	assert_int_equal(atomic_load(&w->common->alone), 1);
+	assert_true(ask(w, 2, 1, do_all));
+	atomic_store(&w->common->is_let, 1);
+	wait_for(pid, 0);
+	assert_int_equal(atomic_load(&w->common->done[3][0]), 1);
+	assert_true(ask(w, 3, 2, do_all));
+	assert_int_equal(atomic_load(&w->common->uncertain), 0);
+}
+
+#ifdef SESSGATE_FAILPOINTS
+static pid_t
+start_late(struct world *w, int process)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	alarm(60);
+	/* Its own is the first that it takes. */
+	setenv("SESSGATE_FAILPOINTS", "batch-take=pause:2500:2", 1);
+	failpoint_reset();
+	ask(w, process, 0, do_all);
+	_exit(0);
+}
+
+static pid_t
+start_until_taken(struct world *w, int process)
+{
+	pid_t pid = fork();
+	int round = 0;
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	alarm(60);
+	while (!ask(w, process, round++, do_and_wait))
+		usleep(20000);
+	_exit(0);
+}
+
+/*
+ * Two at work want the same one: process 2 has seen it wait, and is slow to
+ * take it; process 1, who relieves him, takes it. Then the loser ends.
+ */
+static pid_t
+have_two_want_one(struct world *w, int process)
+{
+	pid_t first = start_waiting(w, 1), loser, taker;
+
+	leave_one_waiting(w, process);
+	kill(first, SIGKILL);
+	assert_int_equal(waitpid(first, NULL, 0), first);
+	batch_enter(w->batch, 1);
+	atomic_store(&w->common->is_in, 0);
+	loser = start_late(w, 2);
+	taker = start_until_taken(w, 1);
+	wait_for(loser, 0);
+	wait_until(&w->common->is_in, 1);
+	return taker;
+}
+
+static void
+the_end_of_who_came_too_late_says_nothing(void **state)
+{
+	struct world *w = *state;
+	pid_t pid;
+
+	do {
+		pid = have_two_want_one(w, 3);
+	} while (atomic_load(&w->common->is_in) != 2 &&
+		 kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+	/* It is the living one's, so nobody may use its place. */
+	batch_enter(w->batch, 3);
+	usleep(1100000);
+	assert_false(ask(w, 3, 1, do_all));
+	assert_int_equal(atomic_load(&w->common->uncertain), 0);
+	atomic_store(&w->common->is_let, 1);
+	wait_for(pid, 0);
+	assert_int_equal(atomic_load(&w->common->done[3][0]), 1);
+	assert_true(ask(w, 3, 2, do_all));
+}
+#endif
+
 static void
 what_does_not_fit_goes_alone(void **state)
 {
@@ -377,6 +514,10 @@ main(int argc, char **argv)
 	    CASE(the_next_one_goes_on_when_it_is_killed),
 	    CASE(what_a_dead_one_had_taken_is_uncertain),
 	    CASE(one_that_is_stopped_holds_nobody_up),
+	    CASE(what_a_slow_one_has_taken_is_his_until_he_answers),
+#ifdef SESSGATE_FAILPOINTS
+	    CASE(the_end_of_who_came_too_late_says_nothing),
+#endif
 	    CASE(what_does_not_fit_goes_alone),
 	    CASE(kill_9_at_any_moment_loses_nothing_that_was_answered),
 	};

@@ -5,8 +5,8 @@
  * the bytes and keep their place.
  *
  * Stricter than the specification where libfcgi 2.4.2 is careless:
- * - padding behind the empty PARAMS record is refused: libfcgi does not skip
- *   it but takes it for the next record's header;
+ * - padding behind BEGIN_REQUEST and behind the empty PARAMS record is refused:
+ *   libfcgi does not skip it but reads records in it, which nobody has judged;
  * - lengths beyond params_max are refused at once: libfcgi allocates what they
  *   say and stops the process when it cannot;
  * - params that end within a pair, records of another request, of a wrong type
@@ -326,7 +326,8 @@ begin_record(struct head_parser *p)
 		return begin_params(p);
 	}
 	if (h[0] != FCGI_VERSION || type != TYPE_BEGIN_REQUEST ||
-	    request_id == 0 || p->content_left != sizeof(p->small))
+	    request_id == 0 || p->content_left != sizeof(p->small) ||
+	    p->padding_left > 0)
 		return refuse(p);
 	p->request_id = request_id;
 	return true;

@@ -249,6 +249,20 @@ the_get_values_packet_that_crashes_libfcgi_is_bad(void **state)
 	assert_int_equal(verdict(&packet), HEAD_BAD);
 }
 
+/* Or libfcgi would read params in it that were not judged here. */
+static void
+padding_behind_the_begin_record_is_bad(void **state)
+{
+	static const char begin[8] = {0, AUTHORIZER};
+
+	(void)state;
+	packet_usual_pairs(&pairs);
+	packet.len = 0;
+	packet_record_of(&packet, BEGIN_REQUEST, 1, begin, sizeof(begin), 8);
+	packet_stream(&packet, PARAMS, pairs.data, pairs.len, 65528, 0);
+	assert_int_equal(verdict(&packet), HEAD_BAD);
+}
+
 static void
 padding_behind_the_empty_params_record_is_bad(void **state)
 {
@@ -609,6 +623,7 @@ static const struct CMUnitTest head_tests[] = {
     cmocka_unit_test(only_a_responder_or_an_authorizer_begins),
     cmocka_unit_test(records_that_libfcgi_must_not_see_are_bad),
     cmocka_unit_test(the_get_values_packet_that_crashes_libfcgi_is_bad),
+    cmocka_unit_test(padding_behind_the_begin_record_is_bad),
     cmocka_unit_test(padding_behind_the_empty_params_record_is_bad),
     cmocka_unit_test(another_version_or_request_id_is_bad),
     cmocka_unit_test(params_that_end_within_a_pair_are_bad),

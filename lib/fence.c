@@ -136,7 +136,7 @@ static bool
 is_behind(
     const struct fence *fence, unsigned group, const struct fence_sync *sync)
 {
-	uint64_t id[2], known;
+	uint64_t id[2], known, mark;
 
 	store_id_words(sync->store.id, id);
 	if (!failpoint_is_off("store-id") &&
@@ -147,8 +147,10 @@ is_behind(
 	known = atomic_load(&fence->known[group]);
 	if (known == 0)
 		return true;
-	return !failpoint_is_off("fence") &&
-	       fence_mark(sync->store.epoch, sync->number) < known;
+	mark = fence_mark(sync->store.epoch, sync->number);
+	return (!failpoint_is_off("fence") && mark < known) ||
+	       (!failpoint_is_off("fence-untold") &&
+		   mark < atomic_load(&fence->untold[group]));
 }
 
 enum fence_trust
@@ -193,14 +195,25 @@ fence_age(const struct fence *fence, int64_t round_ms, int64_t poll_interval_ms,
 							  : FENCE_NO;
 }
 
+static void
+raise_mark(_Atomic uint64_t *at, uint64_t mark)
+{
+	uint64_t now = atomic_load(at);
+
+	while (now < mark && !atomic_compare_exchange_weak(at, &now, mark))
+		continue;
+}
+
 void
 fence_raise(struct fence *fence, unsigned group, uint64_t mark)
 {
-	uint64_t known = atomic_load(&fence->known[group]);
+	raise_mark(&fence->known[group], mark);
+}
 
-	while (known < mark && !atomic_compare_exchange_weak(
-				   &fence->known[group], &known, mark))
-		continue;
+void
+fence_raise_untold(struct fence *fence, unsigned group, uint64_t mark)
+{
+	raise_mark(&fence->untold[group], mark);
 }
 
 void
@@ -213,6 +226,7 @@ fence_reset(struct fence *fence, const unsigned char store_id[16])
 		atomic_store(&fence->complete_ms[group], 0);
 		atomic_store(&fence->heard_ms[group], 0);
 		atomic_store(&fence->known[group], 0);
+		atomic_store(&fence->untold[group], 0);
 	}
 	store_id_words(store_id, id);
 	atomic_store(&fence->store_id[0], id[0]);

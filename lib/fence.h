@@ -5,9 +5,10 @@
  * A mark is an epoch and a number of a fence group in one word, so that marks
  * compare as (epoch, number) and are read and written whole. `known` of a group
  * is the newest mark that this host has seen in MySQL; a copy counts only if
- * the `sync` read beside it is of the same store and not below `known`. `known`
- * never falls within an epoch. It is kept in the file `fence` of runtime_dir,
- * written before a higher one is used, so that a restart does not forget it.
+ * the `sync` read beside it is of the same store and not below `known`, nor
+ * below `untold`. `known` never falls within an epoch. It is kept in the file
+ * `fence` of runtime_dir, written before a higher one is used, so that a
+ * restart does not forget it.
  *
  * Zeros: nothing is known, nothing is believed.
  */
@@ -30,6 +31,9 @@ fence_mark(unsigned epoch, uint64_t number)
 struct fence {
 	_Atomic uint64_t store_id[2];         /* of the last poll */
 	_Atomic uint64_t known[TOKEN_GROUPS]; /* marks */
+	/* Marks of the changes that this host has made and could not tell
+	 * Redis: it knows of them before a round does. Not in the file. */
+	_Atomic uint64_t untold[TOKEN_GROUPS];
 	/* When the last complete round of a group began: clock_boot_ms();
 	 * 0 = none. */
 	_Atomic int64_t complete_ms[TOKEN_GROUPS];
@@ -79,6 +83,9 @@ enum fence_trust fence_age(const struct fence *fence, int64_t round_ms,
     int64_t *out_age_ms);
 /* Raises known, never lowers it. */
 void fence_raise(struct fence *fence, unsigned group, uint64_t mark);
+/* The same for untold: who has changed something says so before he drops it
+ * from the local cache, or an old copy could be filled in again. */
+void fence_raise_untold(struct fence *fence, unsigned group, uint64_t mark);
 /* All of it anew for another store. */
 void fence_reset(struct fence *fence, const unsigned char store_id[16]);
 

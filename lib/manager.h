@@ -392,8 +392,9 @@ SGATE_MUST_CHECK enum sgate_status publication_make(struct sgate_manager *mgr,
     const struct durable_snapshot *at, const struct sgate_session *live,
     const struct endings *endings, struct publication *out,
     struct sgate_error *err);
-/* Each store's time-out at most. out: of the live session; OK: or not known. */
-void publication_send(struct sgate_manager *mgr,
+/* Each store's time-out at most. out: of the live session; OK: or not known.
+ * False: the cache may not have all of it. */
+bool publication_send(struct sgate_manager *mgr,
     const struct publication *publication, struct put_result *out);
 void publication_clear(struct publication *publication);
 
@@ -524,6 +525,10 @@ void change_init(struct change *change, struct sgate_manager *mgr,
  * SGATE_NOT_FOUND also when it was committed and the cache says that the
  * session had ended by then.
  */
+/* The cache could not be told what became of a session, whose row has the
+ * number of that change: this host believes no copy that is older. */
+void change_untold(struct sgate_manager *mgr, const struct durable_snapshot *at,
+    const struct sgate_session *session);
 SGATE_MUST_CHECK enum sgate_status change_run(
     struct change *change, struct sgate_error *err);
 /* Within apply: the row, locked and judged live. */

@@ -583,23 +583,34 @@ send_tombstones(
 	return status == SGATE_OK;
 }
 
-void
+static bool
+send_live(struct sgate_manager *mgr, const struct publication *publication,
+    struct put_result *out_put)
+{
+	const struct sgate_bytes none = {NULL, 0};
+	struct sgate_error err;
+
+	if (put_item(mgr, false, &publication->live, publication->at.counter,
+		none, out_put, &err) != SGATE_OK)
+		return false;
+	if (out_put->answer == CACHE_PUT_OK)
+		stores_count(mgr->stores, STORES_PUBLISHED);
+	return true;
+}
+
+bool
 publication_send(struct sgate_manager *mgr,
     const struct publication *publication, struct put_result *out_put)
 {
-	const struct sgate_bytes none = {NULL, 0};
-	bool has_tombstones = false;
-	struct sgate_error err;
+	bool has_tombstones = false, is_told = true;
 
 	memset(out_put, 0, sizeof(*out_put));
 	if (publication->tombstones_count > 0)
-		has_tombstones = send_tombstones(mgr, publication);
-	if (publication->live.record.len > 0 &&
-	    put_item(mgr, false, &publication->live, publication->at.counter,
-		none, out_put, &err) == SGATE_OK &&
-	    out_put->answer == CACHE_PUT_OK)
-		stores_count(mgr->stores, STORES_PUBLISHED);
+		is_told = has_tombstones = send_tombstones(mgr, publication);
+	if (publication->live.record.len > 0)
+		is_told = send_live(mgr, publication, out_put) && is_told;
 	out_put->has_tombstones = has_tombstones;
+	return is_told;
 }
 
 /* ---- touches ---- */

@@ -123,6 +123,36 @@ change_prepare(struct change *change, struct sgate_error *err)
 }
 
 /*
+ * What the cache could not be told it goes on to answer as before to whoever
+ * can read it. Other hosts learn by their rounds that it is behind; this one
+ * knows it now.
+ */
+void
+change_untold(struct sgate_manager *mgr, const struct durable_snapshot *at,
+    const struct sgate_session *session)
+{
+	fence_raise_untold(&mgr->stores->fence, token_ref_group(&session->ref),
+	    fence_mark(at->store.epoch, session->seq));
+}
+
+static void
+change_publish(struct change *change)
+{
+	struct sgate_manager *mgr = change->mgr;
+	const struct durable_snapshot *at = &change->publication.at;
+	const struct endings *endings = change->endings;
+	size_t i;
+
+	if (publication_send(mgr, &change->publication, &change->put))
+		return;
+	if (change->live != NULL)
+		change_untold(mgr, at, change->live);
+	for (i = 0; endings != NULL && i < endings->count; i++)
+		if (endings->items[i].session != NULL)
+			change_untold(mgr, at, endings->items[i].session);
+}
+
+/*
  * What follows a commit: the one place for it, also where a commit's answer was
  * lost and the audit table settled it. The cache is told before the change is
  * acknowledged; that it cannot be told fails nothing. That the session has
@@ -143,7 +173,7 @@ change_committed(struct change *change, struct sgate_error *err)
 		return SGATE_OK;
 	}
 	if (!failpoint_is_off("publish"))
-		publication_send(mgr, &change->publication, &change->put);
+		change_publish(change);
 	if (change->put.answer != CACHE_PUT_ENDED)
 		return SGATE_OK;
 	mgr->served_by = mgr->cache_ops->name;

@@ -228,9 +228,11 @@ publish_end(struct sgate_manager *mgr, const struct sgate_session *session,
 
 	item.session = &ended;
 	item.ref = session->ref;
-	if (mgr->cache_ops != NULL && publication_make(mgr, at, NULL, &endings,
-					  &publication, &err) == SGATE_OK)
-		publication_send(mgr, &publication, &ignored);
+	if (mgr->cache_ops != NULL &&
+	    publication_make(mgr, at, NULL, &endings, &publication, &err) ==
+		SGATE_OK &&
+	    !publication_send(mgr, &publication, &ignored))
+		change_untold(mgr, at, session);
 	publication_clear(&publication);
 	manager_drop(mgr, &session->ref);
 }

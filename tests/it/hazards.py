@@ -106,6 +106,32 @@ def h10_redis_is_told_before_a_change_is_acknowledged(t):
     promise(verdict.data("n") == "2", "what was before the change is served")
 
 
+@hazard(off="fence-untold")
+def h10_who_changed_what_redis_did_not_take_knows_it_at_once(t):
+    fleet = Fleet(t, hosts=1, conf=dict(SLOW_POLL, **EXPORT))
+    a, = fleet.hosts
+    fleet.expect_log(STORES)
+    # It can be read, and takes no writes.
+    for refuse, take in ((("CONFIG", "SET", "min-replicas-to-write", "1"),
+                          ("CONFIG", "SET", "min-replicas-to-write", "0")),
+                         (("REPLICAOF", "127.0.0.1", "1"),
+                          ("REPLICAOF", "NO", "ONE"))):
+        session = a.create("alice", data={"n": 1})
+        changed = a.create("bob", data={"n": 1})
+        fleet.warm(session, changed)
+        fleet.redis.command(*refuse)
+        a.update(changed, {"n": 2})
+        a.end(session)
+        end = time.monotonic() + 0.4
+        while time.monotonic() < end:
+            promise(a.check(session).status != 200,
+                    "its own end is not known to this host")
+            promise(a.check(changed).data("n") == "2",
+                    "its own change is not known to this host")
+        fleet.redis.command(*take)
+        fleet.wait_synced(session, 30)
+
+
 # ---- H3: read repair ---------------------------------------------------------
 
 

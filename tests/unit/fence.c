@@ -347,6 +347,24 @@ raising_never_lowers(void **state)
 }
 
 static void
+what_could_not_be_told_counts_before_a_round(void **state)
+{
+	struct fence fence;
+
+	(void)state;
+	know(&fence, 1, 17);
+	fence_raise_untold(&fence, 3, fence_mark(1, 18));
+	assert_int_equal(trusts(&fence, "17 " ID " 1", now_ms), FENCE_NO);
+	assert_int_equal(trusts(&fence, "18 " ID " 1", now_ms), FENCE_YES);
+	fence_raise_untold(&fence, 3, fence_mark(1, 5));
+	assert_int_equal(trusts(&fence, "17 " ID " 1", now_ms), FENCE_NO);
+	/* Rounds go by what they have seen themselves. */
+	assert_true(fence.known[3] == fence_mark(1, 17));
+	know(&fence, 1, 17);
+	assert_true(fence.untold[3] == 0);
+}
+
+static void
 another_store_begins_anew(void **state)
 {
 	const uint64_t words[2] = {9, 0};
@@ -888,6 +906,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_moment_in_the_future_is_not_believed),
     cmocka_unit_test(an_alarm_believes_nothing),
     cmocka_unit_test(raising_never_lowers),
+    cmocka_unit_test(what_could_not_be_told_counts_before_a_round),
     cmocka_unit_test(another_store_begins_anew),
     cmocka_unit_test(many_that_raise_at_once_end_at_the_highest),
     FILE_TEST(the_file_keeps_everything),

@@ -74,6 +74,7 @@ list_of(struct conns *conns, enum conn_state state)
 {
 	switch (state) {
 	case CONN_WAITING:
+	case CONN_SENDING:
 	case CONN_LINGERING:
 		return &conns->waiting;
 	case CONN_KEPT:
@@ -143,7 +144,8 @@ conns_take(struct conns *conns, const struct listener *listener, int fd)
 	conns->first_free = conn->newer;
 	conn->state = CONN_BUSY;
 	conn->fd = fd;
-	conn->is_watched = conn->is_given = conn->was_kept = false;
+	conn->watched = 0;
+	conn->is_given = conn->was_kept = false;
 	conn->listener = listener;
 	conn->lingered = 0;
 	return conn;
@@ -172,16 +174,28 @@ conns_forget_pending(struct conns *conns, struct conn *conn)
 }
 
 void
+conns_forget_unsent(struct conns *conns, struct conn *conn)
+{
+	if (conn->unsent == NULL)
+		return;
+	conns->pending_len -= conn->unsent->bytes.len;
+	buf_wipe(&conn->unsent->bytes);
+	free(conn->unsent);
+	conn->unsent = NULL;
+}
+
+void
 conns_close(struct conns *conns, struct conn *conn)
 {
 	/*
 	 * The last close takes it from the set. While another process still
 	 * has it, it would go on to report events for a number that is closed.
 	 */
-	if (conn->is_watched && conn->is_given)
+	if (conn->watched != 0 && conn->is_given)
 		epoll_ctl(conns->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
 	close(conn->fd);
 	conns_forget_pending(conns, conn);
+	conns_forget_unsent(conns, conn);
 	conns_hold(conns, conn);
 	conn->state = CONN_FREE;
 	conn->fd = -1;
@@ -199,16 +213,18 @@ conns_are_full(const struct conns *conns)
 bool
 conns_wait(struct conns *conns, struct conn *conn, enum conn_state state)
 {
-	struct epoll_event event = {.events = EPOLLIN};
+	struct epoll_event event = {
+	    .events = state == CONN_SENDING ? EPOLLOUT : EPOLLIN};
 
-	if (!conn->is_watched) {
+	if (conn->watched != event.events) {
 		event.data.u64 = conns_event_data(conns, conn);
-		if (epoll_ctl(conns->epoll_fd, EPOLL_CTL_ADD, conn->fd,
-			&event) != 0) {
+		if (epoll_ctl(conns->epoll_fd,
+			conn->watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
+			conn->fd, &event) != 0) {
 			conns_close(conns, conn);
 			return false;
 		}
-		conn->is_watched = true;
+		conn->watched = event.events;
 	}
 	conn->state = state;
 	list_add_newest(conns, list_of(conns, state), conn);

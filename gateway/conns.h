@@ -19,6 +19,7 @@ enum conn_state {
 	CONN_FREE,
 	CONN_BUSY,      /* in hand: just accepted, or being served */
 	CONN_WAITING,   /* for the rest of its request */
+	CONN_SENDING,   /* answered, for the peer to take the rest of it */
 	CONN_LINGERING, /* answered, for the peer's end */
 	CONN_KEPT       /* answered, for the next request */
 };
@@ -29,10 +30,17 @@ struct pending {
 	struct buf bytes;
 };
 
+/* What a peer has not taken yet of its answer. */
+struct unsent {
+	struct buf bytes;
+	size_t sent;
+	enum conn_state next; /* CONN_FREE: close it */
+};
+
 struct conn {
 	enum conn_state state;
 	int fd;
-	bool is_watched; /* in the epoll set */
+	uint32_t watched; /* in the epoll set, for these events; 0: not in it */
 	/* Has come from another process, whose copy may live for a moment. */
 	bool is_given;
 	bool was_kept;         /* a request has been answered on it */
@@ -41,6 +49,7 @@ struct conn {
 	const struct listener *listener;
 	int64_t until_ms;
 	struct pending *pending; /* NULL: nothing has come yet */
+	struct unsent *unsent;   /* NULL: nothing is left to be sent */
 	size_t lingered;
 };
 
@@ -55,10 +64,10 @@ struct conns {
 	int epoll_fd;
 	struct conn items[CONNS_MAX + 1]; /* one of them in hand */
 	uint16_t first_free;
-	struct conn_list waiting; /* and lingering */
+	struct conn_list waiting; /* sending and lingering, too */
 	struct conn_list kept;
 	size_t max;         /* of both lists */
-	size_t pending_len; /* bytes that have come and wait */
+	size_t pending_len; /* bytes that wait, pending or unsent */
 };
 
 /* -1, with errno: the system gives no epoll set. */
@@ -88,6 +97,7 @@ bool conns_are_full(const struct conns *conns);
 bool conns_wait(struct conns *conns, struct conn *conn, enum conn_state state);
 void conns_close(struct conns *conns, struct conn *conn);
 void conns_forget_pending(struct conns *conns, struct conn *conn);
+void conns_forget_unsent(struct conns *conns, struct conn *conn);
 
 /*
  * Who goes first when places run out: the one that is kept longest, then the

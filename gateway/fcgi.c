@@ -27,14 +27,12 @@
 #include "fcgi.h"
 
 #include "buf.h"
-#include "clock.h"
 #include "status.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcgios.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +46,7 @@ struct fcgi {
 	FCGX_Request request;
 	struct sgate_bytes unread; /* what libfcgi has not taken yet */
 	int fd;                    /* where the answer goes, or -1: nowhere */
-	int64_t deadline_ms;       /* until when the peer may take it */
+	struct buf *rest;          /* what the peer does not take at once */
 	size_t written;
 	size_t body_left;
 	bool is_whole;
@@ -77,14 +75,6 @@ OS_Read(int fd, char *buf, size_t len)
 	return (int)len;
 }
 
-static bool
-wait_writable(int fd, int64_t deadline_ms)
-{
-	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
-
-	return poll(&poll_fd, 1, clock_left_ms(deadline_ms)) == 1;
-}
-
 /* A part at least, or -1; never 0, which libfcgi would try again for ever. */
 int
 OS_Write(int fd, char *buf, size_t len)
@@ -97,11 +87,15 @@ OS_Write(int fd, char *buf, size_t len)
 	fcgi->written += len;
 	if (fcgi->fd < 0)
 		return (int)len;
-	do {
+	if (fcgi->rest->len == 0) {
 		n = send(fcgi->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	} while (n < 0 && errno == EAGAIN &&
-		 wait_writable(fcgi->fd, fcgi->deadline_ms));
-	return n > 0 ? (int)n : -1;
+		if (n > 0)
+			return (int)n;
+		if (n == 0 || errno != EAGAIN)
+			return -1;
+	}
+	buf_add(fcgi->rest, buf, len);
+	return buf_failed(fcgi->rest) ? -1 : (int)len;
 }
 
 /* ---- the process's side ---- */
@@ -151,7 +145,7 @@ is_library_ours(struct fcgi *fcgi)
 	is_ours = fcgi_params(fcgi)[0] != NULL &&
 		  fcgi_params(fcgi)[1] != NULL &&
 		  strcmp(fcgi_params(fcgi)[1], "A=b") == 0;
-	return fcgi_finish(fcgi, -1, bytes_of("Status: 200\r\n\r\n"), 0) &&
+	return fcgi_finish(fcgi, -1, bytes_of("Status: 200\r\n\r\n"), NULL) &&
 	       is_ours && fcgi->written > 0;
 }
 
@@ -255,17 +249,18 @@ end_request(struct fcgi *fcgi)
 	memset(&fcgi->unread, 0, sizeof(fcgi->unread));
 	fcgi->request.ipcFd = -1;
 	fcgi->fd = -1;
+	fcgi->rest = NULL;
 	fcgi_at_work = NULL;
 }
 
 bool
 fcgi_finish(
-    struct fcgi *fcgi, int fd, struct sgate_bytes answer, int64_t timeout_ms)
+    struct fcgi *fcgi, int fd, struct sgate_bytes answer, struct buf *rest)
 {
 	bool is_written;
 
 	fcgi->fd = fd;
-	fcgi->deadline_ms = clock_monotonic_ms() + timeout_ms;
+	fcgi->rest = rest;
 	if (answer.len > INT_MAX || FCGX_PutStr(answer.data, (int)answer.len,
 					fcgi->request.out) != (int)answer.len) {
 		fcgi_drop(fcgi);

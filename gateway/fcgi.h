@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "buf.h"
 #include "head.h"
 #include "sessgate.h"
 
@@ -36,11 +37,12 @@ char *const *fcgi_params(const struct fcgi *fcgi);
  */
 ssize_t fcgi_read(struct fcgi *fcgi, char *out, size_t max);
 /*
- * Write the answer and the end of the request to fd. False when the peer did
- * not take all of it within timeout_ms.
+ * Write the answer and the end of the request to fd, as much as the peer takes
+ * at once; what is left is added to *rest. Never waits. False: the peer takes
+ * nothing more, or there is no memory.
  */
 SGATE_MUST_CHECK bool fcgi_finish(
-    struct fcgi *fcgi, int fd, struct sgate_bytes answer, int64_t timeout_ms);
+    struct fcgi *fcgi, int fd, struct sgate_bytes answer, struct buf *rest);
 /* End it without an answer; nothing is written. */
 void fcgi_drop(struct fcgi *fcgi);
 

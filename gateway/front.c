@@ -15,9 +15,13 @@
  * gives all it has.
  *
  * Limits: read_timeout from accepting, or from the first byte on a kept one,
- * to the last byte; keep_timeout between two requests; CONNS_MAX connections
+ * to the last byte; the same again for an answer that waits, from its begin to
+ * its last byte; keep_timeout between two requests; CONNS_MAX connections
  * (or half of the descriptors) and PENDING_MAX bytes that wait in a process;
  * the oldest goes first, those between two requests before the others.
+ *
+ * An answer that the peer does not take at once (it is large, or the ones
+ * before have not been read) waits in the set, too: it pins nobody.
  *
  * An answer is followed by a plain close when nothing can stand unread in the
  * socket. Otherwise (a body larger than is waited for, a check's body) the
@@ -76,6 +80,7 @@ struct front {
 	size_t scratch_used;
 	struct head_parser parser; /* of a request that is all in scratch */
 	struct buf answer;
+	struct buf rest; /* of the answer, that the peer has not taken */
 	struct conns conns;
 };
 
@@ -92,39 +97,6 @@ conn_refuse(struct front *front, struct conn *conn)
 	if (conn->state != CONN_LINGERING && conn->state != CONN_KEPT)
 		shared_count(front->gw->shared, SHARED_BAD_PEERS);
 	conns_close(&front->conns, conn);
-}
-
-static void
-conn_evict_oldest(struct front *front)
-{
-	static struct log_limit limit = {.burst = 1, .period_ms = 60000};
-
-	log_limited(&limit, LOG_LEVEL_WARNING,
-	    "too many connections wait (%zu unfinished with %zu bytes, %zu "
-	    "kept): closing the oldest",
-	    front->conns.waiting.count, front->conns.pending_len,
-	    front->conns.kept.count);
-	conn_refuse(front, conns_oldest(&front->conns));
-}
-
-static void
-conn_wait(struct front *front, struct conn *conn, enum conn_state state)
-{
-	conns_hold(&front->conns, conn);
-	if (conns_are_full(&front->conns))
-		conn_evict_oldest(front);
-	/* Closed when the set does not take it. */
-	if (!conns_wait(&front->conns, conn, state))
-		shared_count(front->gw->shared, SHARED_BAD_PEERS);
-}
-
-static void
-close_late(struct front *front, int64_t now_ms)
-{
-	struct conn *conn;
-
-	while ((conn = conns_late(&front->conns, now_ms)) != NULL)
-		conn_refuse(front, conn);
 }
 
 /* ---- giving to others ---- */
@@ -152,6 +124,46 @@ conn_give(struct front *front, struct conn *conn)
 	conn->is_given = true;
 	conns_close(&front->conns, conn);
 	return true;
+}
+
+/*
+ * Whether the web server has sent something since. It takes the end of an idle
+ * connection for nothing, and that of one that it has just used for an error.
+ */
+static bool
+conn_has_request(const struct conn *conn)
+{
+	char byte;
+
+	return conn->state == CONN_KEPT &&
+	       recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* One that asks just now is given away: to whoever has a place for it. */
+static void
+conn_evict_oldest(struct front *front)
+{
+	static struct log_limit limit = {.burst = 1, .period_ms = 60000};
+	struct conn *oldest = conns_oldest(&front->conns);
+
+	log_limited(&limit, LOG_LEVEL_WARNING,
+	    "too many connections wait (%zu unfinished with %zu bytes, %zu "
+	    "kept): closing the oldest",
+	    front->conns.waiting.count, front->conns.pending_len,
+	    front->conns.kept.count);
+	if (!conn_has_request(oldest) || !conn_give(front, oldest))
+		conn_refuse(front, oldest);
+}
+
+static void
+conn_wait(struct front *front, struct conn *conn, enum conn_state state)
+{
+	conns_hold(&front->conns, conn);
+	if (conns_are_full(&front->conns))
+		conn_evict_oldest(front);
+	/* Closed when the set does not take it. */
+	if (!conns_wait(&front->conns, conn, state))
+		shared_count(front->gw->shared, SHARED_BAD_PEERS);
 }
 
 /* Whether another worker waits for something to do. */
@@ -279,7 +291,7 @@ serve_request(struct front *front, const struct conn *conn,
 		fcgi_drop(front->fcgi);
 	else
 		is_answered = fcgi_finish(front->fcgi, conn->fd,
-		    buf_bytes(&front->answer), front->read_timeout_ms);
+		    buf_bytes(&front->answer), &front->rest);
 	buf_wipe(&front->answer);
 	shared_count(front->gw->shared, SHARED_REQUESTS);
 	if (front->options.slot != NULL)
@@ -310,11 +322,52 @@ conn_keep(struct front *front, struct conn *conn)
 		conns_close(&front->conns, conn);
 }
 
+/* What becomes of one that is answered. CONN_FREE: it is closed. */
+static enum conn_state
+state_after(const struct front *front, const struct head *head, size_t received)
+{
+	if (!is_read_to_the_end(head, received))
+		return CONN_LINGERING;
+	return head->keep_connection && front->keep_timeout_ms > 0 ? CONN_KEPT
+								   : CONN_FREE;
+}
+
+/* All of the answer is on its way. */
+static void
+conn_leave(struct front *front, struct conn *conn, enum conn_state next)
+{
+	if (next == CONN_LINGERING) {
+		shutdown(conn->fd, SHUT_WR);
+		conn_wait(front, conn, CONN_LINGERING);
+	} else if (next == CONN_KEPT) {
+		conn_keep(front, conn);
+	} else {
+		conns_close(&front->conns, conn);
+	}
+}
+
+/* A peer that does not read is waited for as one that does not write. */
+static void
+conn_send_later(struct front *front, struct conn *conn, enum conn_state next)
+{
+	conn->unsent = calloc(1, sizeof(*conn->unsent));
+	if (conn->unsent == NULL) {
+		conns_close(&front->conns, conn);
+		return;
+	}
+	conn->unsent->bytes = front->rest;
+	conn->unsent->next = next;
+	front->conns.pending_len += front->rest.len;
+	memset(&front->rest, 0, sizeof(front->rest));
+	conn_wait(front, conn, CONN_SENDING);
+}
+
 /* The request in bytes, which were judged HEAD_COMPLETE. */
 static void
 answer_request(struct front *front, struct conn *conn, const struct head *head,
     struct sgate_bytes bytes)
 {
+	enum conn_state next = state_after(front, head, bytes.len);
 	bool is_answered;
 
 	conns_hold(&front->conns, conn);
@@ -322,16 +375,36 @@ answer_request(struct front *front, struct conn *conn, const struct head *head,
 	is_answered = serve_request(front, conn, head, bytes);
 	set_state(front, resting_state(front));
 	conns_forget_pending(&front->conns, conn);
-	if (!is_answered) {
+	if (!is_answered)
 		conns_close(&front->conns, conn);
-	} else if (!is_read_to_the_end(head, bytes.len)) {
-		shutdown(conn->fd, SHUT_WR);
-		conn_wait(front, conn, CONN_LINGERING);
-	} else if (head->keep_connection && front->keep_timeout_ms > 0) {
-		conn_keep(front, conn);
-	} else {
-		conns_close(&front->conns, conn);
+	else if (front->rest.len > 0)
+		conn_send_later(front, conn, next);
+	else
+		conn_leave(front, conn, next);
+	buf_wipe(&front->rest);
+}
+
+/* The peer can take more. */
+static void
+conn_send(struct front *front, struct conn *conn)
+{
+	struct unsent *unsent = conn->unsent;
+	enum conn_state next = unsent->next;
+	ssize_t n = send(conn->fd, unsent->bytes.data + unsent->sent,
+	    unsent->bytes.len - unsent->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		conn_refuse(front, conn);
+		return;
 	}
+	unsent->sent += (size_t)n;
+	if (unsent->sent < unsent->bytes.len)
+		return;
+	conns_hold(&front->conns, conn);
+	conns_forget_unsent(&front->conns, conn);
+	conn_leave(front, conn, next);
 }
 
 /* ---- receiving ---- */
@@ -421,6 +494,19 @@ conn_receive(struct front *front, struct conn *conn, int *served)
 }
 
 static void
+close_late(struct front *front, int64_t now_ms, int *served)
+{
+	struct conn *conn;
+
+	while ((conn = conns_late(&front->conns, now_ms)) != NULL) {
+		if (conn_has_request(conn))
+			conn_receive(front, conn, served);
+		else
+			conn_refuse(front, conn);
+	}
+}
+
+static void
 conn_linger(struct front *front, struct conn *conn)
 {
 	ssize_t n =
@@ -449,6 +535,8 @@ conn_ready(struct front *front, uint64_t data, bool is_shared, int *served)
 		return;
 	if (conn->state == CONN_LINGERING)
 		conn_linger(front, conn);
+	else if (conn->state == CONN_SENDING)
+		conn_send(front, conn);
 	else
 		conn_receive(front, conn, served);
 }
@@ -680,7 +768,7 @@ front_step(struct front *front, int timeout_ms, const sigset_t *wait_mask)
 			source_ready(front, data, &served);
 	}
 	now_ms = clock_monotonic_ms();
-	close_late(front, now_ms);
+	close_late(front, now_ms, &served);
 	if (!front->is_stopped)
 		resume_accepting(front, now_ms);
 	return served;
@@ -786,6 +874,7 @@ front_free(struct front *front)
 	conns_clear(&front->conns);
 	fcgi_free(front->fcgi);
 	buf_wipe(&front->answer);
+	buf_wipe(&front->rest);
 	free(front->scratch);
 	free(front);
 }

@@ -303,14 +303,16 @@ static void
 refuse(struct relay *relay, int web)
 {
 	struct head_parser parser;
-	struct buf bytes = {0};
+	struct buf bytes = {0}, rest = {0};
 
+	/* A few bytes, and the first ones: they fit. */
 	if (read_request(relay, web, &parser, &bytes) &&
 	    fcgi_open(relay->fcgi, &parser.head, buf_bytes(&bytes)) &&
-	    fcgi_finish(
-		relay->fcgi, web, bytes_of(serve_unavailable), REFUSE_WAIT_MS))
+	    fcgi_finish(relay->fcgi, web, bytes_of(serve_unavailable), &rest) &&
+	    rest.len == 0)
 		linger(web);
 	close(web);
+	buf_clear(&rest);
 	buf_wipe(&bytes);
 }
 

@@ -4,17 +4,22 @@ nginx (fastcgi_keep_conn), Apache (enablereuse) and lighttpd (a new connection
 each) ask the same few workers at once. wrk counts what is not a 2xx.
 """
 
+import fcntl
 import http.client
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
+import threading
 import time
 
 import harness
 from harness import case, connect, main, needs, read_answer, request_bytes, spawn, wait_until, web_params
+from stores import failpoint_build
 from webserver import Lighttpd, WebServer, authorizer, free_port
 
 SHORT = bool(os.environ.get("SESSGATE_SHORT"))
@@ -262,6 +267,116 @@ def connections_outlive_their_worker(t):
             t.equal(read_answer(sock).status, 200)
     for sock in socks:
         sock.close()
+
+
+def answered(sock, count):
+    """How many of the requests that wait in a connection are answered with 200, in a row."""
+    data, ends, good = b"", 0, 0
+    while ends < count:
+        got = sock.recv(1 << 16)
+        if not got:
+            break
+        data += got
+        while len(data) >= 8 and len(data) >= 8 + int.from_bytes(data[4:6], "big") + data[6]:
+            size = 8 + int.from_bytes(data[4:6], "big") + data[6]
+            good += data[1] == harness.STDOUT and data[8:8 + 15] == b"Status: 200 OK\r"
+            ends += data[1] == harness.END
+            data = data[size:]
+    return good
+
+
+def unread(sock):
+    return struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, b"\0" * 4))[0]
+
+
+def fill(sock, ask):
+    """Ask and never read, one request after the other, until an answer finds no room: how many were asked for."""
+    for count in range(1, 5000):
+        before = unread(sock)
+        sock.sendall(ask)
+        end = time.monotonic() + 0.3
+        while unread(sock) == before:
+            if time.monotonic() > end:
+                return count
+            time.sleep(0.0005)
+    raise AssertionError("it is asked for ever")
+
+
+@case
+def peers_that_do_not_read_pin_nobody(t):
+    gw, token = pool(t)
+    socks, ask = kept(gw, token, 20)
+    deaf = kept(gw, token, 6)[0]
+    threads = [threading.Thread(target=fill, args=(sock, ask)) for sock in deaf]
+    for thread in threads:
+        thread.start()
+    worst = 0.0
+    while any(thread.is_alive() for thread in threads):
+        for sock in socks:
+            begin = time.monotonic()
+            sock.sendall(ask)
+            t.equal(read_answer(sock).status, 200)
+            worst = max(worst, time.monotonic() - begin)
+    print("# worst answer beside %d that do not read: %.1f ms" % (len(deaf), worst * 1000))
+    t.true(worst < 1.0, "nobody is starved")
+    for sock in socks + deaf:
+        sock.close()
+
+
+@case
+def what_a_peer_does_not_take_at_once_it_gets_when_it_does(t):
+    gw, token = pool(t, workers=1)
+    (sock,), ask = kept(gw, token, 1)
+    count = fill(sock, ask)
+    sock.sendall(ask)
+    t.equal(answered(sock, count + 1), count + 1)
+    sock.sendall(ask)
+    t.equal(read_answer(sock).status, 200)
+    # And who never does is closed.
+    fill(sock, ask)
+    time.sleep(2.5)
+    try:
+        sock.sendall(ask)
+    except BrokenPipeError:
+        sock.close()
+        return
+    raise AssertionError("it is still open")
+
+
+@case
+def who_asks_in_the_moment_of_his_end_is_answered(t):
+    gw, token = pool(t, workers=1)
+    gw.expect_log("too many connections wait")
+    socks, ask = kept(gw, token, 512)
+    pid, = workers(gw)
+    os.kill(pid, signal.SIGSTOP)
+    # New ones want the places of the oldest, who ask last.
+    new = [connect(gw.pool) for _ in range(64)]
+    for sock in new + socks[::-1]:
+        sock.sendall(ask)
+    os.kill(pid, signal.SIGCONT)
+    t.equal(sum(read_answer(sock).status == 200 for sock in socks + new), len(socks + new))
+    for sock in socks + new:
+        sock.close()
+
+
+@case
+def a_request_that_comes_while_the_worker_is_busy_does_not_come_too_late(t):
+    build = failpoint_build()
+    gw = t.gateway(COOKIE)
+    gw.build = build
+    gw.configure({"gateway": {"workers": 1, "keep_timeout": "400 ms", "request_timeout": "3 s"}})
+    # Each commit takes longer than a kept connection may be idle.
+    gw.start(env=dict(os.environ, SESSGATE_FAILPOINTS="durable-commit=pause:800"))
+    token = gw.create("alice")[0]
+    (sock,), ask = kept(gw, token, 1)
+    login = threading.Thread(target=gw.create, args=("bob",))
+    login.start()
+    time.sleep(0.2)
+    sock.sendall(ask)
+    t.equal(read_answer(sock).status, 200)
+    login.join()
+    sock.close()
 
 
 @case

@@ -60,8 +60,8 @@
 #define BUCKETS (8 * LOCAL_WAYS) /* of a set */
 #define PID_BITS 22              /* PID_MAX_LIMIT of 64-bit Linux */
 #define PID_MASK ((UINT64_C(1) << PID_BITS) - 1)
-/* Where the random bytes of a ref begin: behind group byte and seconds. */
-#define REF_RANDOM 5
+/* Four bytes of a ref that are random: behind group byte and time. */
+#define REF_RANDOM 7
 
 /* What a slot holds: written and read as words, never in place. */
 struct body {

@@ -18,6 +18,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "token.h"
 
 #define KIB ((uint64_t)1024)
 #define B(text) bytes_of(text)
@@ -39,10 +40,10 @@ ref_of(uint32_t set, uint32_t rest)
 {
 	struct sgate_ref ref = {{0}};
 
-	memcpy(ref.bytes + 5, &set, sizeof(set));
+	memcpy(ref.bytes + 7, &set, sizeof(set));
 	ref.bytes[0] = (unsigned char)(rest >> 24);
 	ref.bytes[1] = (unsigned char)(rest >> 16);
-	ref.bytes[10] = (unsigned char)(rest >> 8);
+	ref.bytes[2] = (unsigned char)(rest >> 8);
 	ref.bytes[11] = (unsigned char)rest;
 	return ref;
 }
@@ -435,6 +436,28 @@ memory_is_bounded(void **state)
 	local_close(local);
 }
 
+/* What refs have in common, group and time, must not choose their place. */
+static void
+refs_of_one_moment_have_all_the_memory(void **state)
+{
+	struct local *local = made(64 * KIB);
+	static struct token tokens[2000];
+	unsigned i, found = 0;
+	uint64_t version;
+
+	(void)state;
+	for (i = 0; i < 2000; i++) {
+		assert_int_equal(
+		    token_make(1, 3, INT64_C(1700000000123), &tokens[i], NULL),
+		    SGATE_OK);
+		fill(local, &tokens[i].ref, "token", i + 1);
+	}
+	for (i = 0; i < 2000; i++)
+		found += local_has(local, &tokens[i].ref, &version);
+	assert_true(found > 64 * KIB / 320 * 8 / 10);
+	local_close(local);
+}
+
 static void
 the_lease_begins_ended_and_only_rises(void **state)
 {
@@ -666,6 +689,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(who_was_seen_least_recently_makes_room),
     cmocka_unit_test(what_is_no_entry_any_more_makes_room_first),
     cmocka_unit_test(memory_is_bounded),
+    cmocka_unit_test(refs_of_one_moment_have_all_the_memory),
     cmocka_unit_test(the_lease_begins_ended_and_only_rises),
     cmocka_unit_test(no_copy_is_torn_while_writers_are_killed),
     cmocka_unit_test(a_writer_that_was_stopped_tears_nothing),

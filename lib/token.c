@@ -51,9 +51,11 @@ token_random(void *out, size_t len)
 /* ---- the token itself ---- */
 
 /*
- * Ten bits of milliseconds stand behind the seconds: within its group byte a
- * new ref is then behind those before it, and stores whose index goes by the
- * ref fill its pages. 46 bits are left that make it the only one.
+ * Ten bits of milliseconds stand behind the seconds: within its group a new ref
+ * is then behind those before it, and stores whose index goes by the ref fill
+ * its pages. For the same reason the first byte is no more than the group: 16
+ * places where an index grows, each with one page that is not full yet. 46 bits
+ * are left that make a ref the only one.
  */
 static void
 put_milliseconds(struct sgate_ref *ref, int64_t now_ms)
@@ -72,7 +74,7 @@ token_make(uint8_t key_id, uint8_t group, int64_t now_ms, struct token *out,
 		return error_set(err, SGATE_INTERNAL, "token", "make", 0,
 		    "the clock is not between 1970 and 2106");
 	out->key_id = key_id;
-	out->ref.bytes[REF_GROUP_AT] = group;
+	out->ref.bytes[REF_GROUP_AT] = group % TOKEN_GROUPS;
 	put_uint(out->ref.bytes + REF_CREATED_AT, 4, (uint64_t)now_ms / 1000);
 	token_random(
 	    out->ref.bytes + REF_FINE_AT, SGATE_REF_BYTES - REF_FINE_AT);

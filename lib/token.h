@@ -1,9 +1,10 @@
 /*
  * Tokens: what the cookie holds, and what is computed from it. No I/O here.
  *
- * 37 bytes, big-endian: key id 1, ref 12 (group byte 1, created seconds 4 and
+ * 37 bytes, big-endian: key id 1, ref 12 (group 1, created seconds 4 and
  * milliseconds 10 bits, random 46 bits), secret 16, tag 8; as 50 characters of
- * base64url without padding. In older refs all behind the seconds is random.
+ * base64url without padding. In older refs the first byte mod 16 is the group,
+ * and all behind the seconds is random.
  * tag = SipHash-2-4 (crypto_shorthash) over the 29 bytes before it and the
  * realm, under KEYS_TAG of the key id. A wrong tag is refused with no I/O.
  */
@@ -26,7 +27,7 @@ struct token {
 	unsigned char secret[TOKEN_SECRET_BYTES];
 };
 
-/* Random ref and secret; the group byte is given. SGATE_OK or INTERNAL. */
+/* Random ref and secret, of the group mod 16. SGATE_OK or INTERNAL. */
 SGATE_MUST_CHECK enum sgate_status token_make(uint8_t key_id, uint8_t group,
     int64_t now_ms, struct token *out, struct sgate_error *err);
 /* out: 50 characters and a NUL. False: no such key. */

@@ -308,7 +308,8 @@ new_tokens_have_their_group_time_and_own_secret(void **state)
 	    token_make(7, 0xab, KNOWN_MS + 999, &a, &err), SGATE_OK);
 	assert_int_equal(token_make(7, 0xab, KNOWN_MS, &b, &err), SGATE_OK);
 	assert_int_equal(a.key_id, 7);
-	assert_int_equal(a.ref.bytes[0], 0xab);
+	assert_int_equal(a.ref.bytes[0], 0xb);
+	assert_int_equal(token_ref_group(&a.ref), 0xb);
 	assert_int_equal(token_ref_created_ms(&a.ref), KNOWN_MS);
 	assert_memory_equal(a.ref.bytes, b.ref.bytes, 5);
 	assert_memory_not_equal(a.ref.bytes, b.ref.bytes, SGATE_REF_BYTES);

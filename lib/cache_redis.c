@@ -26,6 +26,7 @@
 #include "cache_redis_reader.h"
 #include "clock.h"
 #include "failpoint.h"
+#include "forks.h"
 #include "password.h"
 #include "record.h"
 #include "status.h"
@@ -79,8 +80,8 @@ struct redb {
 	char *prefix;
 	bool has_listener;
 
-	pid_t pid; /* of the process that may use it */
-	int fd;    /* -1: not connected */
+	unsigned forks; /* of the process that may use it */
+	int fd;         /* -1: not connected */
 	redisReader *reader;
 	size_t received;
 	struct buf out;
@@ -624,7 +625,7 @@ redb_ask(struct cache *c, const struct redb_question *question,
 	bool is_whole = false;
 
 	error_clear(err);
-	if (r->pid != getpid() && !failpoint_is_off("fork"))
+	if (r->forks != forks_count() && !failpoint_is_off("fork"))
 		return error_set(err, SGATE_INTERNAL, REDB_SOURCE,
 		    question->operation, 0,
 		    "%.100s: the connection was opened by another process",
@@ -762,7 +763,7 @@ make(const char *user, const char *password_file, const char *prefix)
 	if (r == NULL)
 		return NULL;
 	r->cache.ops = &cache_redis;
-	r->pid = getpid();
+	r->forks = forks_count();
 	r->fd = -1;
 	r->user = strdup(user);
 	r->password_file = strdup(password_file);

@@ -31,6 +31,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "failpoint.h"
+#include "forks.h"
 #include "password.h"
 #include "status.h"
 
@@ -471,7 +472,7 @@ make(const char *socket, const char *database, const char *user,
 		return NULL;
 	store->sql.durable.ops = &durable_mysql;
 	store->sql.driver = &mydb_driver;
-	store->fork_generation = mydb_fork_watch();
+	store->forks = forks_count();
 	store->socket = copy_text(socket);
 	store->database = copy_text(database);
 	store->user = copy_text(user);

@@ -59,7 +59,7 @@ struct mydb {
 	char *password_file;
 	int64_t read_timeout_ms;
 	int64_t write_timeout_ms;
-	unsigned fork_generation; /* of the process that may use it */
+	unsigned forks; /* of the process that may use it */
 
 	MYSQL *conn; /* NULL until the first operation */
 	MYSQL_STMT *prepared[SQL_STATEMENTS];
@@ -104,8 +104,6 @@ bool mydb_is_known(unsigned code);
 enum sgate_status mydb_conn_fail(
     struct mydb *store, const char *operation, struct sgate_error *err);
 bool mydb_is_of_this_process(const struct mydb *store);
-/* Counts forks from now on; what it is now. */
-unsigned mydb_fork_watch(void);
 /* Without a word to the server: it sees the connection end. */
 void mydb_disconnect(struct durable *d);
 

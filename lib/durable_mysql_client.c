@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,6 +22,7 @@
 
 #include "clock.h"
 #include "failpoint.h"
+#include "forks.h"
 #include "status.h"
 #include "wait.h"
 
@@ -218,34 +218,10 @@ mydb_conn_fail(
 
 /* ---- the connection ---- */
 
-/* Counts forks: a connection belongs to the process that made it. */
-static unsigned fork_generation;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-
-static void
-fork_happened(void)
-{
-	fork_generation++;
-}
-
-static void
-fork_watch(void)
-{
-	pthread_atfork(NULL, NULL, fork_happened);
-}
-
-unsigned
-mydb_fork_watch(void)
-{
-	pthread_once(&fork_once, fork_watch);
-	return fork_generation;
-}
-
 bool
 mydb_is_of_this_process(const struct mydb *store)
 {
-	return store->fork_generation == fork_generation ||
-	       failpoint_is_off("fork");
+	return store->forks == forks_count() || failpoint_is_off("fork");
 }
 
 void

@@ -33,6 +33,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "forks.h"
 #include "lib/schema_sqlite.h" /* made from conf/schema/sqlite.sql */
 #include "status.h"
 #include "wait.h"
@@ -225,15 +226,12 @@ authorize(void *arg, int action, const char *first, const char *second,
 /* ---- the connection ---- */
 
 /*
- * Counts forks. A connection that is used on both sides of a fork destroys the
- * file, so each use compares; getpid() would be one more system call a read.
- *
- * A connection of its own does not help a child either while it has inherited
- * one: SQLite shares the file's locks among the connections of a process, and
- * believes to hold those that the parent holds. Another process then takes
+ * A connection that is used on both sides of a fork destroys the file, so each
+ * use looks. One of its own does not help a child either while it has inherited
+ * another: SQLite shares the file's locks among the connections of a process,
+ * and believes to hold those that the parent holds. Another process then takes
  * itself for the last one and removes the WAL into which the child commits.
  */
-static unsigned fork_generation;
 static atomic_uint open_connections; /* of this process */
 static bool has_inherited;           /* was any open when it was forked? */
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
@@ -241,7 +239,6 @@ static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static void
 fork_happened(void)
 {
-	fork_generation++;
 	has_inherited = has_inherited || atomic_load(&open_connections) > 0;
 	atomic_store(&open_connections, 0);
 }
@@ -258,7 +255,7 @@ store_disconnect(struct sqlite_store *store)
 	size_t i;
 
 	/* In a child it is the parent's: closing it would write to the file. */
-	if (store->fork_generation != fork_generation)
+	if (store->forks != forks_count())
 		return;
 	for (i = 0; i < SQL_STATEMENTS; i++) {
 		sqlite3_finalize(store->prepared[i]);
@@ -538,7 +535,7 @@ store_enter(struct sqlite_store *store, enum connect_for purpose,
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	if (store->fork_generation != fork_generation)
+	if (store->forks != forks_count())
 		return sql_misused(&store->sql.durable, operation,
 		    "opened in another process: open it after fork()", err);
 	if (has_inherited)
@@ -582,7 +579,7 @@ sqlite_rollback(struct durable *d)
 {
 	struct sqlite_store *store = (struct sqlite_store *)d;
 
-	if (store->fork_generation != fork_generation || store->db == NULL ||
+	if (store->forks != forks_count() || store->db == NULL ||
 	    !store->in_transaction)
 		return;
 	store->in_transaction = false;
@@ -718,7 +715,7 @@ sqlite_open(const struct sgate_conf *conf, struct durable **out,
 	store->sql.durable.ops = &durable_sqlite;
 	store->sql.driver = &sqlite_driver;
 	store->busy_timeout_ms = conf->sqlite.busy_timeout_ms;
-	store->fork_generation = fork_generation;
+	store->forks = forks_count();
 	*out = &store->sql.durable;
 	return SGATE_OK;
 }

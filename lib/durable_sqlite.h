@@ -20,8 +20,8 @@ struct sqlite_store {
 	struct sql_store sql; /* first */
 	char *path;
 	int64_t busy_timeout_ms;
-	unsigned fork_generation; /* of the process that may use it */
-	sqlite3 *db;              /* NULL until the first operation */
+	unsigned forks; /* of the process that may use it */
+	sqlite3 *db;    /* NULL until the first operation */
 	sqlite3_stmt *prepared[SQL_STATEMENTS];
 	dev_t device; /* the file that db has open */
 	ino_t inode;

@@ -149,7 +149,7 @@ struct sgate_manager {
 	struct spool *spool; /* borrowed; NULL: there is none */
 
 	/* Event ids: 48 bit ms | host 16 | this manager 32 | counter 32. */
-	pid_t pid; /* whose store handle and event ids these are */
+	unsigned forks; /* whose store handle and event ids these are */
 	char host[65];
 	unsigned char event_host[2];
 	unsigned char event_manager[4];

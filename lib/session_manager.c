@@ -20,6 +20,7 @@
 
 #include "clock.h"
 #include "failpoint.h"
+#include "forks.h"
 #include "status.h"
 
 /*
@@ -242,11 +243,11 @@ manager_write(struct sgate_manager *mgr, enum sgate_status answer,
  * driver's to know.
  */
 static void
-manager_settle_in(struct sgate_manager *mgr, pid_t pid)
+manager_settle_in(struct sgate_manager *mgr, unsigned forks)
 {
 	unsigned char hash[crypto_generichash_BYTES_MIN];
 
-	mgr->pid = pid;
+	mgr->forks = forks;
 	mgr->durable = NULL;
 	mgr->cache = NULL;
 	if (gethostname(mgr->host, sizeof(mgr->host) - 1) != 0)
@@ -300,7 +301,7 @@ manager_new_with(const struct sgate_conf *conf,
 	mgr->served_by = "";
 	mgr->budget_ms = mgr->conf->gateway.request_timeout_ms;
 	memcpy(mgr->actor, "library", sizeof("library"));
-	manager_settle_in(mgr, getpid());
+	manager_settle_in(mgr, forks_count());
 	status = keys_load(mgr->conf->keys.file, &mgr->keys, err);
 	if (status != SGATE_OK)
 		goto out;
@@ -324,9 +325,9 @@ sgate_manager_free(struct sgate_manager *mgr)
 {
 	if (mgr == NULL)
 		return;
-	if (mgr->durable != NULL && mgr->pid == getpid())
+	if (mgr->durable != NULL && mgr->forks == forks_count())
 		mgr->ops->close(mgr->durable);
-	if (mgr->cache != NULL && mgr->pid == getpid())
+	if (mgr->cache != NULL && mgr->forks == forks_count())
 		mgr->cache_ops->close(mgr->cache);
 	sgate_session_free(mgr->identified.session);
 	keys_free(mgr->keys);
@@ -465,7 +466,7 @@ manager_rows_older(const struct sgate_manager *mgr)
 static void
 begin(struct sgate_manager *mgr, struct sgate_error *err)
 {
-	pid_t pid = getpid();
+	unsigned forks = forks_count();
 
 	error_clear(err);
 	mgr->served_by = "";
@@ -474,8 +475,8 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 	mgr->is_durable_let = false;
 	mgr->durable_asked_ms = 0;
 	mgr->deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
-	if (mgr->pid != pid && !failpoint_is_off("fork"))
-		manager_settle_in(mgr, pid);
+	if (mgr->forks != forks && !failpoint_is_off("fork"))
+		manager_settle_in(mgr, forks);
 }
 
 /*

@@ -85,6 +85,7 @@ struct redb {
 	redisReader *reader;
 	size_t received;
 	struct buf out;
+	char in[READ_BYTES]; /* what has just come */
 	struct parsed parsed;
 	char refusal[128]; /* the first error that the server replied; "" */
 };
@@ -362,12 +363,11 @@ send_all(struct redb *r)
 static int
 receive(struct redb *r, size_t max)
 {
-	char bytes[READ_BYTES];
 	ssize_t n;
 
 	if (!wait_for(r, POLLIN))
 		return errno;
-	n = recv(r->fd, bytes, sizeof(bytes), 0);
+	n = recv(r->fd, r->in, sizeof(r->in), 0);
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN ? 0 : errno;
 	if (n == 0)
@@ -375,7 +375,7 @@ receive(struct redb *r, size_t max)
 	r->received += (size_t)n;
 	if (r->received > max)
 		return EMSGSIZE;
-	return redisReaderFeed(r->reader, bytes, (size_t)n) == REDIS_OK
+	return redisReaderFeed(r->reader, r->in, (size_t)n) == REDIS_OK
 		   ? 0
 		   : ENOMEM;
 }
@@ -663,31 +663,56 @@ redb_ask(struct cache *c, const struct redb_question *question,
 
 /* ---- commands ---- */
 
+/* "*3\r\n", "$12\r\n" */
+static void
+add_count(struct buf *out, char of, size_t count)
+{
+	char text[INT_TEXT_MAX + 3] = {of};
+	size_t len = 1 + int_text((int64_t)count, text + 1);
+
+	memcpy(text + len, "\r\n", 2);
+	buf_add(out, text, len + 2);
+}
+
 void
 redb_add_command(struct buf *out, size_t words)
 {
-	buf_add_char(out, '*');
-	buf_add_uint(out, words);
-	buf_add(out, "\r\n", 2);
+	add_count(out, '*', words);
 }
 
 void
 redb_add_word(struct buf *out, struct sgate_bytes word)
 {
-	buf_add_char(out, '$');
-	buf_add_uint(out, word.len);
-	buf_add(out, "\r\n", 2);
+	add_count(out, '$', word.len);
 	buf_add(out, word.data, word.len);
+	buf_add(out, "\r\n", 2);
+}
+
+void
+redb_add_key(struct buf *out, const struct cache *c, unsigned group,
+    const char *kind, struct sgate_bytes name)
+{
+	struct sgate_bytes prefix = bytes_of(redb_prefix(c));
+	char braces[INT_TEXT_MAX + 5] = ":{";
+	size_t len = 2 + int_text(group, braces + 2);
+
+	memcpy(braces + len, "}:", 2);
+	len += 2;
+	add_count(out, '$', prefix.len + len + strlen(kind) + name.len);
+	buf_add_bytes(out, prefix);
+	buf_add(out, braces, len);
+	buf_add_text(out, kind);
+	buf_add_bytes(out, name);
 	buf_add(out, "\r\n", 2);
 }
 
 void
 redb_add_number(struct buf *out, int64_t number)
 {
-	char text[24];
+	char text[INT_TEXT_MAX];
+	size_t len = int_text(number, text);
 
-	snprintf(text, sizeof(text), "%lld", (long long)number);
-	redb_add_word(out, bytes_of(text));
+	redb_add_word(out, (struct sgate_bytes){text, len});
 }
 
 void

@@ -38,6 +38,9 @@ const struct redb_script *redb_script_unlanded(void);
 void redb_add_command(struct buf *out, size_t words);
 void redb_add_word(struct buf *out, struct sgate_bytes word);
 void redb_add_number(struct buf *out, int64_t number);
+/* PREFIX:{GROUP}:KIND and name behind it. */
+void redb_add_key(struct buf *out, const struct cache *c, unsigned group,
+    const char *kind, struct sgate_bytes name);
 /* The key of a ref's record. */
 void redb_add_record_key(
     struct buf *out, const struct cache *c, const struct sgate_ref *ref);

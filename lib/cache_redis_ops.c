@@ -20,28 +20,21 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEY_SIZE 80
-
 void
 redb_add_record_key(
     struct buf *out, const struct cache *c, const struct sgate_ref *ref)
 {
 	char hex[SGATE_REF_HEX + 1];
-	char key[KEY_SIZE];
 
 	sgate_ref_text(ref, hex);
-	snprintf(key, sizeof(key), "%s:{%u}:s:%s", redb_prefix(c),
-	    token_ref_group(ref), hex);
-	redb_add_word(out, bytes_of(key));
+	redb_add_key(out, c, token_ref_group(ref),
+	    "s:", (struct sgate_bytes){hex, SGATE_REF_HEX});
 }
 
 static void
 add_sync_key(struct buf *out, const struct cache *c, unsigned group)
 {
-	char key[KEY_SIZE];
-
-	snprintf(key, sizeof(key), "%s:{%u}:sync", redb_prefix(c), group);
-	redb_add_word(out, bytes_of(key));
+	redb_add_key(out, c, group, "sync", (struct sgate_bytes){"", 0});
 }
 
 static enum sgate_status

@@ -14,18 +14,14 @@
 
 #include <sodium.h>
 
-#define KEY_SIZE 80
-
 void
 redb_add_set_key(struct buf *out, const struct cache *c, unsigned group,
     const unsigned char *user)
 {
 	char hex[2 * TOKEN_USER_BYTES + 1];
-	char key[KEY_SIZE];
 
 	sodium_bin2hex(hex, sizeof(hex), user, TOKEN_USER_BYTES);
-	snprintf(key, sizeof(key), "%s:{%u}:u:%s", redb_prefix(c), group, hex);
-	redb_add_word(out, bytes_of(key));
+	redb_add_key(out, c, group, "u:", bytes_of(hex));
 }
 
 static enum sgate_status

@@ -17,8 +17,11 @@
 #define IS_PRIMARY "CONCAT(@@GLOBAL.read_only) IN ('0', 'OFF')"
 
 const struct sql_text mydb_texts[SQL_STATEMENTS] = {
-    [SQL_SESSION_GET] = {SQL_SESSION_GET_COLUMNS ", " IS_PRIMARY
-						 " FROM session WHERE ref = ?",
+    [SQL_SESSION_GET] = {"SELECT " SQL_SESSION_COLUMNS ", data, " IS_PRIMARY
+			 " FROM session WHERE ref = ?",
+	false},
+    [SQL_SESSION_PEEK] = {"SELECT " SQL_SESSION_COLUMNS ", " IS_PRIMARY
+			  " FROM session WHERE ref = ?",
 	false},
     [SQL_SESSION_GET_AT] = {SQL_SESSION_GET_COLUMNS
 	", " SQL_SNAPSHOT_COLUMNS ", " IS_PRIMARY " FROM session "

@@ -333,6 +333,13 @@ execute_opening(struct sql_run *r)
  * is not taken from it. The last column of these tells; where there is no row,
  * "no such session" would be the worst of all wrong answers, so it is asked.
  */
+static bool
+names_primary(enum sql_statement which)
+{
+	return which == SQL_SESSION_GET || which == SQL_SESSION_PEEK ||
+	       which == SQL_SESSION_GET_AT || which == SQL_POLL;
+}
+
 static enum sgate_status
 check_is_primary(struct sql_run *r)
 {
@@ -340,9 +347,7 @@ check_is_primary(struct sql_run *r)
 	MYSQL_STMT *stmt = r->stmt;
 	struct sql_value is_primary = {.kind = SQL_NULL};
 
-	if (store->in_transaction ||
-	    (r->which != SQL_SESSION_GET && r->which != SQL_SESSION_GET_AT &&
-		r->which != SQL_POLL))
+	if (store->in_transaction || !names_primary(r->which))
 		return SGATE_OK;
 	if (mysql_stmt_num_rows(stmt) == 0)
 		return mydb_refuse_read_only(store, r->operation, r->err);

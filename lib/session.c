@@ -47,8 +47,14 @@ session_new(void)
 bool
 session_set(char **field, struct sgate_bytes value)
 {
-	char *copy = malloc(value.len + 1);
+	char *copy;
 
+	/* Most are empty, and most of them were. */
+	if (value.len == 0 && *field != NULL) {
+		**field = '\0';
+		return true;
+	}
+	copy = malloc(value.len + 1);
 	if (copy == NULL)
 		return false;
 	if (value.len > 0)

@@ -42,7 +42,12 @@ static const struct sql_text common_texts[SQL_STATEMENTS] = {
      * One statement is one snapshot; what is not asked for is not read. No
      * joins: a row of another table that is missing must not hide this one.
      */
-    [SQL_SESSION_GET] = {SQL_SESSION_GET_COLUMNS " FROM session WHERE ref = ?",
+    [SQL_SESSION_GET] = {"SELECT " SQL_SESSION_COLUMNS ", data FROM session "
+			 "WHERE ref = ?",
+	false},
+    /* Without data, which is most of what is asked. */
+    [SQL_SESSION_PEEK] = {"SELECT " SQL_SESSION_COLUMNS " FROM session "
+			  "WHERE ref = ?",
 	false},
     [SQL_SESSION_GET_AT] = {SQL_SESSION_GET_COLUMNS ", " SQL_SNAPSHOT_COLUMNS
 						    " FROM session "

@@ -43,6 +43,7 @@ enum sql_statement {
 	SQL_USERS_BLOCKED,
 	SQL_USER_SESSIONS,
 	SQL_SESSION_GET,
+	SQL_SESSION_PEEK,
 	SQL_SESSION_GET_AT,
 	SQL_SESSION_LOCK,
 	SQL_SESSION_INSERT,
@@ -82,6 +83,7 @@ struct sql_text {
 	"prev_until_ms, successor_used_ms, context_id, contexts, roles, "      \
 	"state, end_reason, ended_ms, created_ms, auth_ms, last_seen_ms, "     \
 	"idle_ms, absolute_ms, client_ip, user_agent, format, exports"
+/* The first parameter: whether with data. */
 #define SQL_SESSION_GET_COLUMNS                                                \
 	"SELECT " SQL_SESSION_COLUMNS ", CASE WHEN ? THEN data ELSE '' END"
 #define SQL_STORE_COLUMNS                                                      \

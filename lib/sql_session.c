@@ -163,6 +163,18 @@ get_string(struct sql_run *r, char **field, size_t max, bool *out_memory)
 		*out_memory = false;
 }
 
+/* What SQL_SESSION_PEEK leaves out. False: memory is out. */
+static bool
+read_data(struct sql_run *r, struct sgate_session *s)
+{
+	bool memory = true;
+
+	get_string(r, &s->data, SQL_VALUE_MAX_BYTES, &memory);
+	if (memory && !is_object_text(s->data))
+		sql_damaged(r);
+	return memory;
+}
+
 /* False: memory is out. */
 static bool
 read_columns(struct sql_run *r, struct sgate_session *s)
@@ -195,9 +207,8 @@ read_columns(struct sql_run *r, struct sgate_session *s)
 	sql_get_text(r, s->user_agent, sizeof(s->user_agent));
 	sql_get_int(r, SESSION_FORMAT, SESSION_FORMAT);
 	get_string(r, &s->exports, SESSION_EXPORTS_MAX, &memory);
-	get_string(r, &s->data, SQL_VALUE_MAX_BYTES, &memory);
-	if (memory && !is_object_text(s->data))
-		sql_damaged(r);
+	if (r->which != SQL_SESSION_PEEK)
+		memory = read_data(r, s) && memory;
 	return memory;
 }
 
@@ -416,6 +427,7 @@ sql_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
 {
 	bool is_locked = (flags & DURABLE_FOR_UPDATE) != 0;
 	bool has_at = out_at != NULL && !is_locked;
+	bool has_data = (flags & DURABLE_NO_DATA) == 0;
 	struct durable_snapshot at = {0};
 	struct sql_run r;
 	enum sgate_status status;
@@ -424,13 +436,15 @@ sql_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
 	if (out_at != NULL)
 		*out_at = at;
 	status = sql_open(&r, d,
-	    is_locked ? SQL_SESSION_LOCK
-	    : has_at  ? SQL_SESSION_GET_AT
-		      : SQL_SESSION_GET,
+	    is_locked  ? SQL_SESSION_LOCK
+	    : has_at   ? SQL_SESSION_GET_AT
+	    : has_data ? SQL_SESSION_GET
+		       : SQL_SESSION_PEEK,
 	    "session_get", err);
 	if (status != SGATE_OK)
 		return status;
-	sql_bind_int(&r, (flags & DURABLE_NO_DATA) == 0);
+	if (is_locked || has_at)
+		sql_bind_int(&r, has_data);
 	if (has_at)
 		sql_bind_int(&r, token_ref_group(ref));
 	sql_bind_blob(&r, ref->bytes, SGATE_REF_BYTES);

@@ -108,7 +108,9 @@ static const struct ctl_command commands[] = {
     {"db init", CTL_LOCAL, "", 0, 0, NULL,
 	"make the store's tables, where they are missing",
 	"Makes the key file too, if there is none. Safe to repeat. With MySQL "
-	"it needs the\nmaintainer's account.",
+	"it needs the\nmaintainer's account; to convert the tables of an "
+	"older version, which no gateway\nmay use meanwhile, the "
+	"administrator's.",
 	"sessgatectl db init\n"
 	"sessgatectl db init -o mysql.user=sessgate_maintainer "
 	"-o mysql.password_file=/root/maintainer\n",

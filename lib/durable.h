@@ -242,9 +242,10 @@ struct durable_ops {
 	    const unsigned char id[32], struct sgate_error *err);
 
 	/*
-	 * Take the user's lock (making the row if it is missing): shared for a
-	 * create without a limit, exclusive for cleanup, block and a create
-	 * with one. Held to the end of the transaction.
+	 * Take the user's lock: shared for a create without a limit, exclusive
+	 * for cleanup, block and a create with one. Held to the end of the
+	 * transaction. Users may share a lock, so a transaction takes one only
+	 * (create_many takes several, in an order).
 	 */
 	enum sgate_status (*user_lock)(struct durable *d,
 	    struct sgate_bytes realm, struct sgate_bytes user, bool exclusive,

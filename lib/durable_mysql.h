@@ -20,8 +20,11 @@
 #include "sql.h"
 
 #define MYDB_SOURCE "mysql"
-#define MYDB_SCHEMA_VERSION 1
-#define MYDB_TABLES 9
+#define MYDB_SCHEMA_VERSION 2
+#define MYDB_TABLES 10
+/* Rows of user_lock. All hosts must mean the same: another number is another
+ * version of the schema. */
+#define MYDB_USER_LOCKS 4096
 
 #define MYDB_HOSTS_MAX 16
 
@@ -178,6 +181,8 @@ SGATE_MUST_CHECK enum sgate_status mydb_get_own(struct sql_run *r,
 /* ---- durable_mysql_rows.c ---- */
 
 extern const struct sql_text mydb_texts[SQL_STATEMENTS];
+/* Which row of user_lock is a user's: 0 to MYDB_USER_LOCKS - 1. */
+unsigned mydb_user_place(struct sgate_bytes realm, struct sgate_bytes user);
 enum sgate_status mydb_user_lock(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, bool exclusive, struct durable_user *out,
     struct sgate_error *err);

@@ -3,13 +3,16 @@
  * rows of a table, and statements in one message as far as nothing between them
  * has to be judged:
  *
- *   1  START TRANSACTION; audit rows; the users' rows, locked shared
- *   2  only with users who have none: their rows, and these read again, locked
- *   3  sessions; counters and the store's id and epoch
+ *   1  START TRANSACTION; audit rows; the users' locks, shared; who is blocked
+ *   2  sessions; counters and the store's id and epoch
  *
- * The order of locks is that of one creation by itself. Users are named in
- * ascending order, so that two who do this wait for one another one way only;
- * the rows' index is forced, so that nobody locks what he does not name.
+ * The order of locks is that of one creation by itself. Those of users are
+ * named in ascending order, so that two who do this wait for one another one
+ * way only; the index is forced, so that nobody locks what he does not name.
+ *
+ * Rows go in by when they were made, not as they were handed over: InnoDB
+ * leaves a page half empty where one that is earlier comes after one that is
+ * later.
  */
 #include "config.h"
 
@@ -28,10 +31,9 @@ struct creations {
 	struct mydb *store;
 	struct durable_creation *items;
 	size_t count;
-	/* Those of users, ascending by realm and user, each user once. */
-	struct durable_creation *users[DURABLE_CREATIONS_MAX];
-	bool has_row[DURABLE_CREATIONS_MAX]; /* of users */
-	size_t users_count;
+	unsigned locks[DURABLE_CREATIONS_MAX]; /* ascending, each once */
+	size_t locks_count;
+	size_t locks_had;
 	bool has_blocked;
 	unsigned groups; /* bits: whose counter was read */
 	bool is_damaged;
@@ -39,38 +41,68 @@ struct creations {
 	struct sgate_error *err;
 };
 
-/* ---- users ---- */
+/* ---- in which order ---- */
 
 static int
-compare_users(const struct sgate_session *a, const struct sgate_session *b)
+compare_made(const void *a, const void *b)
 {
-	int order = strcmp(a->realm, b->realm);
+	const struct sgate_session *left =
+	    (*(const struct durable_creation *const *)a)->session;
+	const struct sgate_session *right =
+	    (*(const struct durable_creation *const *)b)->session;
 
-	return order != 0 ? order : strcmp(a->user, b->user);
+	if (left->created_ms != right->created_ms)
+		return left->created_ms < right->created_ms ? -1 : 1;
+	return memcmp(&left->ref, &right->ref, sizeof(left->ref));
 }
 
 static int
-compare_items(const void *a, const void *b)
+compare_events(const void *a, const void *b)
 {
 	const struct durable_creation *const *left = a, *const *right = b;
 
-	return compare_users((*left)->session, (*right)->session);
+	return memcmp((*left)->audit->event_id, (*right)->audit->event_id,
+	    DURABLE_EVENT_BYTES);
 }
 
 static void
-find_users(struct creations *c)
+sort_items(const struct creations *c,
+    int (*compare)(const void *a, const void *b),
+    const struct durable_creation *out[DURABLE_CREATIONS_MAX])
+{
+	size_t i;
+
+	for (i = 0; i < c->count; i++)
+		out[i] = &c->items[i];
+	qsort(out, c->count, sizeof(out[0]), compare);
+}
+
+/* ---- users ---- */
+
+static int
+compare_locks(const void *a, const void *b)
+{
+	const unsigned *left = a, *right = b;
+
+	return *left < *right ? -1 : *left > *right;
+}
+
+static void
+find_locks(struct creations *c)
 {
 	size_t found = 0, i;
 
-	for (i = 0; i < c->count; i++)
-		if (c->items[i].session->user[0] != '\0')
-			c->users[found++] = &c->items[i];
-	qsort(c->users, found, sizeof(c->users[0]), compare_items);
+	for (i = 0; i < c->count; i++) {
+		const struct sgate_session *s = c->items[i].session;
+
+		if (s->user[0] != '\0')
+			c->locks[found++] = mydb_user_place(
+			    bytes_of(s->realm), bytes_of(s->user));
+	}
+	qsort(c->locks, found, sizeof(c->locks[0]), compare_locks);
 	for (i = 0; i < found; i++)
-		if (c->users_count == 0 ||
-		    compare_items(
-			&c->users[c->users_count - 1], &c->users[i]) != 0)
-			c->users[c->users_count++] = c->users[i];
+		if (i == 0 || c->locks[i] != c->locks[i - 1])
+			c->locks[c->locks_count++] = c->locks[i];
 }
 
 static bool
@@ -81,19 +113,20 @@ is_text(const MYSQL_ROW row, const unsigned long *lengths, unsigned column,
 	       memcmp(row[column], text, lengths[column]) == 0;
 }
 
-/* realm, user_id, blocked_ms */
 static void
-take_user(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
+take_lock(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
 {
-	bool is_blocked = row[2] != NULL && strcmp(row[2], "0") != 0;
+	(void)row;
+	(void)lengths;
+	c->locks_had++;
+}
+
+/* realm, user_id */
+static void
+take_blocked(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
+{
 	size_t i;
 
-	for (i = 0; i < c->users_count; i++)
-		if (is_text(row, lengths, 0, c->users[i]->session->realm) &&
-		    is_text(row, lengths, 1, c->users[i]->session->user))
-			c->has_row[i] = true;
-	if (!is_blocked)
-		return;
 	c->has_blocked = true;
 	for (i = 0; i < c->count; i++)
 		if (is_text(row, lengths, 0, c->items[i].session->realm) &&
@@ -153,14 +186,16 @@ add_row(struct buf *sql, const struct sql_run *r, bool is_first)
 static enum sgate_status
 add_audit(struct creations *c, struct buf *sql)
 {
+	const struct durable_creation *items[DURABLE_CREATIONS_MAX];
 	enum sgate_status status = SGATE_OK;
 	struct sql_run r;
 	size_t i;
 
+	sort_items(c, compare_events, items);
 	buf_add_text(sql, "INSERT INTO audit (" SQL_AUDIT_COLUMNS ") VALUES");
 	for (i = 0; i < c->count && status == SGATE_OK; i++) {
 		sql_collect(&r, &c->store->sql.durable, c->operation, c->err);
-		status = sql_audit_bind(&r, c->items[i].audit);
+		status = sql_audit_bind(&r, items[i]->audit);
 		add_row(sql, &r, i == 0);
 	}
 	return status;
@@ -169,61 +204,51 @@ add_audit(struct creations *c, struct buf *sql)
 static enum sgate_status
 add_sessions(struct creations *c, struct buf *sql)
 {
+	const struct durable_creation *items[DURABLE_CREATIONS_MAX];
 	enum sgate_status status = SGATE_OK;
 	struct sql_run r;
 	size_t i;
 
+	sort_items(c, compare_made, items);
 	buf_add_text(sql,
 	    "INSERT INTO session (" SQL_SESSION_COLUMNS ", data, grp) VALUES");
 	for (i = 0; i < c->count && status == SGATE_OK; i++) {
 		sql_collect(&r, &c->store->sql.durable, c->operation, c->err);
-		status = sql_session_bind(&r, c->items[i].session);
+		status = sql_session_bind(&r, items[i]->session);
 		add_row(sql, &r, i == 0);
 	}
 	return status;
 }
 
-/* Of those of users who were not found, or of all. */
+/* The locks of the users, and then which of them are blocked. */
 static void
-add_users_read(
-    const struct creations *c, struct buf *sql, const char *lock, bool is_rest)
+add_users(const struct creations *c, struct buf *sql)
 {
 	const char *before = "(realm = ";
 	size_t i;
 
-	buf_add_text(sql, "; SELECT realm, user_id, blocked_ms FROM user_state "
-			  "FORCE INDEX (PRIMARY) WHERE ");
-	for (i = 0; i < c->users_count; i++) {
-		if (is_rest && c->has_row[i])
+	buf_add_text(sql, "; SELECT id FROM user_lock FORCE INDEX (PRIMARY) "
+			  "WHERE id IN (");
+	for (i = 0; i < c->locks_count; i++) {
+		if (i > 0)
+			buf_add_char(sql, ',');
+		buf_add_uint(sql, c->locks[i]);
+	}
+	buf_add_text(sql, ") LOCK IN SHARE MODE; "
+			  "SELECT realm, user_id FROM user_state "
+			  "WHERE blocked_ms <> 0 AND (");
+	for (i = 0; i < c->count; i++) {
+		const struct sgate_session *s = c->items[i].session;
+
+		if (s->user[0] == '\0')
 			continue;
 		buf_add_text(sql, before);
-		add_bytes(sql, c->users[i]->session->realm);
+		add_bytes(sql, s->realm);
 		buf_add_text(sql, " AND user_id = ");
-		add_bytes(sql, c->users[i]->session->user);
+		add_bytes(sql, s->user);
 		before = ") OR (realm = ";
 	}
-	buf_add_text(sql, ") ");
-	buf_add_text(sql, lock);
-}
-
-static void
-add_users_new(const struct creations *c, struct buf *sql)
-{
-	const char *before = " (";
-	size_t i;
-
-	buf_add_text(sql, "INSERT INTO user_state (realm, user_id) VALUES");
-	for (i = 0; i < c->users_count; i++) {
-		if (c->has_row[i])
-			continue;
-		buf_add_text(sql, before);
-		add_bytes(sql, c->users[i]->session->realm);
-		buf_add_char(sql, ',');
-		add_bytes(sql, c->users[i]->session->user);
-		before = "), (";
-	}
-	buf_add_text(sql, ") ON DUPLICATE KEY UPDATE user_id = "
-			  "user_state.user_id");
+	buf_add_text(sql, "))");
 }
 
 /* ---- what comes back ---- */
@@ -231,13 +256,14 @@ add_users_new(const struct creations *c, struct buf *sql)
 typedef void take_fn(
     struct creations *c, MYSQL_ROW row, const unsigned long *lengths);
 
-/* The rows, if any, are the last statement's; take NULL: there are none. */
+/* take: of each statement that gives rows, in their order, as many as count. */
 static enum sgate_status
-send_text(struct creations *c, const struct buf *sql, take_fn *take)
+send_text(struct creations *c, const struct buf *sql, take_fn *const *take,
+    size_t count)
 {
 	MYSQL *conn = c->store->conn;
 	MYSQL_RES *result;
-	bool has_rows = false;
+	size_t seen = 0;
 	MYSQL_ROW row;
 	int more;
 
@@ -249,17 +275,17 @@ send_text(struct creations *c, const struct buf *sql, take_fn *take)
 		result = mysql_store_result(conn);
 		if (result == NULL && mysql_errno(conn) != 0)
 			return mydb_conn_fail(c->store, c->operation, c->err);
-		has_rows |= result != NULL;
-		while (take != NULL && result != NULL &&
+		while (result != NULL && seen < count &&
 		       (row = mysql_fetch_row(result)) != NULL)
-			take(c, row, mysql_fetch_lengths(result));
+			take[seen](c, row, mysql_fetch_lengths(result));
+		seen += result != NULL ? 1 : 0;
 		mysql_free_result(result);
 		more = mysql_next_result(conn);
 	} while (more == 0);
 	if (more > 0)
 		return mydb_conn_fail(c->store, c->operation, c->err);
 	/* The library says nothing when it had no memory for them. */
-	if (take != NULL && !has_rows)
+	if (seen != count)
 		return mydb_fail(c->store, c->operation,
 		    CR_COMMANDS_OUT_OF_SYNC, "an answer without rows", c->err);
 	return SGATE_OK;
@@ -269,53 +295,38 @@ send_text(struct creations *c, const struct buf *sql, take_fn *take)
 static enum sgate_status
 open_with_audit(struct creations *c)
 {
+	static take_fn *const of_users[] = {take_lock, take_blocked};
+	size_t count = c->locks_count > 0 ? 2 : 0;
 	enum sgate_status status;
 	struct buf sql = {0};
 	int tries;
 
 	buf_add_text(&sql, "START TRANSACTION; ");
 	status = add_audit(c, &sql);
-	if (c->users_count > 0)
-		add_users_read(c, &sql, "LOCK IN SHARE MODE", false);
+	if (c->locks_count > 0)
+		add_users(c, &sql);
 	for (tries = 1; status == SGATE_OK; tries++) {
 		c->store->is_begun = true;
-		status =
-		    send_text(c, &sql, c->users_count > 0 ? take_user : NULL);
+		c->locks_had = 0;
+		status = send_text(c, &sql, of_users, count);
 		if (status == SGATE_OK || tries > 1 ||
 		    !mydb_may_open_again(c->store, status))
 			break;
 		status = mydb_connected(c->store, c->operation, c->err);
 	}
 	buf_clear(&sql);
-	return status;
-}
-
-static enum sgate_status
-make_users(struct creations *c)
-{
-	enum sgate_status status;
-	struct buf sql = {0};
-	size_t i;
-
-	for (i = 0; i < c->users_count && c->has_row[i]; i++)
-		;
-	if (i == c->users_count)
-		return SGATE_OK;
-	add_users_new(c, &sql);
-	add_users_read(c, &sql, "FOR UPDATE", true);
-	status = send_text(c, &sql, take_user);
-	buf_clear(&sql);
-	for (i = 0; i < c->users_count && status == SGATE_OK; i++)
-		if (!c->has_row[i])
-			status = error_set(c->err, SGATE_UNAVAILABLE,
-			    MYDB_SOURCE, c->operation, 0,
-			    "a user's row that was made is not there");
+	if (status == SGATE_OK && c->locks_had != c->locks_count)
+		return error_set(c->err, SGATE_CORRUPT, MYDB_SOURCE,
+		    c->operation, 0,
+		    "table user_lock lacks rows: `sessgatectl db init` makes "
+		    "them");
 	return status;
 }
 
 static enum sgate_status
 insert_sessions(struct creations *c)
 {
+	static take_fn *const of_counters[] = {take_counter};
 	enum sgate_status status;
 	struct buf sql = {0};
 
@@ -323,7 +334,7 @@ insert_sessions(struct creations *c)
 	buf_add_text(
 	    &sql, "; SELECT grp, seq, " SQL_STORE_COLUMNS " FROM meta");
 	if (status == SGATE_OK)
-		status = send_text(c, &sql, take_counter);
+		status = send_text(c, &sql, of_counters, 1);
 	buf_wipe(&sql);
 	if (status == SGATE_CONFLICT)
 		return error_set(c->err, SGATE_INTERNAL, MYDB_SOURCE,
@@ -359,12 +370,10 @@ mydb_create_many(struct durable *d, struct durable_creation *creations,
 	if (!store->in_transaction || store->is_begun)
 		return sql_misused(d, c.operation,
 		    "needs a transaction that has just begun", err);
-	find_users(&c);
+	find_locks(&c);
 	status = mydb_enter(store, c.operation, err);
 	if (status == SGATE_OK)
 		status = open_with_audit(&c);
-	if (status == SGATE_OK)
-		status = make_users(&c);
 	if (status == SGATE_OK && c.has_blocked)
 		return error_set(err, SGATE_DENIED, MYDB_SOURCE, c.operation, 0,
 		    "a user is blocked");

@@ -144,7 +144,7 @@ check_clock(struct mydb *look, const struct findings *findings)
 static void
 check_rights(struct mydb *look, const struct findings *findings)
 {
-	static const char needed[] = "29";
+	static const char needed[] = "31";
 	struct words w;
 
 	if (!ask(look, findings, "account",
@@ -157,8 +157,9 @@ check_rights(struct mydb *look, const struct findings *findings)
 		"DATABASE()), (SELECT COUNT(*) FROM "
 		"information_schema.TABLE_PRIVILEGES WHERE TABLE_SCHEMA = "
 		"DATABASE() AND (PRIVILEGE_TYPE = 'SELECT' AND TABLE_NAME IN "
-		"('store', 'meta', 'audit') OR PRIVILEGE_TYPE = 'UPDATE' AND "
-		"TABLE_NAME = 'meta' OR PRIVILEGE_TYPE = 'INSERT' AND "
+		"('store', 'meta', 'audit', 'user_lock') OR PRIVILEGE_TYPE = "
+		"'UPDATE' AND TABLE_NAME IN ('meta', 'user_lock') OR "
+		"PRIVILEGE_TYPE = 'INSERT' AND "
 		"TABLE_NAME = 'audit' OR PRIVILEGE_TYPE IN ('SELECT', "
 		"'INSERT', 'UPDATE', 'DELETE') AND TABLE_NAME IN ('setting', "
 		"'session', 'user_state', 'idempotency', 'service_key', "

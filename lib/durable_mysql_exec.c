@@ -129,8 +129,8 @@ mydb_judge_sql(const char *sql, const char **out_why)
 	static const char *const writes[] = {
 	    "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", NULL};
 	static const char *const ours[] = {"store", "meta", "setting",
-	    "session", "user_state", "audit", "idempotency", "service_key",
-	    "lease", NULL};
+	    "session", "user_state", "user_lock", "audit", "idempotency",
+	    "service_key", "lease", NULL};
 	static const char *const outside[] = {"OUTFILE", "DUMPFILE", NULL};
 	bool is_over = false;
 	bool is_writing;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "crc32c.h"
 #include "failpoint.h"
 #include "status.h"
 
@@ -15,6 +16,16 @@
 
 /* Whether the server is not read-only: check_is_primary(). */
 #define IS_PRIMARY "CONCAT(@@GLOBAL.read_only) IN ('0', 'OFF')"
+
+/*
+ * The lock, and with it whether the user is blocked. The right side of a LEFT
+ * JOIN is read after the left one, here: when the lock is had, and a read that
+ * locks sees what is committed by then.
+ */
+#define USER_LOCK                                                              \
+	"SELECT COALESCE(u.blocked_ms, 0), COALESCE(u.blocked_reason, '') "    \
+	"FROM user_lock l LEFT JOIN user_state u "                             \
+	"ON u.realm = ? AND u.user_id = ? WHERE l.id = ? "
 
 const struct sql_text mydb_texts[SQL_STATEMENTS] = {
     [SQL_SESSION_GET] = {"SELECT " SQL_SESSION_COLUMNS ", data, " IS_PRIMARY
@@ -27,26 +38,13 @@ const struct sql_text mydb_texts[SQL_STATEMENTS] = {
 	", " SQL_SNAPSHOT_COLUMNS ", " IS_PRIMARY " FROM session "
 	"WHERE ref = ?",
 	false},
-    [SQL_USER_GET] = {"SELECT blocked_ms, blocked_reason FROM user_state "
-		      "WHERE realm = ? AND user_id = ? LOCK IN SHARE MODE",
-	true},
-    [SQL_USER_LOCK] = {"SELECT blocked_ms, blocked_reason FROM user_state "
-		       "WHERE realm = ? AND user_id = ? FOR UPDATE",
-	true},
-    /* Takes the row's lock also where it is there. */
-    [SQL_USER_MAKE] = {"INSERT INTO user_state (realm, user_id) "
-		       "VALUES (?, ?) "
-		       "ON DUPLICATE KEY UPDATE user_id = user_id",
-	true},
+    [SQL_USER_SHARE] = {USER_LOCK "LOCK IN SHARE MODE", true},
+    [SQL_USER_LOCK] = {USER_LOCK "FOR UPDATE", true},
     [SQL_USER_BLOCK] =
 	{"INSERT INTO user_state (realm, user_id, blocked_ms, blocked_reason) "
 	 "VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE "
 	 "blocked_ms = VALUES(blocked_ms), "
 	 "blocked_reason = VALUES(blocked_reason)",
-	    true},
-    [SQL_USER_UNBLOCK] =
-	{"UPDATE user_state SET blocked_ms = 0, blocked_reason = '' "
-	 "WHERE realm = ? AND user_id = ?",
 	    true},
     /* Without what is around it: the counter's lock is the last one. */
     [SQL_SESSION_LOCK] = {SQL_SESSION_GET_COLUMNS
@@ -109,45 +107,42 @@ const struct sql_text mydb_texts[SQL_STATEMENTS] = {
 
 /* ---- users ---- */
 
-static enum sgate_status
-user_make(struct durable *d, struct sgate_bytes realm, struct sgate_bytes user,
-    struct sgate_error *err)
+unsigned
+mydb_user_place(struct sgate_bytes realm, struct sgate_bytes user)
 {
-	struct sql_run r;
-	enum sgate_status status =
-	    sql_open(&r, d, SQL_USER_MAKE, "user_lock", err);
+	/* A realm has no NUL: with it, two fields are never one. */
+	uint32_t sum = crc32c(0, realm.data, realm.len);
 
-	if (status != SGATE_OK)
-		return status;
-	sql_bind_bytes(&r, realm);
-	sql_bind_bytes(&r, user);
-	return sql_finish(&r, NULL);
+	sum = crc32c(sum, "", 1);
+	return crc32c(sum, user.data, user.len) % MYDB_USER_LOCKS;
 }
 
 /*
  * The lock that is needed is taken at once: shared first and exclusive after
- * it is a deadlock as soon as two do it. Only a user's first login makes the
- * row; its lock is exclusive then.
+ * it is a deadlock as soon as two do it.
  */
 enum sgate_status
 mydb_user_lock(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, bool exclusive, struct durable_user *out,
     struct sgate_error *err)
 {
+	struct sql_run r;
 	enum sgate_status status;
 
 	memset(out, 0, sizeof(*out));
 	if (failpoint_is_off("user-lock"))
 		exclusive = false;
-	status = sql_user_row(
-	    d, exclusive ? SQL_USER_LOCK : SQL_USER_GET, realm, user, out, err);
-	if (status != SGATE_NOT_FOUND)
-		return status;
-	status = user_make(d, realm, user, err);
+	status = sql_open(&r, d, exclusive ? SQL_USER_LOCK : SQL_USER_SHARE,
+	    "user_lock", err);
 	if (status != SGATE_OK)
 		return status;
-	status = sql_user_row(d, SQL_USER_LOCK, realm, user, out, err);
-	return status == SGATE_NOT_FOUND ? SGATE_UNAVAILABLE : status;
+	sql_bind_bytes(&r, realm);
+	sql_bind_bytes(&r, user);
+	sql_bind_int(&r, mydb_user_place(realm, user));
+	status = sql_user_read(&r, out);
+	return status == SGATE_NOT_FOUND
+		   ? sql_missing(&r, "a row of table user_lock")
+		   : status;
 }
 
 /* ---- numbers ---- */

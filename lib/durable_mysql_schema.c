@@ -47,8 +47,9 @@ check_version(struct durable *d, const char *operation, struct sgate_error *err)
 	if (count == 0 || status == SGATE_NOT_FOUND)
 		problem = "make its tables with `sessgatectl db init`";
 	else if (version < MYDB_SCHEMA_VERSION)
-		problem = "made by an older sessgate: convert it with the "
-			  "release after that one";
+		problem = "made by an older sessgate: stop every gateway and "
+			  "convert it with `sessgatectl db init`, as the "
+			  "database's administrator";
 	else if (version > MYDB_SCHEMA_VERSION)
 		problem = "made by a newer sessgate: install that one";
 	if (problem == NULL)
@@ -57,6 +58,23 @@ check_version(struct durable *d, const char *operation, struct sgate_error *err)
 	    "%.80s: schema version %d, needed is %d: %s",
 	    ((struct mydb *)d)->peer, (int)version, MYDB_SCHEMA_VERSION,
 	    problem);
+}
+
+/* Without its row a user's lock cannot be taken, nor a session made. */
+static enum sgate_status
+check_user_locks(
+    struct durable *d, const char *operation, struct sgate_error *err)
+{
+	int64_t count = 0;
+	enum sgate_status status = mydb_ask(
+	    d, "SELECT COUNT(*) FROM user_lock", operation, &count, err);
+
+	if (status != SGATE_OK || count == MYDB_USER_LOCKS)
+		return status;
+	return error_set(err, SGATE_INVALID, MYDB_SOURCE, operation, 0,
+	    "%.80s: table user_lock has %d of its %d rows: make them with "
+	    "`sessgatectl db init`",
+	    ((struct mydb *)d)->peer, (int)count, MYDB_USER_LOCKS);
 }
 
 enum sgate_status
@@ -79,16 +97,18 @@ mydb_check_tables(
 	    "SELECT COUNT(*) FROM information_schema.TABLES "
 	    "WHERE TABLE_SCHEMA = DATABASE() AND ENGINE = 'InnoDB' AND "
 	    "TABLE_NAME IN ('store', 'meta', 'setting', 'session', "
-	    "'user_state', 'audit', 'idempotency', 'service_key', 'lease')",
+	    "'user_state', 'user_lock', 'audit', 'idempotency', 'service_key', "
+	    "'lease')",
 	    operation, &count, err);
-	if (status != SGATE_OK)
-		return status;
-	if (count != MYDB_TABLES)
+	if (status == SGATE_OK)
+		status = check_version(d, operation, err);
+	if (status == SGATE_OK && count != MYDB_TABLES)
 		return error_set(err, SGATE_INVALID, MYDB_SOURCE, operation, 0,
 		    "%.80s: has %d of sessgate's %d tables, or this account "
 		    "may not see them: make them with `sessgatectl db init`",
 		    ((struct mydb *)d)->peer, (int)count, MYDB_TABLES);
-	return check_version(d, operation, err);
+	return status == SGATE_OK ? check_user_locks(d, operation, err)
+				  : status;
 }
 
 enum sgate_status
@@ -375,29 +395,104 @@ run_schema(struct durable *d, struct sgate_error *err)
 }
 
 /*
- * What is there already is only looked at: the gateway's own account, which
- * may make nothing, can run this at every start.
+ * Tables of version 1 become ours. Who made sessions by that version took
+ * other locks than we do: none may run, before or after. So the version is 0
+ * meanwhile, which every program refuses; what was not finished goes on from
+ * there.
  */
-enum sgate_status
-mydb_schema_init(struct durable *d, struct sgate_error *err)
-{
-	enum sgate_status status =
-	    mydb_enter_new(d, MYDB_TO_MAKE, "schema_init", err);
-	int64_t version = 0;
+#define BEING_CONVERTED 0
 
-	if (status != SGATE_OK)
+/* A gateway announces its host there every half minute (manager_announce()). */
+static enum sgate_status
+check_nobody_runs(struct durable *d, struct sgate_error *err)
+{
+	int64_t count = 0;
+	enum sgate_status status = mydb_ask(d,
+	    "SELECT COUNT(*) FROM lease WHERE name LIKE 'host:%' AND "
+	    "until_ms > UNIX_TIMESTAMP(NOW(3)) * 1000",
+	    "schema_init", &count, err);
+
+	if (status != SGATE_OK || count == 0)
 		return status;
-	status = mydb_check_tables(d, true, "schema_init", err);
-	if (status != SGATE_INVALID)
-		goto out;
-	/* Tables of another version are left as they are. */
-	if (mydb_ask(d, "SELECT schema_version FROM store", "schema_init",
-		&version, NULL) == SGATE_OK &&
-	    version != MYDB_SCHEMA_VERSION)
-		goto out;
-	status = take_turn(d, "schema_init", err);
+	return error_set(err, SGATE_INVALID, MYDB_SOURCE, "schema_init", 0,
+	    "%.80s: its tables are of an older version, and gateways of %d "
+	    "hosts have used them within the last 90 seconds: stop all, wait, "
+	    "then convert them with `sessgatectl db init`",
+	    ((struct mydb *)d)->peer, (int)count);
+}
+
+/* Rows of users who are not blocked, some at a time. */
+static enum sgate_status
+drop_user_rows(struct durable *d, struct sgate_error *err)
+{
+	const struct mydb *store = (const struct mydb *)d;
+	enum sgate_status status;
+
+	do
+		status = mydb_query(d,
+		    "DELETE FROM user_state WHERE blocked_ms = 0 LIMIT 10000",
+		    "schema_init", err);
+	while (status == SGATE_OK && mysql_affected_rows(store->conn) > 0);
+	return status;
+}
+
+static enum sgate_status
+drop_user_index(struct durable *d, struct sgate_error *err)
+{
+	int64_t count = 0;
+	enum sgate_status status = mydb_ask(d,
+	    "SELECT COUNT(*) FROM information_schema.STATISTICS WHERE "
+	    "TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'user_state' AND "
+	    "INDEX_NAME = 'blocked'",
+	    "schema_init", &count, err);
+
+	if (status == SGATE_OK && count > 0)
+		status =
+		    mydb_query(d, "ALTER TABLE user_state DROP KEY blocked",
+			"schema_init", err);
+	return status;
+}
+
+static enum sgate_status
+set_version(struct durable *d, const char *sql, struct sgate_error *err)
+{
+	enum sgate_status status = mydb_query(d, sql, "schema_init", err);
+
+	/* An account that may not: what is to be done stands there, too. */
+	if (status != SGATE_OK && ((struct mydb *)d)->conn != NULL)
+		status = check_version(d, "schema_init", err);
+	return status;
+}
+
+static enum sgate_status
+convert(struct durable *d, struct sgate_error *err)
+{
+	enum sgate_status status = check_nobody_runs(d, err);
+
+	if (status == SGATE_OK)
+		status = set_version(d,
+		    "UPDATE store SET schema_version = " TEXT(
+			BEING_CONVERTED) " WHERE id = 1",
+		    err);
 	if (status == SGATE_OK)
 		status = run_schema(d, err);
+	if (status == SGATE_OK)
+		status = drop_user_rows(d, err);
+	if (status == SGATE_OK)
+		status = drop_user_index(d, err);
+	if (status == SGATE_OK)
+		status = set_version(d,
+		    "UPDATE store SET schema_version = " TEXT(
+			MYDB_SCHEMA_VERSION) " WHERE id = 1",
+		    err);
+	return status;
+}
+
+static enum sgate_status
+make(struct durable *d, struct sgate_error *err)
+{
+	enum sgate_status status = run_schema(d, err);
+
 	/* A new store has given no number yet: nothing to jump over. */
 	if (status == SGATE_OK)
 		status = mydb_set_ident(d, "schema_init", err);
@@ -406,6 +501,46 @@ mydb_schema_init(struct durable *d, struct sgate_error *err)
 		    "UPDATE meta SET ident = @sessgate_ident "
 		    "WHERE ident = '' AND seq = 0 ORDER BY grp",
 		    "schema_init", err);
+	return status;
+}
+
+/* Asked when nobody else changes the tables; no store: as if it were ours. */
+static int64_t
+version_there(struct durable *d)
+{
+	int64_t version;
+
+	if (mydb_ask(d, "SELECT schema_version FROM store WHERE id = 1",
+		"schema_init", &version, NULL) != SGATE_OK)
+		return MYDB_SCHEMA_VERSION;
+	return version;
+}
+
+/*
+ * What is there already is only looked at: the gateway's own account, which
+ * may make nothing, can run this at every start.
+ */
+enum sgate_status
+mydb_schema_init(struct durable *d, struct sgate_error *err)
+{
+	enum sgate_status status =
+	    mydb_enter_new(d, MYDB_TO_MAKE, "schema_init", err);
+	int64_t version;
+
+	if (status != SGATE_OK)
+		return status;
+	status = mydb_check_tables(d, true, "schema_init", err);
+	if (status != SGATE_INVALID)
+		goto out;
+	status = take_turn(d, "schema_init", err);
+	if (status != SGATE_OK)
+		goto out;
+	version = version_there(d);
+	/* Tables of a newer version are left as they are. */
+	if (version >= BEING_CONVERTED && version < MYDB_SCHEMA_VERSION)
+		status = convert(d, err);
+	else if (version == MYDB_SCHEMA_VERSION)
+		status = make(d, err);
 	if (status == SGATE_OK)
 		status = mydb_check_tables(d, true, "schema_init", err);
 out:

@@ -16,9 +16,6 @@ const struct sql_text sqlite_texts[SQL_STATEMENTS] = {
     [SQL_USER_BLOCK] = {"INSERT OR REPLACE INTO user_state (realm, user_id, "
 			"blocked_ms, blocked_reason) VALUES (?, ?, ?, ?)",
 	true},
-    [SQL_USER_UNBLOCK] = {"DELETE FROM user_state "
-			  "WHERE realm = ? AND user_id = ?",
-	true},
     /* The file's write lock, held since begin, is every row's lock. */
     [SQL_SESSION_LOCK] = {SQL_SESSION_GET_COLUMNS " FROM session WHERE ref = ?",
 	true},
@@ -78,11 +75,17 @@ sqlite_user_lock(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, bool exclusive, struct durable_user *out,
     struct sgate_error *err)
 {
+	struct sql_run r;
 	enum sgate_status status;
 
 	(void)exclusive;
 	memset(out, 0, sizeof(*out));
-	status = sql_user_row(d, SQL_USER_GET, realm, user, out, err);
+	status = sql_open(&r, d, SQL_USER_GET, "user_lock", err);
+	if (status != SGATE_OK)
+		return status;
+	sql_bind_bytes(&r, realm);
+	sql_bind_bytes(&r, user);
+	status = sql_user_read(&r, out);
 	return status == SGATE_NOT_FOUND ? SGATE_OK : status;
 }
 

@@ -31,6 +31,9 @@ static const struct sql_text common_texts[SQL_STATEMENTS] = {
 				"VALUES (?, ?, ?, ?, ?, ?)",
 	true},
     [SQL_IDEMPOTENCY_REMOVE] = {"DELETE FROM idempotency WHERE id = ?", true},
+    [SQL_USER_UNBLOCK] = {"DELETE FROM user_state "
+			  "WHERE realm = ? AND user_id = ?",
+	true},
     [SQL_USERS_BLOCKED] = {"SELECT realm, user_id FROM user_state "
 			   "WHERE blocked_ms > 0 LIMIT ?",
 	false},

@@ -36,8 +36,8 @@ enum sql_statement {
 	SQL_IDEMPOTENCY_INSERT,
 	SQL_IDEMPOTENCY_REMOVE,
 	SQL_USER_GET,
+	SQL_USER_SHARE,
 	SQL_USER_LOCK,
-	SQL_USER_MAKE,
 	SQL_USER_BLOCK,
 	SQL_USER_UNBLOCK,
 	SQL_USERS_BLOCKED,
@@ -255,10 +255,9 @@ SGATE_MUST_CHECK enum sgate_status sql_sessions(
     struct sql_run *r, durable_session_fn *fn, void *arg);
 /* The columns of SQL_STORE_COLUMNS. */
 void sql_store_read(struct sql_run *r, struct record_store *out);
-/* A user's row by one of the statements; SGATE_NOT_FOUND. */
-SGATE_MUST_CHECK enum sgate_status sql_user_row(struct durable *d,
-    enum sql_statement which, struct sgate_bytes realm, struct sgate_bytes user,
-    struct durable_user *out, struct sgate_error *err);
+/* The one row of a run that has blocked_ms and blocked_reason; the run ends. */
+SGATE_MUST_CHECK enum sgate_status sql_user_read(
+    struct sql_run *r, struct durable_user *out);
 /* SGATE_INTERNAL for a time that cannot be. */
 SGATE_MUST_CHECK enum sgate_status sql_touches_check(struct durable *d,
     const struct durable_touch *touches, size_t count, struct sgate_error *err);

@@ -468,26 +468,17 @@ sql_session_get(struct durable *d, const struct sgate_ref *ref, unsigned flags,
 /* ---- users ---- */
 
 enum sgate_status
-sql_user_row(struct durable *d, enum sql_statement which,
-    struct sgate_bytes realm, struct sgate_bytes user, struct durable_user *out,
-    struct sgate_error *err)
+sql_user_read(struct sql_run *r, struct durable_user *out)
 {
 	struct durable_user row = {0};
-	struct sql_run r;
-	enum sgate_status status = sql_open(&r, d, which, "user_lock", err);
+	enum sgate_status status = sql_step(r);
 
-	if (status != SGATE_OK)
-		return status;
-	sql_bind_bytes(&r, realm);
-	sql_bind_bytes(&r, user);
-	status = sql_step(&r);
 	if (status == SGATE_OK) {
-		row.blocked_ms = sql_get_time(&r);
-		sql_get_text(
-		    &r, row.blocked_reason, sizeof(row.blocked_reason));
-		status = sql_row_status(&r, "a user's row");
+		row.blocked_ms = sql_get_time(r);
+		sql_get_text(r, row.blocked_reason, sizeof(row.blocked_reason));
+		status = sql_row_status(r, "a user's row");
 	}
-	sql_close(&r);
+	sql_close(r);
 	if (status == SGATE_OK)
 		*out = row;
 	return status;

@@ -6,7 +6,10 @@
 -- Times are UTC milliseconds (*_ms). All text is VARBINARY or a blob: it is
 -- compared byte by byte, where utf8mb4_bin would take 'anna' and 'anna ' for
 -- one user. Columns are added, never renamed. A change here raises
--- schema_version below and SCHEMA_VERSION in durable_mysql.h.
+-- schema_version below and SCHEMA_VERSION in durable_mysql.h, and needs a
+-- conversion in durable_mysql_schema.c.
+--
+-- Versions: 1 had a row in user_state for every user, and no user_lock.
 
 CREATE TABLE IF NOT EXISTS store (
   id             TINYINT NOT NULL PRIMARY KEY CHECK (id = 1),
@@ -67,16 +70,24 @@ CREATE TABLE IF NOT EXISTS session (
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4
   COLLATE=utf8mb4_bin;
 
--- A row for every user that has logged in: its lock orders creates and
--- cleanups. blocked_ms 0: not blocked; those who are, are few, and read often.
+-- Users that are blocked; read under their lock, of table user_lock.
 CREATE TABLE IF NOT EXISTS user_state (
   realm          VARBINARY(64) NOT NULL,
   user_id        VARBINARY(128) NOT NULL,
   blocked_ms     BIGINT NOT NULL DEFAULT 0,
   blocked_reason VARBINARY(128) NOT NULL DEFAULT '',
-  PRIMARY KEY (realm, user_id),
-  KEY blocked (blocked_ms)
+  PRIMARY KEY (realm, user_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Locks that order creates and cleanups: 4096 rows for all users, who share
+-- them by a hash of realm and user (mydb_user_place()). Never changed.
+CREATE TABLE IF NOT EXISTS user_lock (
+  id SMALLINT NOT NULL PRIMARY KEY
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+INSERT IGNORE INTO user_lock (id)
+  SELECT a.grp * 256 + b.grp * 16 + c.grp
+  FROM meta a, meta b, meta c
+  WHERE a.grp < 16 AND b.grp < 16 AND c.grp < 16;
 
 -- event_id begins with 48 bits of milliseconds: its order is the order of
 -- time, so it makes the partitions and ends the keys. `sessgatectl db
@@ -127,4 +138,4 @@ CREATE TABLE IF NOT EXISTS lease (
 
 -- Last: a store without this row is not made yet.
 INSERT IGNORE INTO store (id, store_id, epoch, schema_version)
-  VALUES (1, RANDOM_BYTES(16), 1, 1);
+  VALUES (1, RANDOM_BYTES(16), 1, 2);

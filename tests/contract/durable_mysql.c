@@ -1209,6 +1209,83 @@ logins_of_one_new_user_at_once_do_not_deadlock(struct fixture *f)
 	assert_int_equal(number(f, "SELECT COUNT(*) FROM session"), 200);
 }
 
+/* In a child: has the user's lock alone, tells, and blocks him a bit later. */
+static pid_t
+start_blocker(struct fixture *f, struct sgate_bytes user)
+{
+	int pipes[2];
+	char byte = 'x';
+	pid_t pid;
+
+	assert_int_equal(pipe(pipes), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct durable_user state;
+		struct durable *d;
+
+		alarm(60);
+		if (f->ops->open(&f->conf, &d, &f->err) != SGATE_OK)
+			_exit(2);
+		d->deadline_ms = clock_monotonic_ms() + 20000;
+		if (f->ops->begin(d, &f->err) != SGATE_OK ||
+		    f->ops->user_lock(d, user, user, true, &state, &f->err) !=
+			SGATE_OK ||
+		    write(pipes[1], &byte, 1) != 1)
+			_exit(3);
+		pause_ms(150);
+		if (f->ops->user_block(d, user, user, T0, user, &f->err) !=
+		    SGATE_OK)
+			_exit(4);
+		_exit(f->ops->commit(d, &f->err) == SGATE_OK ? 0 : 5);
+	}
+	close(pipes[1]);
+	assert_true(read(pipes[0], &byte, 1) == 1);
+	close(pipes[0]);
+	return pid;
+}
+
+static bool
+is_blocked_in_many(struct fixture *f, struct sgate_bytes user)
+{
+	const struct durable_audit audit = make_audit(T0, 7);
+	struct sgate_session *s = make_session(1, 7);
+	struct durable_creation one = {.session = s, .audit = &audit};
+	enum sgate_status status;
+
+	snprintf(s->realm, sizeof(s->realm), "%.*s", (int)user.len, user.data);
+	snprintf(s->user, sizeof(s->user), "%.*s", (int)user.len, user.data);
+	status = f->ops->create_many(f->a, &one, 1, &f->err);
+	sgate_session_free(s);
+	return status == SGATE_DENIED && one.is_blocked;
+}
+
+/* What is read with the lock is read after it was had. */
+static void
+who_waits_for_a_users_lock_sees_that_he_is_blocked(struct fixture *f)
+{
+	static const char *const users[] = {"anna", "bob", "carol"};
+	struct durable_user state;
+	unsigned i;
+	pid_t pid;
+
+	for (i = 0; i < 3; i++) {
+		const struct sgate_bytes user = bytes_of(users[i]);
+
+		pid = start_blocker(f, user);
+		f->a->deadline_ms = clock_monotonic_ms() + 10000;
+		assert_ok(f, f->ops->begin(f->a, &f->err));
+		if (i < 2) {
+			assert_ok(f, f->ops->user_lock(f->a, user, user, i == 0,
+					 &state, &f->err));
+			assert_true(state.blocked_ms == T0);
+		} else {
+			assert_true(is_blocked_in_many(f, user));
+		}
+		f->ops->rollback(f->a);
+		wait_locker(pid);
+	}
+}
+
 /* ---- hosts ---- */
 
 /* A port of 127.0.0.1 whose queue is full: a connect is never answered. */
@@ -1428,16 +1505,125 @@ a_schema_of_another_version_is_refused_and_left_alone(struct fixture *f)
 {
 	struct durable *d = open_handle(f);
 
-	run_sql(f, "UPDATE store SET schema_version = 2");
+	run_sql(f, "UPDATE store SET schema_version = 3");
 	run_sql(f, "DROP TABLE lease");
 	assert_status(f, SGATE_INVALID, f->ops->schema_check(d, &f->err));
 	assert_status(f, SGATE_UNAVAILABLE, f->ops->schema_init(d, &f->err));
 	assert_int_equal(number(f, "SELECT COUNT(*) FROM "
 				   "information_schema.TABLES WHERE "
 				   "TABLE_SCHEMA = DATABASE()"),
-	    8);
+	    9);
 	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
 	assert_text(f, "newer");
+	f->ops->close(d);
+}
+
+/* What version 1 had: a row for every user, and no table of locks. */
+static void
+make_version_1(struct fixture *f)
+{
+	run_sql(f, "DROP TABLE user_lock");
+	run_sql(f, "ALTER TABLE user_state ADD KEY blocked (blocked_ms)");
+	run_sql(f, "INSERT INTO user_state VALUES ('', 'anna', 0, ''), "
+		   "('', 'bob', 5, 'asked'), ('r', 'anna', 0, '')");
+	run_sql(f, "UPDATE store SET schema_version = 1");
+}
+
+static void
+check_is_converted(struct fixture *f, struct durable *d)
+{
+	assert_ok(f, f->ops->schema_check(d, &f->err));
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM user_lock"), 4096);
+	assert_int_equal(number(f, "SELECT MAX(id) FROM user_lock"), 4095);
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM user_state"), 1);
+	assert_int_equal(
+	    number(f, "SELECT blocked_ms FROM user_state "
+		      "WHERE user_id = 'bob' AND blocked_reason = 'asked'"),
+	    5);
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM "
+				   "information_schema.STATISTICS WHERE "
+				   "TABLE_SCHEMA = DATABASE() AND "
+				   "INDEX_NAME = 'blocked'"),
+	    0);
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM session"), 1);
+	assert_int_equal(number(f, "SELECT schema_version FROM store"), 2);
+}
+
+static void
+tables_of_version_1_are_converted_with_what_is_in_them(struct fixture *f)
+{
+	struct durable *d = open_handle(f);
+
+	add_session(f, make_session(1, 1));
+	make_version_1(f);
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	assert_text(f, "db init");
+	assert_status(f, SGATE_INVALID, f->ops->schema_check(d, &f->err));
+	assert_text(f, "older");
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	check_is_converted(f, d);
+	assert_ok(f, f->ops->ping(d, &f->err));
+	f->ops->close(d);
+}
+
+static void
+tables_are_not_converted_while_a_gateway_runs(struct fixture *f)
+{
+	struct durable *d = open_handle(f);
+
+	add_session(f, make_session(1, 1));
+	make_version_1(f);
+	run_sql(f, "INSERT INTO lease VALUES ('host:one', 'keys=1', "
+		   "UNIX_TIMESTAMP() * 1000 + 60000)");
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->schema_init(d, &f->err));
+	assert_text(f, "stop all");
+	assert_int_equal(number(f, "SELECT schema_version FROM store"), 1);
+	assert_int_equal(number(f, "SELECT COUNT(*) FROM user_state"), 3);
+	run_sql(f, "UPDATE lease SET until_ms = UNIX_TIMESTAMP() * 1000 - 1");
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	check_is_converted(f, d);
+	f->ops->close(d);
+}
+
+/* Whoever comes meanwhile, of whatever version, is refused. */
+static void
+a_conversion_that_was_cut_off_goes_on(struct fixture *f)
+{
+	struct durable *d = open_handle(f);
+
+	add_session(f, make_session(1, 1));
+	make_version_1(f);
+	run_sql(f, "UPDATE store SET schema_version = 0");
+	run_sql(f, "CREATE TABLE user_lock (id SMALLINT NOT NULL PRIMARY KEY)");
+	run_sql(f, "INSERT INTO user_lock VALUES (0), (17)");
+	run_sql(f, "DELETE FROM user_state WHERE realm = 'r'");
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->ping(d, &f->err));
+	assert_text(f, "older");
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	check_is_converted(f, d);
+	f->ops->close(d);
+}
+
+static void
+a_lock_of_users_that_is_missing_is_told_and_made_again(struct fixture *f)
+{
+	const struct sgate_bytes user = {"anna", 4};
+	struct durable *d = open_handle(f);
+	struct durable_user state;
+
+	run_sql(f, "DELETE FROM user_lock");
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_status(f, SGATE_CORRUPT,
+	    f->ops->user_lock(f->a, user, user, false, &state, &f->err));
+	f->ops->rollback(f->a);
+	assert_status(f, SGATE_INVALID, f->ops->schema_check(d, &f->err));
+	assert_text(f, "user_lock");
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	assert_ok(f, f->ops->schema_check(d, &f->err));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	assert_ok(
+	    f, f->ops->user_lock(f->a, user, user, false, &state, &f->err));
+	f->ops->rollback(f->a);
 	f->ops->close(d);
 }
 
@@ -2049,6 +2235,7 @@ const struct contract_case mysql_cases[] = {
     CASE(what_is_around_a_row_is_read_whoever_locks_it),
     CASE(after_an_error_a_transaction_takes_nothing_more),
     CASE(logins_of_one_new_user_at_once_do_not_deadlock),
+    CASE(who_waits_for_a_users_lock_sees_that_he_is_blocked),
     CASE(a_host_that_takes_no_connection_is_unavailable_in_time),
     CASE(the_next_host_is_asked_when_one_is_dead_or_does_not_answer),
     CASE(a_read_only_server_is_refused_and_left),
@@ -2056,6 +2243,10 @@ const struct contract_case mysql_cases[] = {
     CASE(hosts_are_addresses_and_something_must_be_given),
     CASE(a_database_without_tables_says_what_to_do),
     CASE(a_schema_of_another_version_is_refused_and_left_alone),
+    CASE(tables_of_version_1_are_converted_with_what_is_in_them),
+    CASE(tables_are_not_converted_while_a_gateway_runs),
+    CASE(a_conversion_that_was_cut_off_goes_on),
+    CASE(a_lock_of_users_that_is_missing_is_told_and_made_again),
     CASE(maintain_makes_weeks_ahead_and_drops_those_that_are_over),
     CASE(restored_raises_the_epoch_and_every_number),
     CASE(two_accounts_have_the_grants_that_they_need_and_no_more),

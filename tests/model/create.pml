@@ -36,7 +36,7 @@ bit ends_x = 0;    /* what began then must end X */
 bit is_blocked = 0;
 bit bound_ended = 0;
 
-/* The row in user_state: who creates shares it, who ends has it alone. */
+/* The user's lock: who creates shares it, who ends has it alone. */
 bit lock_shared = 0;
 bit lock_alone = 0;
 

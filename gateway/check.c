@@ -256,6 +256,19 @@ add_anonymous_variables(struct call *c)
 }
 
 /*
+ * A renewed cookie, for a web server that drops Set-Cookie from what allows:
+ * conf/lighttpd/cookie.lua takes it from here, and the program never sees it.
+ */
+static void
+add_set_cookie(struct call *c)
+{
+	if (c->reply.cookie.len > 0 && c->req.set_cookie.len > 0 &&
+	    !request_is_access_checker(&c->req))
+		reply_line(&c->reply, VARIABLE("SESSION_SET_COOKIE"),
+		    buf_bytes(&c->reply.cookie));
+}
+
+/*
  * The only place that says 200 to a check. No Content-Type: Apache would give
  * it to the program's own answer.
  */
@@ -271,6 +284,7 @@ answer_allow(struct call *c, const struct decision *d)
 		add_csrf(c);
 		add_exports(c);
 	}
+	add_set_cookie(c);
 	reply_no_body(&c->reply);
 }
 
@@ -285,13 +299,15 @@ login_url(const struct call *c, const struct conf_policy *policy)
 }
 
 /*
- * nginx takes no 302 from a check and mod_fcgid drops its Location: both send
- * browsers to the login by their own configuration.
+ * nginx takes no 302 from a check and mod_fcgid drops its Location: both ask
+ * again for the page.
  */
 static bool
 is_redirected(const struct call *c, const struct decision *d)
 {
-	return d->may_redirect && c->req.role == REQUEST_AUTHORIZER &&
+	return d->may_redirect &&
+	       (c->req.role == REQUEST_AUTHORIZER ||
+		   request_wants_page(&c->req)) &&
 	       reply_reason(d->reason)->check_status == 401 &&
 	       (c->req.method & (REQUEST_GET | REQUEST_HEAD)) != 0 &&
 	       request_accepts_html(&c->req) &&
@@ -377,12 +393,30 @@ note_broken(const struct call *c)
 	    ref);
 }
 
+/*
+ * Once more the refusal that the web server has had, as a page; it is counted
+ * and noted already. Nothing is allowed here: when the refusal is over (the
+ * store is back, say), the browser asks for the program again.
+ */
+static void
+serve_page(struct call *c, struct decision *d)
+{
+	if (d->reason == SGATE_REASON_OK)
+		d->reason = SGATE_REASON_STORE;
+	answer_deny(c, d);
+	reply_end(&c->reply);
+}
+
 void
 check_serve(struct call *c)
 {
 	struct decision d;
 
 	check_decide(c, &d);
+	if (request_wants_page(&c->req)) {
+		serve_page(c, &d);
+		return;
+	}
 	if (d.reason == SGATE_REASON_OK) {
 		answer_allow(c, &d);
 	} else {

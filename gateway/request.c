@@ -46,9 +46,11 @@ static const struct param param_table[] = {
     PARAM("HTTP_X_CSRF_TOKEN", csrf_token),
     PARAM("HTTP_AUTHORIZATION", authorization),
     PARAM("HTTP_IF_NONE_MATCH", if_none_match),
+    PARAM("SESSGATE_SET_COOKIE", set_cookie),
     PARAM("HTTP_SEC_FETCH_SITE", sec_fetch_site),
     PARAM("HTTP_IDEMPOTENCY_KEY", idempotency_key),
     PARAM("HTTP_X_FORWARDED_FOR", forwarded_for),
+    PARAM("REDIRECT_REQUEST_METHOD", first_method),
 };
 #define PARAM_COUNT (sizeof(param_table) / sizeof(param_table[0]))
 
@@ -126,6 +128,8 @@ request_init(struct request *req, char *const *params, bool is_authorizer)
 	    req->uri.len == 0)
 		req->is_malformed = true;
 	req->method = request_method_parse(req->method_text);
+	if (request_wants_page(req) && req->first_method.len > 0)
+		req->method = request_method_parse(req->first_method);
 	req->query = req->uri;
 	req->path = bytes_cut(&req->query, '?');
 }
@@ -202,6 +206,13 @@ bool
 request_is_access_checker(const struct request *req)
 {
 	return starts_with(req->apache_role, "ACCESS_CHECKER");
+}
+
+bool
+request_wants_page(const struct request *req)
+{
+	return req->role == REQUEST_CHECK &&
+	       bytes_equal_text(req->check, "page");
 }
 
 /* ---- the visitor's address ---- */

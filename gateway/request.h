@@ -36,11 +36,14 @@ struct request {
 	bool is_malformed; /* a name twice, no '=', no method, no URI */
 
 	/* From the web server's configuration or its own knowledge. */
-	struct sgate_bytes check; /* SESSGATE_CHECK */
+	struct sgate_bytes check;      /* SESSGATE_CHECK */
+	struct sgate_bytes set_cookie; /* SESSGATE_SET_COOKIE */
 	struct sgate_bytes policy;
 	struct sgate_bytes realm;
 	struct sgate_bytes apache_role;
 	struct sgate_bytes remote_addr;
+	/* REDIRECT_REQUEST_METHOD: Apache asks for a page with GET. */
+	struct sgate_bytes first_method;
 
 	/* From the client. */
 	struct sgate_bytes method_text;
@@ -79,6 +82,11 @@ bool request_prefers_html(const struct request *req);
 bool request_is_authenticator(const struct request *req);
 /* "ACCESS_CHECKER": Apache's mod_fcgid; it shows Variable-* to the browser. */
 bool request_is_access_checker(const struct request *req);
+/*
+ * SESSGATE_CHECK=page: the web server has been told "no" and asks once more,
+ * for what the browser shall see of it.
+ */
+bool request_wants_page(const struct request *req);
 
 /*
  * The visitor's address as text in out ("" when not known): REMOTE_ADDR, or,

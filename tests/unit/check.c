@@ -605,6 +605,79 @@ a_rotated_token_is_replaced_on_the_way(void **state)
 }
 
 static void
+a_renewed_cookie_is_a_variable_for_who_asks_for_it(void **state)
+{
+	struct sgate_session *session = NULL;
+	struct sgate_error err;
+	struct site site;
+	struct ask ask = {.is_authorizer = true};
+	char *token = NULL;
+
+	(void)state;
+	site_open(&site, NULL);
+	site_login(&site, "alice", NULL);
+	ask.cookie = buf_text(&site.cookie);
+	ask.more[0] = "SESSGATE_SET_COOKIE=1";
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_null(variable(&site, "SESSION_SET_COOKIE"));
+	assert_int_equal(sgate_session_rotate(site.mgr, bytes_of(site.token),
+			     &session, &token, &err),
+	    SGATE_OK);
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_non_null(strstr(variable(&site, "SESSION_SET_COOKIE"), token));
+	/* Apache's access checker would show it to the program and all. */
+	ask.more[1] = "FCGI_APACHE_ROLE=ACCESS_CHECKER";
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_null(variable(&site, "SESSION_SET_COOKIE"));
+	ask.more[0] = "HTTP_SESSGATE_SET_COOKIE=1";
+	ask.more[1] = NULL;
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_null(variable(&site, "SESSION_SET_COOKIE"));
+	sgate_token_free(token);
+	sgate_session_free(session);
+	site_close(&site);
+}
+
+static void
+a_page_tells_of_a_refusal_and_allows_nobody(void **state)
+{
+	static const char *const overrides[] = {"gateway.login_url=/login",
+	    "gateway.expose_reason=yes", "policy.staff.require_role=staff",
+	    "policy.open.anonymous=yes", NULL};
+	struct site site;
+	struct ask ask = {
+	    .accept = "text/html", .more = {"SESSGATE_CHECK=page"}};
+
+	(void)state;
+	site_open(&site, overrides);
+	assert_int_equal(site_ask(&site, &ask), 302);
+	assert_string_equal(
+	    site_header(&site, "Location"), "/login?return_to=/app/");
+	ask.method = "POST";
+	assert_int_equal(site_ask(&site, &ask), 401);
+	ask.method = NULL;
+	ask.accept = NULL;
+	assert_int_equal(site_ask(&site, &ask), 401);
+	site_login(&site, "alice", NULL);
+	ask.cookie = buf_text(&site.cookie);
+	ask.more[1] = "SESSGATE_POLICY=staff";
+	assert_int_equal(site_ask(&site, &ask), 403);
+	ask.more[1] = "SESSGATE_POLICY=open";
+	assert_int_equal(site_ask(&site, &ask), 503);
+	assert_false(has_variables(&site));
+	ask.more[1] = NULL;
+	assert_int_equal(site_ask(&site, &ask), 503);
+	assert_non_null(site_header(&site, "Retry-After"));
+	assert_false(has_variables(&site));
+	/* It was counted when it was refused. */
+	assert_int_equal(
+	    atomic_load(&site.shared->counters[SHARED_CHECK_DENIED]), 0);
+	assert_int_equal(
+	    atomic_load(&site.shared->counters[SHARED_CHECK_ALLOWED]), 0);
+	site_close(&site);
+}
+
+static void
 identity_in_the_request_is_ignored(void **state)
 {
 	struct site site;
@@ -924,6 +997,8 @@ static const struct CMUnitTest check_tests[] = {
     cmocka_unit_test(the_csrf_token_is_of_its_session_and_day),
     cmocka_unit_test(csrf_rule_goes_in_its_order),
     cmocka_unit_test(a_rotated_token_is_replaced_on_the_way),
+    cmocka_unit_test(a_renewed_cookie_is_a_variable_for_who_asks_for_it),
+    cmocka_unit_test(a_page_tells_of_a_refusal_and_allows_nobody),
     cmocka_unit_test(identity_in_the_request_is_ignored),
     cmocka_unit_test(a_bound_session_is_refused_elsewhere),
     cmocka_unit_test(bad_tokens_of_one_address_are_told_so_often_a_minute),

@@ -52,6 +52,32 @@ the_role_is_the_servers(void **state)
 }
 
 static void
+a_page_is_wanted_for_how_the_browser_asked(void **state)
+{
+	struct request req;
+
+	(void)state;
+	request_init(&req, PARAMS(LINE, P("SESSGATE_CHECK=1")), false);
+	assert_false(request_wants_page(&req));
+	request_init(&req, PARAMS(LINE, P("SESSGATE_CHECK=page")), true);
+	assert_false(request_wants_page(&req));
+	request_init(&req, PARAMS(LINE, P("SESSGATE_CHECK=page")), false);
+	assert_int_equal(req.role, REQUEST_CHECK);
+	assert_true(request_wants_page(&req));
+	assert_int_equal(req.method, REQUEST_GET);
+	request_init(&req,
+	    PARAMS(LINE, P("SESSGATE_CHECK=page"),
+		P("REDIRECT_REQUEST_METHOD=POST")),
+	    false);
+	assert_int_equal(req.method, REQUEST_POST);
+	request_init(&req,
+	    PARAMS(
+		LINE, P("SESSGATE_CHECK=1"), P("REDIRECT_REQUEST_METHOD=POST")),
+	    false);
+	assert_int_equal(req.method, REQUEST_GET);
+}
+
+static void
 incomplete_or_double_params_are_malformed(void **state)
 {
 	static char *const cases[][4] = {
@@ -307,6 +333,7 @@ long_return_targets_are_refused(void **state)
 static const struct CMUnitTest request_tests[] = {
     cmocka_unit_test(params_become_fields),
     cmocka_unit_test(the_role_is_the_servers),
+    cmocka_unit_test(a_page_is_wanted_for_how_the_browser_asked),
     cmocka_unit_test(incomplete_or_double_params_are_malformed),
     cmocka_unit_test(only_a_named_html_is_accepted),
     cmocka_unit_test(forwarded_addresses_count_from_trusted_proxies_alone),

@@ -10,7 +10,6 @@
 #include "ctl.h"
 
 #include "clock.h"
-#include "gateway/ctl_mount_lighttpd.h" /* of conf/lighttpd/sessgate.conf */
 #include "keys.h"
 #include "session_manager.h"
 #include "user.h"
@@ -151,61 +150,6 @@ ctl_config_template(struct ctl *ctl)
 	fputs(buf_text(&text), stdout);
 	buf_clear(&text);
 	return CTL_YES;
-}
-
-/* Whether the line sets that variable: "name = ". */
-static bool
-sets_variable(const char *line, const char *name)
-{
-	size_t len = strlen(name);
-
-	return strncmp(line, name, len) == 0 &&
-	       strncmp(line + len, " = ", 3) == 0;
-}
-
-static enum ctl_exit
-mount_for_lighttpd(const struct sgate_conf *conf)
-{
-	const struct conf_listener *pool = conf_listener(conf, "pool");
-	const char *line, *end, *socket;
-
-	if (pool == NULL || strncmp(pool->address, "unix:", 5) != 0)
-		return ctl_fail(CTL_NO, "listener.pool is no unix socket");
-	socket = pool->address + 5;
-	if (strpbrk(socket, "\"\\$") != NULL)
-		return ctl_fail(CTL_NO,
-		    "%s: lighttpd cannot be given a path with \" \\ or $",
-		    socket);
-	for (line = mount_lighttpd; *line != '\0'; line = end + 1) {
-		end = strchr(line, '\n');
-		if (sets_variable(line, "var.sessgate_socket"))
-			printf("var.sessgate_socket = \"%s\"\n", socket);
-		else if (sets_variable(line, "var.sessgate_mount"))
-			printf("var.sessgate_mount = \"%s\"\n",
-			    conf->gateway.mount);
-		else if (sets_variable(line, "var.sessgate_read_timeout"))
-			printf("var.sessgate_read_timeout = %lld\n",
-			    (long long)(conf->gateway
-						.request_terminate_timeout_ms /
-					    1000 +
-					2));
-		else
-			printf("%.*s\n", (int)(end - line), line);
-	}
-	return CTL_YES;
-}
-
-enum ctl_exit
-ctl_config_mount(struct ctl *ctl)
-{
-	const char *name = ctl->args.arguments[0];
-	const struct sgate_conf *conf;
-
-	if (strcmp(name, "lighttpd") != 0)
-		return ctl_fail(CTL_USAGE,
-		    "no mount for \"%.40s\"; there is: lighttpd", name);
-	conf = ctl_conf(ctl);
-	return conf == NULL ? CTL_USAGE : mount_for_lighttpd(conf);
 }
 
 /* ---- keys ---- */

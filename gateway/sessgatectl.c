@@ -89,9 +89,16 @@ static const struct ctl_command commands[] = {
 	ctl_config_check},
     {"config mount", CTL_LOCAL, "NAME", 1, 1, NULL,
 	"print the web server's configuration for this gateway",
-	"NAME is the web server: lighttpd.",
+	"NAME is one of these files of conf/: lighttpd, lighttpd-bin-path, "
+	"lighttpd-cookie,\nlighttpd-cookie.lua; apache, apache-fcgid; "
+	"nginx-http, nginx-server, nginx-params,\nnginx-protect, "
+	"nginx-fcgiwrap.",
 	"sessgatectl config mount lighttpd > "
-	"/etc/lighttpd/conf-enabled/50-sessgate.conf\n",
+	"/etc/lighttpd/conf-enabled/50-sessgate.conf\n"
+	"sessgatectl config mount apache > "
+	"/etc/apache2/conf-available/sessgate.conf\n"
+	"sessgatectl config mount nginx-http > "
+	"/etc/nginx/sessgate/http.conf\n",
 	ctl_config_mount},
     {"config show", CTL_LOCAL, "", 0, 0, NULL,
 	"print the effective options and where each comes from", NULL,

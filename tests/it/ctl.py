@@ -412,6 +412,59 @@ def config_mount_prints_the_shipped_file_with_our_values(t):
                             stdout=subprocess.DEVNULL), 0)
 
 
+MOUNTS = {"lighttpd-bin-path": "lighttpd/bin-path.conf", "lighttpd-cookie": "lighttpd/cookie.conf",
+          "lighttpd-cookie.lua": "lighttpd/cookie.lua", "apache": "apache/sessgate.conf",
+          "apache-fcgid": "apache/fcgid.conf", "nginx-http": "nginx/http.conf", "nginx-server": "nginx/server.conf",
+          "nginx-params": "nginx/params.conf", "nginx-protect": "nginx/protect.conf",
+          "nginx-fcgiwrap": "nginx/fcgiwrap.conf"}
+
+
+@case
+def config_mount_puts_our_values_in_place_of_the_defaults(t):
+    site = Site(t, {"gateway": {"mount": "/auth/", "request_terminate_timeout": "5 s"}, "cookie": {"name": "who"},
+                    "listener": {"apache": {"address": "tcp:127.0.0.1:7001", "allow": ["check"]}}})
+    ours = (("/run/sessgate/pool.sock", site.gw.pool), ("/.sessgate/", "/auth/"), ("__Host-sid", "who"),
+            ("127.0.0.1:9733", "127.0.0.1:7001"), ("/usr/sbin/sessgated", harness.SESSGATED),
+            ("/etc/sessgate/sessgate.conf", site.gw.conf_path), ("sessgate_read_timeout = 12", "sessgate_read_timeout = 7"),
+            ("SESSGATE_TIMEOUT 12", "SESSGATE_TIMEOUT 7"), ("_read_timeout 12s", "_read_timeout 7s"))
+    for name, path in MOUNTS.items():
+        with open(os.path.join(harness.SOURCE, "conf", path)) as f:
+            shipped = f.read()
+        done = site("config", "mount", name)
+        t.equal((done.code, done.err), (0, ""), name)
+        for default, value in ours:
+            shipped = shipped.replace(default, os.path.realpath(value) if os.path.exists(value) else value)
+        t.equal(done.out, shipped, name)
+
+
+@case
+def config_mount_prints_nothing_that_a_server_would_read_otherwise(t):
+    site = Site(t)
+    for changes, why in (({"gateway": {"mount": "/a{b/"}}, "gateway.mount"),
+                         ({"cookie": {"name": "s.d"}}, "cookie.name"),
+                         ({"listener": {"pool": {"address": "unix:/tmp/a b.sock"}}}, "listener.pool.address")):
+        options = [x for section, values in changes.items() for name, value in flat(section, values)
+                   for x in ("-o", name + "=" + value)]
+        for name in ("apache", "nginx-http", "lighttpd"):
+            done = site("config", "mount", name, *options)
+            t.true(done.code != 0 and done.out == "", (why, done))
+            t.match(done.err, re.escape(why))
+    done = site("config", "mount", "nginx")
+    t.equal((done.code, done.out), (2, ""))
+    t.match(done.err, "there is: lighttpd, .*nginx-fcgiwrap")
+    done = site("config", "mount", "apache")
+    t.equal(done.code, 0)
+    t.match(done.err, "no listener for this mount yet")
+
+
+def flat(section, values):
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(section + "." + name, value)
+        else:
+            yield section + "." + name, value
+
+
 @case
 def printed_mount_protects_what_a_real_lighttpd_serves(t):
     site = Site(t, {"cookie": {"name": "sid", "secure": False}})

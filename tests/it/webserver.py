@@ -24,6 +24,8 @@ my $body = ''; read(STDIN, $body, $ENV{CONTENT_LENGTH}) if $ENV{CONTENT_LENGTH};
 print "Content-Type: text/plain\\r\\nX-Program: ran\\r\\n\\r\\n";
 print map { my $v = $ENV{$_}; $v =~ s/\\n/\\\\n/g; "$_=$v\\n" } sort keys %%ENV;
 print 'BODY_LENGTH=', length $body, "\\n";
+open(E, '<', '/proc/self/environ') or die; local $/; my %%n; $n{(split /=/)[0]}++ for split /\\0/, <E>;
+print 'TWICE=', join(',', grep { $n{$_} > 1 } keys %%n), "\\n";
 """
 
 
@@ -54,6 +56,28 @@ class WebServer:
     """A web server of a test's own, on a loopback port: whoever is one sets
     dir, port, name, log_path and process."""
 
+    def make_site(self):
+        """A directory with the program (cgi/), a document root, and data/, which
+        is the web server's user's."""
+        self.dir = tempfile.mkdtemp(prefix="sgweb.")
+        os.chmod(self.dir, 0o755)
+        self.cgi = os.path.join(self.dir, "cgi")
+        self.data = os.path.join(self.dir, "data")
+        self.root = os.path.join(self.dir, "root")
+        for folder in (self.cgi, self.data, self.root):
+            os.mkdir(folder)
+        self.marker = os.path.join(self.data, "marker")
+        self.log_path = os.path.join(self.data, "error.log")
+        self.write("env.cgi", ENV_CGI % {"marker": self.marker})
+        with open(os.path.join(self.cgi, "page.html"), "w") as f:
+            f.write("static\n")
+        open(self.log_path, "w").close()
+        if harness.IS_ROOT:
+            web = pwd.getpwnam(WEB_USER)
+            for path in (self.data, self.log_path):
+                os.chown(path, web.pw_uid, web.pw_gid)
+        self.port = free_port()
+
     def answers(self):
         if self.process.poll() is not None:
             raise AssertionError("%s ended: %s" % (self.name, self.log()))
@@ -80,48 +104,6 @@ class WebServer:
                 self.process.wait()
         if not os.environ.get("KEEP"):
             subprocess.run(["rm", "-rf", self.dir], check=False)
-
-
-class Lighttpd(WebServer):
-    """mounts: the text of fastcgi.server and of what else is wanted."""
-
-    def __init__(self, t, mounts, modules=("mod_alias", "mod_setenv", "mod_cgi", "mod_fastcgi")):
-        self.name = "lighttpd"
-        program = harness.needs("lighttpd")
-        harness.needs("perl")
-        self.dir = tempfile.mkdtemp(prefix="sgweb.")
-        os.chmod(self.dir, 0o755)
-        self.cgi = os.path.join(self.dir, "cgi")
-        self.marker = os.path.join(self.dir, "data", "marker")
-        os.mkdir(self.cgi)
-        os.mkdir(os.path.join(self.dir, "data"))
-        os.mkdir(os.path.join(self.dir, "root"))
-        self.write("env.cgi", ENV_CGI % {"marker": self.marker})
-        with open(os.path.join(self.cgi, "page.html"), "w") as f:
-            f.write("static\n")
-        self.port = free_port()
-        self.log_path = os.path.join(self.dir, "data", "error.log")
-        user = ""
-        if harness.IS_ROOT:
-            user = 'server.username = "%s"\nserver.groupname = "%s"\n' % (WEB_USER, WEB_USER)
-            web = pwd.getpwnam(WEB_USER)
-            os.chown(os.path.join(self.dir, "data"), web.pw_uid, web.pw_gid)
-            open(self.log_path, "w").close()
-            os.chown(self.log_path, web.pw_uid, web.pw_gid)
-        conf = os.path.join(self.dir, "lighttpd.conf")
-        with open(conf, "w") as f:
-            f.write('server.port = %d\nserver.bind = "127.0.0.1"\nserver.document-root = "%s"\n'
-                    'server.errorlog = "%s"\n%s'
-                    'server.max-keep-alive-requests = 0\nserver.max-read-idle = 5\n'
-                    'server.modules = ( %s )\nmimetype.assign = ( ".html" => "text/html" )\n'
-                    'alias.url = ( "/app/" => "%s/" )\n'
-                    'cgi.assign = ( ".cgi" => "" )\n%s\n' % (
-                        self.port, os.path.join(self.dir, "root"), self.log_path, user,
-                        ", ".join('"%s"' % m for m in modules), self.cgi, mounts))
-        self.process = harness.spawn([program, "-D", "-f", conf], cwd="/", stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        t.at_end(self.stop)
-        harness.wait_until(self.answers, "lighttpd answers; " + self.dir)
 
     def write(self, name, text):
         """A CGI program."""
@@ -168,6 +150,33 @@ class Lighttpd(WebServer):
                 return f.read().splitlines()
         except FileNotFoundError:
             return []
+
+
+class Lighttpd(WebServer):
+    """mounts: the text of fastcgi.server and of what else is wanted."""
+
+    def __init__(self, t, mounts, modules=("mod_alias", "mod_setenv", "mod_cgi", "mod_fastcgi")):
+        self.name = "lighttpd"
+        program = harness.needs("lighttpd")
+        harness.needs("perl")
+        self.make_site()
+        user = ""
+        if harness.IS_ROOT:
+            user = 'server.username = "%s"\nserver.groupname = "%s"\n' % (WEB_USER, WEB_USER)
+        conf = os.path.join(self.dir, "lighttpd.conf")
+        with open(conf, "w") as f:
+            f.write('server.port = %d\nserver.bind = "127.0.0.1"\nserver.document-root = "%s"\n'
+                    'server.errorlog = "%s"\n%s'
+                    'server.max-keep-alive-requests = 0\nserver.max-read-idle = 5\n'
+                    'server.modules = ( %s )\nmimetype.assign = ( ".html" => "text/html" )\n'
+                    'alias.url = ( "/app/" => "%s/" )\n'
+                    'cgi.assign = ( ".cgi" => "" )\n%s\n' % (
+                        self.port, self.root, self.log_path, user,
+                        ", ".join('"%s"' % m for m in modules), self.cgi, mounts))
+        self.process = harness.spawn([program, "-D", "-f", conf], cwd="/", stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        t.at_end(self.stop)
+        harness.wait_until(self.answers, "lighttpd answers; " + self.dir)
 
 
 def pool_for_web(gw):

@@ -30,6 +30,7 @@ struct listing {
 	struct sgate_manager *mgr;
 	struct sgate_list *list;
 	size_t limit;
+	size_t seen; /* rows, expired ones among them */
 	int64_t now_ms;
 	enum sgate_status status;
 	struct sgate_error *err;
@@ -57,6 +58,7 @@ list_add(void *arg, const struct sgate_session *session)
 	struct listing *l = arg;
 	struct sgate_session *copy = NULL;
 
+	l->seen++;
 	if (manager_expiry(l->mgr, session, l->now_ms) != SGATE_REASON_OK)
 		return 0;
 	if (!list_grow(l->list) ||
@@ -68,7 +70,41 @@ list_add(void *arg, const struct sgate_session *session)
 	return l->list->count >= l->limit;
 }
 
-/* Expired rows are judged here, so the store is not told the limit. */
+static void
+list_empty(struct sgate_list *list)
+{
+	while (list->count > 0)
+		sgate_session_free(list->items[--list->count]);
+}
+
+/*
+ * The store is asked for no more rows than may be given: a user may have very
+ * many. Expired ones are judged here; where they have taken the place of
+ * others, it is asked for four times as many, from the first one on.
+ */
+static enum sgate_status
+list_read(struct listing *l, struct sgate_bytes user, struct sgate_error *err)
+{
+	struct sgate_manager *mgr = l->mgr;
+	enum sgate_status status;
+	size_t asked = l->limit;
+
+	for (;;) {
+		list_empty(l->list);
+		l->seen = 0;
+		status = manager_read(mgr,
+		    mgr->ops->user_sessions(mgr->durable, manager_realm(mgr),
+			user, asked, list_add, l, err),
+		    err);
+		if (status == SGATE_OK)
+			status = l->status;
+		if (status != SGATE_OK || l->list->count >= l->limit ||
+		    l->seen < asked)
+			return status;
+		asked *= 4;
+	}
+}
+
 enum sgate_status
 sgate_user_sessions(struct sgate_manager *mgr, struct sgate_bytes user_id,
     size_t limit, struct sgate_list **out_list, struct sgate_error *err)
@@ -90,12 +126,7 @@ sgate_user_sessions(struct sgate_manager *mgr, struct sgate_bytes user_id,
 	if (l.list == NULL)
 		return error_memory(err, "list");
 	l.now_ms = manager_now_ms(mgr);
-	status = manager_read(mgr,
-	    mgr->ops->user_sessions(mgr->durable, manager_realm(mgr), user_id,
-		0, list_add, &l, err),
-	    err);
-	if (status == SGATE_OK)
-		status = l.status;
+	status = list_read(&l, user_id, err);
 	if (status != SGATE_OK) {
 		sgate_list_free(l.list);
 		return status;
@@ -119,12 +150,9 @@ sgate_list_get(const struct sgate_list *list, size_t index)
 void
 sgate_list_free(struct sgate_list *list)
 {
-	size_t i;
-
 	if (list == NULL)
 		return;
-	for (i = 0; i < list->count; i++)
-		sgate_session_free(list->items[i]);
+	list_empty(list);
 	free(list->items);
 	free(list);
 }

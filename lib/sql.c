@@ -37,9 +37,11 @@ static const struct sql_text common_texts[SQL_STATEMENTS] = {
     [SQL_USERS_BLOCKED] = {"SELECT realm, user_id FROM user_state "
 			   "WHERE blocked_ms > 0 LIMIT ?",
 	false},
+    /* In the order of the key user_live, so that a limit ends the reading. */
     [SQL_USER_SESSIONS] = {"SELECT " SQL_SESSION_COLUMNS ", '' FROM session "
 			   "WHERE realm = ? AND user_id = ? AND state = 1 "
-			   "ORDER BY created_ms DESC, ref DESC LIMIT ?",
+			   "ORDER BY created_ms DESC, absolute_ms DESC, ref "
+			   "DESC LIMIT ?",
 	false},
     /*
      * One statement is one snapshot; what is not asked for is not read. No

@@ -76,6 +76,39 @@ a_list_is_newest_first_bounded_and_live(void **state)
 }
 
 static void
+a_list_finds_those_that_live_behind_many_that_have_expired(void **state)
+{
+	struct sgate_create longer = {.user_id = B("ann"), .remember = 1};
+	struct sgate_list *list = NULL;
+	struct made made[12];
+	struct world w;
+	size_t i;
+
+	(void)state;
+	world_start(&w);
+	for (i = 0; i < 12; i++) {
+		if (i < 3)
+			world_create_with(&w, &longer, &made[i]);
+		else
+			world_create(&w, "ann", &made[i]);
+		w.now_ms += 1000;
+	}
+	w.now_ms += HOUR;
+	assert_status(&w,
+	    sgate_user_sessions(w.mgr, B("ann"), 2, &list, &w.err), SGATE_OK);
+	assert_int_equal(sgate_list_count(list), 2);
+	assert_memory_equal(sgate_list_get(list, 0)->ref.bytes,
+	    made[2].ref.bytes, SGATE_REF_BYTES);
+	assert_memory_equal(sgate_list_get(list, 1)->ref.bytes,
+	    made[1].ref.bytes, SGATE_REF_BYTES);
+	sgate_list_free(list);
+	assert_int_equal(count_sessions(&w, "ann"), 3);
+	for (i = 0; i < 12; i++)
+		made_clear(&made[i]);
+	world_close(&w);
+}
+
+static void
 a_cleanup_ends_all_but_one_and_counts_them(void **state)
 {
 	struct made made[3], other;
@@ -642,6 +675,8 @@ own_statements_end_at_their_deadline(void **state)
 
 static const struct CMUnitTest manager_user[] = {
     cmocka_unit_test(a_list_is_newest_first_bounded_and_live),
+    cmocka_unit_test(
+	a_list_finds_those_that_live_behind_many_that_have_expired),
     cmocka_unit_test(a_cleanup_ends_all_but_one_and_counts_them),
     cmocka_unit_test(rows_that_end_together_share_their_groups_number),
     cmocka_unit_test(a_blocked_user_is_out_and_stays_out),

@@ -1,7 +1,7 @@
 /*
  * What a durable store must do: a table of functions that each driver fills
  * in, and nothing about sessions beyond rows. Transactions, their order of
- * locks (audit, idempotency, user_state, session by key, counter) and what an
+ * locks (audit, idempotency, user's lock, session by key, counter) and what an
  * answer means belong to session_manager.c.
  *
  * Answers: SGATE_OK; SGATE_NOT_FOUND and SGATE_CONFLICT are answers of the

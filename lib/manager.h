@@ -483,7 +483,7 @@ void audit_about(
  *
  * change_run() inserts `audit` first: its event id is the key that makes the
  * change happen once, whatever becomes of a commit's answer. Then apply()
- * makes the change, in the order of locks: idempotency, user_state, session
+ * makes the change, in the order of locks: idempotency, user, session
  * rows by ascending ref, counters by ascending group. It may run twice: what
  * it leaves for its caller it sets anew each time.
  */

@@ -2,7 +2,7 @@
  * One change in one transaction, done once; and ends of sessions, alone or
  * many together.
  *
- * Order of locks in every transaction: audit -> idempotency -> user_state ->
+ * Order of locks in every transaction: audit -> idempotency -> user ->
  * session rows by ascending ref -> counters by ascending group. The audit rows
  * of sessions that end with a change are inserted when their rows are locked:
  * their event ids are fresh, nobody else can wait for them.

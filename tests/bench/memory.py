@@ -13,7 +13,7 @@ from machine import Unavailable, ask, wait_until
 
 SESSIONS = 100000
 PAGE = 16384  # InnoDB's
-TABLES = ("session", "user_state", "audit")
+TABLES = ("session", "user_state", "user_lock", "audit")
 # Of a key at random: its name, the length of its value, what Redis says it takes.
 SAMPLE = ("redis.call('SELECT', ARGV[1]); local k = redis.call('RANDOMKEY') "
           "return {k, redis.call('STRLEN', k), redis.call('MEMORY', 'USAGE', k)}")

@@ -41,6 +41,20 @@ def a_round_that_failed_has_no_ratio(t):
 
 
 @case
+def store_commands_are_those_of_the_requests_alone(t):
+    def stats(**calls):
+        return "# Commandstats\r\n" + "".join(
+            f"cmdstat_{name.replace('__', '|')}:calls={n},usec=7,usec_per_call=1.00\r\n" for name, n in calls.items())
+    before, after = (figures.redis_calls(stats(**c)) for c in (
+        {"info": 3, "mget": 10, "ping": 4}, {"info": 4, "mget": 110, "ping": 4, "client__id": 50}))
+    t.equal(figures.per_request(before, after, 100), {"mget": 1.0, "client id": 0.5})
+    before, after = (figures.sql_calls(text) for text in (
+        "Com_select\t5\nCom_show_status\t2\nQuestions\t30", "Com_select\t205\nCom_show_status\t3\nQuestions\t231"))
+    t.equal(figures.per_request(before, after, 100), {"select": 2.0, figures.SQL_TOTAL: 2.0})
+    t.equal(figures.per_request(None, None, 100), None, "a contender without that store")
+
+
+@case
 def a_percentile_is_one_of_the_values(t):
     values = list(range(1, 101))
     t.equal(figures.percentile(values, 0.5), 50)

@@ -1,8 +1,11 @@
 """Who takes part, how each is checked for right answers, and one measurement."""
 
+import time
+
+import figures
 import peers
 from load import COOKIES, check_requests, file_of, login_requests, run, users
-from machine import Unavailable, ask, cpu_us
+from machine import Unavailable, ask, at_once, cpu_us
 
 CHECKERS = 16  # connections that ask for checks
 CREATORS = 64  # connections that create
@@ -42,15 +45,15 @@ class Contender:
         return {role: self.site.machine.pids(names) for role, names in self.processes.items()}
 
     def store_calls(self):
-        """(of Redis, of MySQL) so far; None where it uses none."""
+        """{command: how often} of Redis and of MySQL so far; None where it uses none."""
         names = self.processes.get("store", ())
         redis = sql = None
         for name in ("redis", "peers-redis"):
             if name in names:
-                text = self.site.redis(name).command("INFO", "commandstats").decode()
-                redis = sum(int(line.split("calls=")[1].split(",")[0]) for line in text.splitlines() if "calls=" in line)
+                redis = figures.redis_calls(self.site.redis(name).command("INFO", "commandstats").decode())
         if "mariadb" in names:
-            sql = int(self.site.mariadb().sql("SHOW GLOBAL STATUS LIKE 'Questions'").split()[1])
+            sql = figures.sql_calls(self.site.mariadb().sql(
+                "SHOW GLOBAL STATUS WHERE Variable_name = 'Questions' OR Variable_name LIKE 'Com\\_%'"))
         return redis, sql
 
     def measure(self, seconds, rate=0, connections=None):
@@ -65,14 +68,12 @@ class Contender:
         self.next = result["next"]
         result.update(per_second=result["count"] / result["seconds"], cpu_us=sum(used.values()) / count,
                       cpu_by={role: us / count for role, us in used.items()},
-                      redis_calls=per_request(calls[0], after[0], count, 1),
-                      sql_calls=per_request(calls[1], after[1], count, 1))
+                      calls={store: figures.per_request(first, last, count)
+                             for store, first, last in zip(("Redis", "SQL"), calls, after)})
+        redis, sql = result["calls"]["Redis"], result["calls"]["SQL"]
+        result["redis_calls"] = None if redis is None else sum(redis.values())
+        result["sql_calls"] = None if sql is None else sql.pop(figures.SQL_TOTAL, 0)
         return result
-
-
-def per_request(before, after, count, own):
-    """own: the calls that asking itself makes."""
-    return None if before is None else max(after - before - own, 0) / count
 
 
 class Floor(Contender):
@@ -107,15 +108,27 @@ class Check(Contender):
     def cookies(self):
         """Sessions of a profile are made once, by its login listener."""
         port = self.site.lighttpd.port
-        return self.site.once("cookies-" + self.profile, lambda: [
-            ("sid=" + sessgate_token(port, self.profile, user), user) for user in users(COOKIES)])
+        return self.site.once("cookies-" + self.profile, lambda: at_once(
+            lambda user: ("sid=" + sessgate_token(port, self.profile, user), user), users(COOKIES)))
 
     def make_requests(self):
         cookies = self.cookies()
-        judge(self, self.port, self.path, cookies, "Variable-REMOTE_USER" if self.shows_user else None)
+        judge(self, self.port, self.path, cookies, self.shows_user)
         return check_requests(self.path, cookies)
 
-    shows_user = True
+    shows_user = "Variable-REMOTE_USER"  # the header; None: there is none
+
+
+class Page(Check):
+    """A do-nothing program behind nginx's auth_request, which asks sessgate first."""
+    web = "nginx"
+
+    def begin(self):
+        super().begin()
+        self.site.stock()
+        self.processes = dict(self.processes, page=["stock"])
+
+    shows_user = "X-User"
 
 
 class PeerCheck(Contender):
@@ -191,7 +204,12 @@ class PeerCreation(Contender):
 
 
 def sessgate_token(port, profile, user):
-    answer = ask(port, f"/{profile}/v1/sessions", "POST", '{"user_id":"%s"}' % user, Content_Type="application/json")
+    """A program would ask again, too, when a busy machine's store is late."""
+    for _ in range(4):
+        answer = ask(port, f"/{profile}/v1/sessions", "POST", '{"user_id":"%s"}' % user, Content_Type="application/json")
+        if answer.status != 503:
+            break
+        time.sleep(1)
     if answer.status != 201:
         raise Unavailable(f"a creation answered {answer.status}: {answer.body[:200]}")
     return answer.body.split('"token":"')[1].split('"')[0]
@@ -232,7 +250,9 @@ def all_contenders():
     rows += [
         Floor("do-nothing, our accept", floors["lighttpd"], web="lighttpd", backend="own"),
         Check("sessgate authorizer + static file", floors["lighttpd"], web="lighttpd", profile="l1",
-              path="/static/l1/a", shows_user=False),
+              path="/static/l1/a", shows_user=None),
+        Page("sessgate auth_request + do-nothing, nginx", floors["nginx"], profile="l1", path="/page/l1"),
+        Page("sessgate auth_request + do-nothing, nginx kept", floors["nginx"], profile="l1", path="/page/l1-ka"),
         PeerCheck("php-fpm + phpredis", floors["lighttpd"], make=peers.Php),
         PeerCheck("express-session", floors["lighttpd"], make=lambda s: peers.Express(s, 1)),
         PeerCheck("express-session, cluster 2", floors["lighttpd"], make=lambda s: peers.Express(s, 2)),

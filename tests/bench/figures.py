@@ -25,6 +25,8 @@ def summary(rounds, floor=None):
         row[key] = {"median": median(values), "min": min(values), "max": max(values)}
     for key in ("p50_us", "p99_us", "redis_calls", "sql_calls"):
         row[key] = median([r[key] for r in good])
+    # What was asked is the same in each round, but for what happens by itself.
+    row["calls"] = good[-1].get("calls", {})
     roles = {role for r in good for role in r["cpu_by"]}
     row["cpu_by"] = {role: median([r["cpu_by"].get(role, 0) for r in good]) for role in sorted(roles)}
     if floor is not None:
@@ -32,6 +34,40 @@ def summary(rounds, floor=None):
             values = ratios(rounds, floor, key)
             row[name] = {"median": median(values), "min": min(values), "max": max(values)} if values else None
     return row
+
+
+# What asking for the figures makes by itself.
+OWN_REDIS = {"info"}
+OWN_SQL = {"Com_show_status"}
+SQL_TOTAL = "Questions"
+
+
+def redis_calls(text):
+    """{command: how often so far}, of INFO commandstats."""
+    calls = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        if name.startswith("cmdstat_") and name[8:] not in OWN_REDIS:
+            calls[name[8:].replace("|", " ")] = int(rest.split("calls=")[1].split(",")[0])
+    return calls
+
+
+def sql_calls(text):
+    """{statement: how often so far}, of SHOW GLOBAL STATUS; and of all together."""
+    rows = [line.split() for line in text.splitlines()]
+    calls = {row[0].removeprefix("Com_"): int(row[1]) for row in rows
+             if len(row) == 2 and row[0] not in OWN_SQL and row[1].isdigit()}
+    if SQL_TOTAL in calls:
+        calls[SQL_TOTAL] -= next((int(row[1]) for row in rows if row[0] in OWN_SQL), 0)
+    return calls
+
+
+def per_request(before, after, count):
+    """Of {name: how often}: how often for each request, of those that rose, most first."""
+    if before is None:
+        return None
+    rose = {name: (n - before.get(name, 0)) / count for name, n in after.items() if n > before.get(name, 0)}
+    return dict(sorted(rose.items(), key=lambda c: -c[1]))
 
 
 def percentile(values, share):

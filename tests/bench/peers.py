@@ -46,7 +46,7 @@ class Peer:
         return new_cookie(ask(self.port, self.login_path + user, "POST"))
 
     def cookies(self, count):
-        return [(self.login(user), user) for user in users(count)]
+        return machine.at_once(lambda user: (self.login(user), user), users(count))
 
 
 class Php(Peer):

@@ -86,6 +86,17 @@ class Nginx:
                     f"location /{name}{'-ka' if keeps else ''} {{ include {work}/params; "
                     + ("fastcgi_param SESSGATE_CHECK 1; " if name.startswith("check") else "")
                     + f"fastcgi_keep_conn {'on' if keeps else 'off'}; fastcgi_pass {upstream}; }}")
+        # A page that asks first: what a site behind nginx pays for each of its pages.
+        for name in PROFILES:
+            for keeps in ("", "-ka"):
+                locations.append(
+                    f"location = /ask/{name}{keeps} {{ internal; include {work}/params; fastcgi_param SESSGATE_CHECK 1; "
+                    f"fastcgi_pass_request_body off; fastcgi_keep_conn {'on' if keeps else 'off'}; "
+                    f"fastcgi_pass check-{name}{keeps}; }}")
+                locations.append(
+                    f"location /page/{name}{keeps} {{ auth_request /ask/{name}{keeps}; "
+                    "auth_request_set $user $upstream_http_variable_remote_user; add_header X-User $user; "
+                    f"include {work}/params; fastcgi_param REMOTE_USER $user; fastcgi_pass stock; }}")
         site.machine.write("nginx/params", "\n".join(
             f"fastcgi_param {k} {v};" for k, v in (
                 ("QUERY_STRING", "$query_string"), ("REQUEST_METHOD", "$request_method"),

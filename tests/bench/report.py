@@ -5,7 +5,7 @@ import os
 from html import escape
 
 PARTS_OF_CPU = (("web", "#9db4c0", "web server"), ("gateway", "#1b6e53", "FastCGI processes, or the server itself"),
-                ("store", "#c08a3e", "Redis, MySQL"))
+                ("store", "#c08a3e", "Redis, MySQL"), ("page", "#b9b9b9", "the program behind it"))
 
 
 def number(value, digits=1):
@@ -57,6 +57,21 @@ def contenders_table(title, names, rows, missing):
         missing_lines(names, missing)
 
 
+def calls_table(names, rows):
+    """Which commands; below a hundredth of a request is what goes on by itself."""
+    lines = []
+    for name in names:
+        for store, calls in ((rows.get(name) or {}).get("calls") or {}).items():
+            if calls is not None:
+                said = ", ".join(f"{command} {n:.2f}" for command, n in calls.items() if n >= 0.01)
+                lines.append([name, store, said or "none"])
+    if lines:
+        print("\nstore commands a request, as the stores count them\n")
+        widths = [max(len(line[i]) for line in lines) for i in (0, 1)]
+        for name, store, said in lines:
+            print(f"{name.ljust(widths[0])}  {store.ljust(widths[1])}  {said}")
+
+
 def outages_table(failures):
     lines = [["Redis fails, 100 requests/s", "fault", "answers meanwhile", "p50 ms", "p99 ms", "wrong later", "well after s"]]
     for name, faults in failures.items():
@@ -76,7 +91,9 @@ def specials(special):
         s = special["starvation"]
         print(f"\nthree servers at once, 64 clients on one instance: worst answer of a probe "
               + ", ".join(f"{web} {ms:.1f} ms" for web, ms in s["max_ms"].items())
-              + f"; {sum(s['per_second'].values()):.0f} requests/s, {s['errors']} errors; the machine itself was "
+              + "; through the same servers to a program that has nothing to do "
+              + ", ".join(f"{web} {ms:.1f} ms" for web, ms in s["beside_ms"].items())
+              + f"; {sum(s['per_second'].values()):.0f} requests/s, {s['errors']} errors; the load itself was "
               f"late by {s['machine_late_ms']:.1f} ms at most")
     if "ended" in special:
         s = special["ended"]
@@ -130,6 +147,7 @@ def table(found, order):
                      checks, rows, missing)
     contenders_table("Creations. Ratios to php-fpm's (not durable); with 4 and 1 connections to own transactions.",
                      [n for n in order if n.startswith("create: ")], rows, missing)
+    calls_table(order, rows)
     if "fixed" in found:
         lines = [["at %d requests/s, whatever the answers" % a["rate"], "p50 ms", "p99 ms", "CPU us", "errors"]]
         lines += [[name, milliseconds(r["p50_us"]), milliseconds(r["p99_us"]), number(r["cpu_us"]["median"]), str(r["errors"])]

@@ -23,19 +23,29 @@ def check(site, profile="l1", web="lighttpd", kept=""):
 
 
 def starvation(site, options):
-    """64 busy clients of three servers in front of one instance, and a probe through each."""
+    """64 busy clients of three servers in front of one instance, and a probe through each.
+
+    Beside each probe goes another one through the same server to a program that
+    does nothing and has nobody else to serve: what that has to wait is for the
+    web server, the load and the machine.
+    """
     contenders = [check(site), check(site, web="nginx", kept="-ka"), check(site, web="apache", kept="-ka")]
+    idle = [Floor("idle", None, web=c.web, backend="stock") for c in contenders]
+    for floor in idle:
+        floor.ready(site)
     seconds = max(options.seconds, 3)
     for c in contenders:
         c.measure(1)
     loads = [Load(site, c.port, c.requests, n, seconds + 1) for c, n in zip(contenders, (22, 21, 21))]
     time.sleep(0.5)
-    probes = [Load(site, c.port, c.requests, 4, seconds, 50) for c in contenders]
+    probes = [Load(site, c.port, c.requests, 4, seconds, 50, is_prompt=True) for c in contenders + idle]
     probed = [p.result() for p in probes]
     busy = [l.result() for l in loads]
-    return {"worst_ms": max(p["max_us"] for p in probed) / 1000,
+    beside = {c.web: p["max_us"] / 1000 for c, p in zip(idle, probed[len(contenders):])}
+    return {"worst_ms": max(p["max_us"] for p in probed[:len(contenders)]) / 1000, "worst_beside_ms": max(beside.values()),
             "p50_ms": {c.web: p["p50_us"] / 1000 for c, p in zip(contenders, probed)},
-            "max_ms": {c.web: p["max_us"] / 1000 for c, p in zip(contenders, probed)},
+            "p99_ms": {c.web: p["p99_us"] / 1000 for c, p in zip(contenders, probed)},
+            "max_ms": {c.web: p["max_us"] / 1000 for c, p in zip(contenders, probed)}, "beside_ms": beside,
             "per_second": {c.web: b["count"] / b["seconds"] for c, b in zip(contenders, busy)},
             "machine_late_ms": max(p["late_us"] for p in probed) / 1000,
             "errors": sum(r["errors"] for r in probed + busy)}

@@ -232,6 +232,12 @@ fcgi_read(struct fcgi *fcgi, char *out, size_t max)
 	return (ssize_t)part;
 }
 
+void
+fcgi_resume(struct fcgi *fcgi)
+{
+	fcgi_at_work = fcgi->request.ipcFd == STAND_IN ? fcgi : NULL;
+}
+
 /* Cookies and keys: libfcgi frees the params as they are. */
 static void
 wipe_params(struct fcgi *fcgi)

@@ -43,6 +43,11 @@ ssize_t fcgi_read(struct fcgi *fcgi, char *out, size_t max);
  */
 SGATE_MUST_CHECK bool fcgi_finish(
     struct fcgi *fcgi, int fd, struct sgate_bytes answer, struct buf *rest);
+/*
+ * Go on with a request, open or not, after others were begun and ended with
+ * another struct fcgi. Of two, the one begun last ends first.
+ */
+void fcgi_resume(struct fcgi *fcgi);
 /* End it without an answer; nothing is written. */
 void fcgi_drop(struct fcgi *fcgi);
 

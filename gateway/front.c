@@ -23,6 +23,10 @@
  * An answer that the peer does not take at once (it is large, or the ones
  * before have not been read) waits in the set, too: it pins nobody.
  *
+ * Before a creation is committed, who waits at the same listener is served
+ * within its request (gather_one()): the one place where requests stand within
+ * each other.
+ *
  * An answer is followed by a plain close when nothing can stand unread in the
  * socket. Otherwise (a body larger than is waited for, a check's body) the
  * connection lingers: its writing side is shut, and what comes is thrown away
@@ -39,6 +43,7 @@
 #include "fcgi.h"
 #include "head.h"
 #include "log.h"
+#include "session_manager.h"
 #include "status.h"
 #include "wait.h"
 
@@ -62,8 +67,17 @@
 /* How many a process takes from each backlog when only itself stops. */
 #define STOP_TAKES 64
 #define STOP_TAKES_ALL 65536
+/* How many requests are served within one another. */
+#define INNER_MAX 32
 /* How long a process that ends waits for room to give its connections away. */
 #define GIVE_MS 200
+
+/* What one request needs while it is served. */
+struct desk {
+	struct fcgi *fcgi;
+	char *scratch;
+	struct buf answer;
+};
 
 struct front {
 	struct gateway *gw;
@@ -82,6 +96,12 @@ struct front {
 	struct buf answer;
 	struct buf rest; /* of the answer, that the peer has not taken */
 	struct conns conns;
+
+	/* Requests that are served within another's: gather_one(). */
+	const struct listener *serving; /* where the running one came from */
+	struct desk inner[INNER_MAX];
+	unsigned depth; /* how many run, beside the outermost */
+	int inner_served;
 };
 
 /* Marks an event's data as a listener's index. */
@@ -371,6 +391,7 @@ answer_request(struct front *front, struct conn *conn, const struct head *head,
 	bool is_answered;
 
 	conns_hold(&front->conns, conn);
+	front->serving = conn->listener;
 	set_state(front, SHARED_BUSY);
 	is_answered = serve_request(front, conn, head, bytes);
 	set_state(front, resting_state(front));
@@ -639,6 +660,71 @@ accept_one(struct front *front, const struct listener *listener, int *served)
 	return true;
 }
 
+/* ---- a request within another ---- */
+
+static bool
+open_desk(struct front *front, struct desk *desk)
+{
+	if (desk->scratch == NULL)
+		desk->scratch = malloc(front->request_max);
+	return desk->scratch != NULL &&
+	       (desk->fcgi != NULL || fcgi_new(&desk->fcgi, NULL) == SGATE_OK);
+}
+
+static void
+swap_desks(struct front *front, struct desk *desk)
+{
+	struct desk mine = {
+	    .fcgi = front->fcgi,
+	    .scratch = front->scratch,
+	    .answer = front->answer,
+	};
+
+	front->fcgi = desk->fcgi;
+	front->scratch = desk->scratch;
+	front->answer = desk->answer;
+	*desk = mine;
+}
+
+/*
+ * A creation is about to be committed: whoever waits at the same door is served
+ * before that, so that one commit does for all (manager_batch.c). It is the
+ * door where logins come; nobody who looks a session up waits for it.
+ */
+static bool
+gather_one(void *arg)
+{
+	struct front *front = arg;
+	struct shared_worker *slot = front->options.slot;
+	const struct listener *serving = front->serving;
+	size_t used = front->scratch_used;
+	struct desk *desk = &front->inner[front->depth];
+	bool is_open, was_there = false;
+	int64_t since_ms;
+
+	if (slot == NULL || front->is_stopped || front->paused_until_ms != 0 ||
+	    front->depth == INNER_MAX ||
+	    conns_count(&front->conns) + front->depth >= front->conns.max)
+		return false;
+	since_ms = atomic_load(&slot->since_ms);
+	is_open = open_desk(front, desk);
+	if (is_open) {
+		swap_desks(front, desk);
+		front->scratch_used = 0;
+		front->depth++;
+		was_there = accept_one(front, serving, &front->inner_served);
+		front->depth--;
+		front->scratch_used = used;
+		swap_desks(front, desk);
+	}
+	fcgi_resume(front->fcgi);
+	front->serving = serving;
+	/* Its own moment again, by which the master judges it. */
+	atomic_store(&slot->since_ms, since_ms);
+	atomic_store(&slot->state, SHARED_BUSY);
+	return was_there;
+}
+
 /* As accept_one(), of what other workers give. */
 static bool
 take_one(struct front *front, int *served)
@@ -705,6 +791,8 @@ front_new(struct gateway *gw, const struct front_options *options,
 		goto fail;
 	}
 	wait_set_look(look_after_conns, front);
+	if (gw->mgr != NULL)
+		manager_set_gather(gw->mgr, gather_one, front);
 	set_state(front, SHARED_IDLE);
 	*out = front;
 	return SGATE_OK;
@@ -767,6 +855,8 @@ front_step(struct front *front, int timeout_ms, const sigset_t *wait_mask)
 		else
 			source_ready(front, data, &served);
 	}
+	served += front->inner_served;
+	front->inner_served = 0;
 	now_ms = clock_monotonic_ms();
 	close_late(front, now_ms, &served);
 	if (!front->is_stopped)
@@ -865,10 +955,18 @@ void
 front_free(struct front *front)
 {
 	struct conn *conn;
+	size_t i;
 
 	if (front == NULL)
 		return;
 	wait_set_look(NULL, NULL);
+	if (front->gw->mgr != NULL)
+		manager_set_gather(front->gw->mgr, NULL, NULL);
+	for (i = 0; i < INNER_MAX; i++) {
+		fcgi_free(front->inner[i].fcgi);
+		free(front->inner[i].scratch);
+		buf_wipe(&front->inner[i].answer);
+	}
 	while ((conn = conns_oldest(&front->conns)) != NULL)
 		conn_refuse(front, conn);
 	conns_clear(&front->conns);

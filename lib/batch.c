@@ -336,36 +336,95 @@ take_one(struct batch *batch, unsigned place, unsigned own,
 }
 
 static void
-work(struct batch *batch, uint64_t mine, unsigned own, batch_fn *fn, void *arg)
+do_items(struct batch *batch, struct batch_item *items, size_t count,
+    batch_fn *fn, void *arg)
 {
-	struct batch_item items[BATCH_ITEMS_MAX];
-	struct taken taken[BATCH_ITEMS_MAX];
+	failpoint("batch-taken");
+	fn(arg, items, count);
+	failpoint("batch-done");
+	atomic_fetch_add_explicit(&batch->items, count, memory_order_relaxed);
+	atomic_fetch_add_explicit(&batch->times, 1, memory_order_relaxed);
+}
+
+/* As many as there is room for. */
+static unsigned
+take_others(struct batch *batch, unsigned own, struct taken *taken,
+    struct batch_item *items, size_t room)
+{
 	unsigned i, count = 0;
 
-	/* Unless the one before has just done it. */
-	if (take_one(batch, own, own, &taken[0], &items[0]))
-		count++;
-	for (i = 1; i < BATCH_PLACES && count > 0 && count < BATCH_ITEMS_MAX;
-	     i++) {
+	for (i = 1; i < BATCH_PLACES && count < room; i++) {
 		if (take_one(batch, (own + i) % BATCH_PLACES, own,
 			&taken[count], &items[count]))
 			count++;
 	}
-	if (count > 0) {
-		failpoint("batch-taken");
-		fn(arg, items, count);
-		failpoint("batch-done");
-		atomic_fetch_add_explicit(
-		    &batch->items, count, memory_order_relaxed);
-		atomic_fetch_add_explicit(
-		    &batch->times, 1, memory_order_relaxed);
-	}
+	return count;
+}
+
+static void
+answer_all(struct batch *batch, const struct taken *taken,
+    const struct batch_item *items, unsigned count)
+{
+	unsigned i;
+
 	for (i = 0; i < count; i++)
 		answer(batch, taken[i].place, taken[i].word, &items[i].answer);
+}
+
+static void
+wake_all(struct batch *batch, const struct taken *taken, unsigned count)
+{
+	unsigned i;
+
+	for (i = 0; i < count; i++)
+		wake(batch, taken[i].place);
+}
+
+static void
+work(struct batch *batch, uint64_t mine, unsigned own, batch_fn *fn, void *arg)
+{
+	struct batch_item items[BATCH_ITEMS_MAX];
+	struct taken taken[BATCH_ITEMS_MAX];
+	unsigned count = 0;
+
+	/* Unless the one before has just done it. */
+	if (take_one(batch, own, own, &taken[0], &items[0])) {
+		count = 1 + take_others(batch, own, &taken[1], &items[1],
+				BATCH_ITEMS_MAX - 1);
+		do_items(batch, items, count, fn, arg);
+	}
+	answer_all(batch, taken, items, count);
 	/* First, so that the next commit begins. */
 	end_work(batch, mine, own);
-	for (i = 1; i < count; i++)
-		wake(batch, taken[i].place);
+	if (count > 1)
+		wake_all(batch, &taken[1], count - 1);
+}
+
+void
+batch_do_own(struct batch *batch, unsigned place, struct batch_item *own,
+    size_t own_count, batch_fn *fn, void *arg)
+{
+	struct batch_item items[BATCH_ITEMS_MAX];
+	struct taken taken[BATCH_ITEMS_MAX];
+	unsigned count = 0;
+	uint64_t mine = 0;
+
+	if (own_count > BATCH_ITEMS_MAX)
+		own_count = BATCH_ITEMS_MAX;
+	memcpy(items, own, own_count * sizeof(items[0]));
+	if (place < BATCH_PLACES) {
+		settle_in(batch, place);
+		mine = try_work(batch, place);
+	}
+	if (mine != 0)
+		count = take_others(batch, place, taken, &items[own_count],
+		    BATCH_ITEMS_MAX - own_count);
+	do_items(batch, items, own_count + count, fn, arg);
+	memcpy(own, items, own_count * sizeof(items[0]));
+	answer_all(batch, taken, &items[own_count], count);
+	if (mine != 0)
+		end_work(batch, mine, place);
+	wake_all(batch, taken, count);
 }
 
 /* ---- the owner's side ---- */

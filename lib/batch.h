@@ -40,7 +40,7 @@ struct batch_item {
 	size_t len;
 	struct batch_answer answer; /* to be filled in */
 };
-/* items[0] is the caller's own. */
+/* Those of the caller come first. */
 typedef void batch_fn(void *arg, struct batch_item *items, size_t count);
 
 /* In memory that is inherited; before the fork. */
@@ -60,6 +60,14 @@ void batch_enter(struct batch *batch, unsigned place);
 SGATE_MUST_CHECK enum sgate_status batch_do(struct batch *batch, unsigned place,
     const void *bytes, size_t len, int64_t until_ms, batch_fn *fn, void *arg,
     struct batch_answer *out);
+
+/*
+ * The same for several of one process at once, which are done at once: by the
+ * caller, with what others wait for if nobody is at work. The answers are in
+ * the items.
+ */
+void batch_do_own(struct batch *batch, unsigned place, struct batch_item *items,
+    size_t count, batch_fn *fn, void *arg);
 
 /* For statistics: how many were taken together, and how often. */
 void batch_counts(

@@ -167,6 +167,10 @@ struct sgate_manager {
 	struct local *local; /* borrowed; NULL: there is none */
 	struct batch *batch; /* the same */
 	unsigned batch_place;
+	bool (*gather)(void *arg); /* manager_set_gather() */
+	void *gather_arg;
+	struct gathered *gathered; /* creations of calls that have begun */
+	unsigned gathered_count;
 	struct identified identified;
 	struct local_work local_work;
 

@@ -9,6 +9,11 @@
  *
  * Whatever goes wrong because of one of them, surely without a commit, sends
  * each to try by itself: so one that is bad fails alone.
+ *
+ * A worker gathers its own first. What waits at its door is served before the
+ * commit, within the call of the one that would be committed: each that is a
+ * creation comes here too and looks for the next. The last one commits for all,
+ * and each call goes on with its own answer. Nobody waits for who may come.
  */
 #include "config.h"
 
@@ -20,6 +25,7 @@
 #include <sodium.h>
 
 #include "batch.h"
+#include "clock.h"
 #include "failpoint.h"
 #include "status.h"
 
@@ -29,6 +35,11 @@ struct handed {
 	struct sgate_ref ref;
 	uint32_t record_len;
 };
+
+/* Of one worker, in calls within calls. */
+#define GATHERED_MAX 32
+/* How long a worker looks for more: others are served in between. */
+#define GATHER_MS 5
 
 /* Records are sealed for a store: on this way for none. */
 static const struct record_store no_store;
@@ -218,6 +229,138 @@ do_joined(void *arg, struct batch_item *items, size_t count)
 	free(j);
 }
 
+/* ---- those of one worker ---- */
+
+/* One that is not committed yet, in the frame of its call. */
+struct gathered {
+	struct gathered *outer;
+	struct batch_item item;
+	bool is_done;
+};
+
+/* What of the manager is the running call's. */
+struct running {
+	int64_t deadline_ms, budget_ms, durable_asked_ms, cache_asked_ms;
+	bool is_probing, is_let, is_durable_let;
+	char realm[SESSION_REALM_MAX + 1];
+	char actor[65];
+	unsigned char client_ip[16];
+	size_t client_ip_len;
+};
+
+static void
+save_call(const struct sgate_manager *mgr, struct running *out)
+{
+	out->deadline_ms = mgr->deadline_ms;
+	out->budget_ms = mgr->budget_ms;
+	out->durable_asked_ms = mgr->durable_asked_ms;
+	out->cache_asked_ms = mgr->cache_asked_ms;
+	out->is_probing = mgr->is_probing;
+	out->is_let = mgr->is_let;
+	out->is_durable_let = mgr->is_durable_let;
+	memcpy(out->realm, mgr->realm, sizeof(out->realm));
+	memcpy(out->actor, mgr->actor, sizeof(out->actor));
+	memcpy(out->client_ip, mgr->client_ip, sizeof(out->client_ip));
+	out->client_ip_len = mgr->client_ip_len;
+}
+
+static void
+restore_call(struct sgate_manager *mgr, const struct running *call)
+{
+	mgr->deadline_ms = call->deadline_ms;
+	mgr->budget_ms = call->budget_ms;
+	mgr->durable_asked_ms = call->durable_asked_ms;
+	mgr->cache_asked_ms = call->cache_asked_ms;
+	mgr->is_probing = call->is_probing;
+	mgr->is_let = call->is_let;
+	mgr->is_durable_let = call->is_durable_let;
+	memcpy(mgr->realm, call->realm, sizeof(mgr->realm));
+	memcpy(mgr->actor, call->actor, sizeof(mgr->actor));
+	memcpy(mgr->client_ip, call->client_ip, sizeof(mgr->client_ip));
+	mgr->client_ip_len = call->client_ip_len;
+}
+_Static_assert(sizeof(((struct running *)0)->realm) ==
+		       sizeof(((struct sgate_manager *)0)->realm) &&
+		   sizeof(((struct running *)0)->actor) ==
+		       sizeof(((struct sgate_manager *)0)->actor),
+    "what is saved is all of it");
+
+/* Until there is no more, or a call within this one has committed it. */
+static void
+gather_more(struct sgate_manager *mgr, const struct gathered *mine)
+{
+	int64_t until_ms = clock_monotonic_ms() + GATHER_MS;
+	struct running call;
+
+	if (mgr->gather == NULL || mgr->gathered_count >= GATHERED_MAX)
+		return;
+	save_call(mgr, &call);
+	while (!mine->is_done && clock_monotonic_ms() < until_ms &&
+	       mgr->gather(mgr->gather_arg))
+		continue;
+	restore_call(mgr, &call);
+}
+
+/* The innermost's part: for all that stand around it. */
+static void
+commit_gathered(struct sgate_manager *mgr)
+{
+	struct batch_item items[GATHERED_MAX];
+	struct gathered *one;
+	size_t count = 0;
+
+	for (one = mgr->gathered; one != NULL && !one->is_done;
+	     one = one->outer)
+		items[count++] = one->item;
+	batch_do_own(
+	    mgr->batch, mgr->batch_place, items, count, do_joined, mgr);
+	count = 0;
+	for (one = mgr->gathered; one != NULL && !one->is_done;
+	     one = one->outer) {
+		one->item.answer = items[count++].answer;
+		one->is_done = true;
+	}
+}
+
+/* As batch_do(). */
+static enum sgate_status
+do_gathered(struct sgate_manager *mgr, const struct buf *bytes,
+    struct batch_answer *out)
+{
+	struct gathered mine = {.outer = mgr->gathered,
+	    .item = {.bytes = bytes->data, .len = bytes->len}};
+	enum sgate_status status = SGATE_OK;
+
+	mine.item.answer.status = SGATE_UNAVAILABLE;
+	mine.item.answer.is_alone = true;
+	mgr->gathered = &mine;
+	mgr->gathered_count++;
+	gather_more(mgr, &mine);
+	if (!mine.is_done && (mine.outer == NULL || mine.outer->is_done)) {
+		status = batch_do(mgr->batch, mgr->batch_place, bytes->data,
+		    bytes->len, mgr->deadline_ms, do_joined, mgr,
+		    &mine.item.answer);
+	} else if (!mine.is_done) {
+		commit_gathered(mgr);
+	}
+	mgr->gathered = mine.outer;
+	mgr->gathered_count--;
+	*out = mine.item.answer;
+	return status;
+}
+
+/* By itself, while others of this worker stand around it: they need time, too.
+ */
+static void
+share_time(struct sgate_manager *mgr)
+{
+	int64_t left_ms = clock_left_ms(mgr->deadline_ms);
+
+	if (mgr->gathered_count > 0)
+		mgr->deadline_ms -=
+		    left_ms - left_ms / (mgr->gathered_count + 1);
+}
+
 /* ---- the caller's side ---- */
 
 static enum sgate_status
@@ -260,12 +403,13 @@ batched_create(struct sgate_manager *mgr, const struct sgate_session *session,
 
 	if (mgr->batch != NULL && mgr->ops->create_many != NULL &&
 	    write_handed(mgr, session, audit, &bytes))
-		status = batch_do(mgr->batch, mgr->batch_place, bytes.data,
-		    bytes.len, mgr->deadline_ms, do_joined, mgr, &answer);
+		status = do_gathered(mgr, &bytes, &answer);
 	buf_wipe(&bytes);
 	*out_is_alone = status == SGATE_OK && answer.is_alone;
-	if (*out_is_alone)
+	if (*out_is_alone) {
+		share_time(mgr);
 		return SGATE_OK;
+	}
 	if (status != SGATE_OK)
 		answer.status = SGATE_UNCERTAIN;
 	return take_answer(mgr, &answer, out_put, err);
@@ -279,4 +423,12 @@ manager_set_batch(
 	mgr->batch_place = place;
 	if (batch != NULL)
 		batch_enter(batch, place);
+}
+
+void
+manager_set_gather(
+    struct sgate_manager *mgr, bool (*gather)(void *arg), void *arg)
+{
+	mgr->gather = gather;
+	mgr->gather_arg = arg;
 }

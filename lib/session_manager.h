@@ -65,6 +65,13 @@ void manager_set_local(struct sgate_manager *mgr, struct local *local);
 struct batch;
 void manager_set_batch(
     struct sgate_manager *mgr, struct batch *batch, unsigned place);
+/*
+ * With such a place: gather(arg) is called before a creation is committed. It
+ * may serve one more request, with this manager, within the call that runs;
+ * false: there was none. What creates there is committed together with it.
+ */
+void manager_set_gather(
+    struct sgate_manager *mgr, bool (*gather)(void *arg), void *arg);
 
 /*
  * Who a token stands for: what a check needs of a session. Everything is

@@ -58,8 +58,8 @@ def with_pauses(scenario):
         case(scenario)
 
 
-def fleet_of(t, **more):
-    conf = {"gateway": {"workers": WORKERS}}
+def fleet_of(t, workers=WORKERS, **more):
+    conf = {"gateway": {"workers": workers}}
     conf.update(more)
     return Fleet(t, hosts=1, is_direct=True, conf=conf)
 
@@ -132,6 +132,85 @@ def a_blocked_user_among_them_fails_alone(t):
     check_rows(t, fleet, answers)
     t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE user_id = "
                          "'user3'"), "0")
+
+
+@case
+def one_worker_gathers_what_waits_at_its_door(t):
+    fleet = fleet_of(t, workers=1)
+    host = fleet.hosts[0]
+    t.equal(host.gw.api("PUT", "v1/users/user3/block", {"reason": "test"},
+                        address=host.gw.control).status, 200)
+    host.create("warm")
+    before = commits(fleet)
+    answers = at_once(host, users(WORKERS), 10)
+    spent = commits(fleet) - before
+    for user, one in answers.items():
+        t.equal([status(a) for a in one],
+                [403 if user == "user3" else 201] * 10, user)
+        # Each has his own, although one call is within another.
+        for answer in one:
+            if status(answer) == 201:
+                t.equal(answer.json()["session"]["user_id"], user)
+    t.equal(check_rows(t, fleet, answers), 10 * (WORKERS - 1))
+    t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE user_id = "
+                         "'user3'"), "0")
+    print("# %d logins, %d commits of the server" % (10 * WORKERS, spent))
+    t.true(spent < 10 * (WORKERS - 1), "%d commits" % spent)
+
+
+@case
+def others_at_the_door_are_served_within_it(t):
+    fleet = fleet_of(t, workers=1)
+    host = fleet.hosts[0]
+    known = host.create("known")
+    wrong = []
+
+    def ask():
+        for _ in range(40):
+            try:
+                answer = host.gw.api("POST", "v1/introspect",
+                                     {"token": known.token},
+                                     address=host.gw.control)
+                if answer.json().get("sub") != "known":
+                    wrong.append((answer.status, answer.body))
+            except (OSError, ValueError) as error:
+                wrong.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    answers = at_once(host, users(6), 10)
+    for asker in askers:
+        asker.join()
+    t.equal(wrong, [])
+    for user, one in answers.items():
+        t.equal([status(a) for a in one], [201] * 10, user)
+    check_rows(t, fleet, answers)
+
+
+@with_pauses
+def one_worker_that_is_killed_with_them_loses_no_answered_one(t):
+    failpoint_build()
+    t.failpoints = "batch-done=pause:200"
+    fleet = fleet_of(t, workers=1)
+    fleet.expect_log(STORES + "|killed by signal 9|spool|api")
+    host = fleet.hosts[0]
+    answers, told, turn = {}, [], 0
+    while told.count(0) == 0:
+        t.true(turn < 10, "the worker had none in hand")
+        turn += 1
+        more = ["%s-%d" % (user, turn) for user in users(6)]
+        thread = threading.Thread(
+            target=lambda: answers.update(at_once(host, more, 2)))
+        thread.start()
+        time.sleep(0.3)
+        for pid in workers_of(host):
+            os.kill(pid, signal.SIGKILL)
+        thread.join()
+        told = [status(a) for one in answers.values() for a in one]
+        wait_until(lambda: status(host.try_create("after")) == 201, "goes on")
+    t.true(told.count(201) > 0, told)
+    check_rows(t, fleet, answers)
 
 
 @with_pauses

@@ -451,6 +451,62 @@ the_end_of_who_came_too_late_says_nothing(void **state)
 }
 #endif
 
+static struct batch_item
+item_of(const struct number *number)
+{
+	return (struct batch_item){.bytes = number, .len = sizeof(*number)};
+}
+
+static void
+several_of_one_process_are_done_at_once(void **state)
+{
+	static const struct number numbers[] = {{1, 0}, {1, 1}, {1, 2}};
+	struct world *w = *state;
+	struct batch_item items[3];
+	uint64_t count, times;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		items[i] = item_of(&numbers[i]);
+	batch_do_own(w->batch, 1, items, 3, do_all, w);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(items[i].answer.put, ROUNDS + i);
+		assert_int_equal(atomic_load(&w->common->done[1][i]), 1);
+	}
+	batch_counts(w->batch, &count, &times);
+	assert_int_equal(count, 3);
+	assert_int_equal(times, 1);
+}
+
+static void
+several_take_with_them_who_waits(void **state)
+{
+	static const struct number numbers[] = {{1, 1}, {1, 2}};
+	struct world *w = *state;
+	struct batch_item items[] = {
+	    item_of(&numbers[0]), item_of(&numbers[1])};
+	pid_t first = start_waiting(w, 2), other;
+	uint64_t count, times;
+
+	/* They do not wait for who is at work. */
+	batch_do_own(w->batch, 1, items, 2, do_all, w);
+	assert_int_equal(items[1].answer.put, ROUNDS + 2);
+	leave_one_waiting(w, 3);
+	kill(first, SIGKILL);
+	assert_int_equal(waitpid(first, NULL, 0), first);
+	batch_do_own(w->batch, 1, items, 2, do_all, w);
+	assert_int_equal(items[0].answer.put, ROUNDS + 1);
+	batch_counts(w->batch, &count, &times);
+	assert_int_equal(times, 2);
+	/* Who was slow to wait has missed it. */
+	assert_int_equal(
+	    count, 4 + (uint64_t)atomic_load(&w->common->done[3][0]));
+	batch_enter(w->batch, 3);
+	other = start(w, 3, 1);
+	wait_for(other, 0);
+	assert_int_equal(atomic_load(&w->common->answered[3][0]), 1);
+}
+
 static void
 what_does_not_fit_goes_alone(void **state)
 {
@@ -518,6 +574,8 @@ main(int argc, char **argv)
 #ifdef SESSGATE_FAILPOINTS
 	    CASE(the_end_of_who_came_too_late_says_nothing),
 #endif
+	    CASE(several_of_one_process_are_done_at_once),
+	    CASE(several_take_with_them_who_waits),
 	    CASE(what_does_not_fit_goes_alone),
 	    CASE(kill_9_at_any_moment_loses_nothing_that_was_answered),
 	};

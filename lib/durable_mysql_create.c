@@ -1,10 +1,12 @@
 /*
  * MySQL: many new sessions in one transaction, as text: a statement for all
- * rows of a table, and statements in one message as far as nothing between them
- * has to be judged:
+ * rows of a table, and all statements but COMMIT in one message:
  *
- *   1  START TRANSACTION; audit rows; the users' locks, shared; who is blocked
- *   2  sessions; counters and the store's id and epoch
+ *   START TRANSACTION; audit rows; the users' locks, shared; who is blocked;
+ *   sessions; counters and the store's id and epoch
+ *
+ * The server does not go on behind a statement that it refuses. What it says is
+ * judged before COMMIT: rows of somebody who is blocked are rolled back.
  *
  * The order of locks is that of one creation by itself. Those of users are
  * named in ascending order, so that two who do this wait for one another one
@@ -35,7 +37,8 @@ struct creations {
 	size_t locks_count;
 	size_t locks_had;
 	bool has_blocked;
-	unsigned groups; /* bits: whose counter was read */
+	bool is_audited;         /* the audit rows were taken */
+	unsigned wanted, groups; /* bits: whose counter is needed, was read */
 	bool is_damaged;
 	const char *operation;
 	struct sgate_error *err;
@@ -263,7 +266,7 @@ send_text(struct creations *c, const struct buf *sql, take_fn *const *take,
 {
 	MYSQL *conn = c->store->conn;
 	MYSQL_RES *result;
-	size_t seen = 0;
+	size_t seen = 0, answered = 0;
 	MYSQL_ROW row;
 	int more;
 
@@ -280,6 +283,8 @@ send_text(struct creations *c, const struct buf *sql, take_fn *const *take,
 			take[seen](c, row, mysql_fetch_lengths(result));
 		seen += result != NULL ? 1 : 0;
 		mysql_free_result(result);
+		/* The first one is START TRANSACTION. */
+		c->is_audited = ++answered >= 2;
 		more = mysql_next_result(conn);
 	} while (more == 0);
 	if (more > 0)
@@ -291,56 +296,85 @@ send_text(struct creations *c, const struct buf *sql, take_fn *const *take,
 	return SGATE_OK;
 }
 
-/* Nothing was changed yet when the connection had ended before. */
-static enum sgate_status
-open_with_audit(struct creations *c)
+static void
+add_counters(struct creations *c, struct buf *sql)
 {
-	static take_fn *const of_users[] = {take_lock, take_blocked};
-	size_t count = c->locks_count > 0 ? 2 : 0;
+	const char *before = "";
+	unsigned group;
+	size_t i;
+
+	for (i = 0; i < c->count; i++)
+		c->wanted |= 1u << token_ref_group(&c->items[i].session->ref);
+	buf_add_text(sql, "; SELECT grp, seq, " SQL_STORE_COLUMNS
+			  " FROM meta WHERE grp IN (");
+	for (group = 0; group < TOKEN_GROUPS; group++) {
+		if ((c->wanted & 1u << group) == 0)
+			continue;
+		buf_add_text(sql, before);
+		buf_add_uint(sql, group);
+		before = ",";
+	}
+	buf_add_char(sql, ')');
+}
+
+static enum sgate_status
+make_text(struct creations *c, struct buf *sql)
+{
+	enum sgate_status status;
+
+	buf_add_text(sql, "START TRANSACTION; ");
+	status = add_audit(c, sql);
+	if (c->locks_count > 0)
+		add_users(c, sql);
+	buf_add_text(sql, "; ");
+	if (status == SGATE_OK)
+		status = add_sessions(c, sql);
+	add_counters(c, sql);
+	return status;
+}
+
+/* Before COMMIT nothing is changed: a connection that had ended is made anew.
+ */
+static enum sgate_status
+send_all(struct creations *c)
+{
+	static take_fn *const takes[] = {take_lock, take_blocked, take_counter};
+	size_t skipped = c->locks_count > 0 ? 0 : 2;
 	enum sgate_status status;
 	struct buf sql = {0};
 	int tries;
 
-	buf_add_text(&sql, "START TRANSACTION; ");
-	status = add_audit(c, &sql);
-	if (c->locks_count > 0)
-		add_users(c, &sql);
+	status = make_text(c, &sql);
 	for (tries = 1; status == SGATE_OK; tries++) {
 		c->store->is_begun = true;
 		c->locks_had = 0;
-		status = send_text(c, &sql, of_users, count);
+		status = send_text(c, &sql, takes + skipped, 3 - skipped);
 		if (status == SGATE_OK || tries > 1 ||
 		    !mydb_may_open_again(c->store, status))
 			break;
 		status = mydb_connected(c->store, c->operation, c->err);
 	}
-	buf_clear(&sql);
-	if (status == SGATE_OK && c->locks_had != c->locks_count)
-		return error_set(c->err, SGATE_CORRUPT, MYDB_SOURCE,
-		    c->operation, 0,
-		    "table user_lock lacks rows: `sessgatectl db init` makes "
-		    "them");
+	buf_wipe(&sql);
 	return status;
 }
 
 static enum sgate_status
-insert_sessions(struct creations *c)
+judge(struct creations *c, enum sgate_status status)
 {
-	static take_fn *const of_counters[] = {take_counter};
-	enum sgate_status status;
-	struct buf sql = {0};
-
-	status = add_sessions(c, &sql);
-	buf_add_text(
-	    &sql, "; SELECT grp, seq, " SQL_STORE_COLUMNS " FROM meta");
-	if (status == SGATE_OK)
-		status = send_text(c, &sql, of_counters, 1);
-	buf_wipe(&sql);
-	if (status == SGATE_CONFLICT)
+	if (status == SGATE_CONFLICT && c->is_audited)
 		return error_set(c->err, SGATE_INTERNAL, MYDB_SOURCE,
 		    c->operation, 0, "a new random ref is taken already");
-	if (status == SGATE_OK &&
-	    (c->is_damaged || c->groups != (1u << TOKEN_GROUPS) - 1))
+	if (status != SGATE_OK)
+		return status;
+	if (c->locks_had != c->locks_count)
+		return error_set(c->err, SGATE_CORRUPT, MYDB_SOURCE,
+		    c->operation, 0,
+		    "table user_lock lacks rows: `sessgatectl db init` makes "
+		    "them");
+	if (c->has_blocked)
+		return error_set(c->err, SGATE_DENIED, MYDB_SOURCE,
+		    c->operation, 0, "a user is blocked");
+	if (c->is_damaged || c->groups != c->wanted)
 		return error_set(c->err, SGATE_CORRUPT, MYDB_SOURCE,
 		    c->operation, 0,
 		    "table meta or store is damaged: look at it with "
@@ -373,11 +407,6 @@ mydb_create_many(struct durable *d, struct durable_creation *creations,
 	find_locks(&c);
 	status = mydb_enter(store, c.operation, err);
 	if (status == SGATE_OK)
-		status = open_with_audit(&c);
-	if (status == SGATE_OK && c.has_blocked)
-		return error_set(err, SGATE_DENIED, MYDB_SOURCE, c.operation, 0,
-		    "a user is blocked");
-	if (status == SGATE_OK)
-		status = insert_sessions(&c);
+		status = judge(&c, send_all(&c));
 	return status;
 }

@@ -110,8 +110,6 @@ join(struct joined *j, struct batch_item *item)
 		return;
 	end_texts(&head.audit);
 	j->audits[j->count] = head.audit;
-	j->creations[j->count] = (struct durable_creation){
-	    .session = j->sessions[j->count], .audit = &j->audits[j->count]};
 	j->items[j->count++] = item;
 }
 
@@ -191,14 +189,58 @@ is_for_all(const struct sgate_manager *mgr, enum sgate_status status)
 	       (status == SGATE_UNAVAILABLE && mgr->is_durable_away);
 }
 
+/* All that have joined, in one change. */
+static enum sgate_status
+commit_joined(struct joined *j, struct sgate_error *err)
+{
+	struct change change;
+	enum sgate_status status;
+	size_t i;
+
+	for (i = 0; i < j->count; i++)
+		j->creations[i] = (struct durable_creation){
+		    .session = j->sessions[i], .audit = &j->audits[i]};
+	change_init(
+	    &change, j->mgr, "create", SGATE_REASON_OK, apply_joined, j);
+	change.audit = j->audits[0];
+	change.is_whole = true;
+	change.publish = publish_joined;
+	status = change_run(&change, err);
+	if (status == SGATE_OK) {
+		for (i = 0; i < j->count; i++)
+			stores_count(j->mgr->stores, STORES_BATCH_CREATIONS);
+		stores_count(j->mgr->stores, STORES_BATCH_COMMITS);
+	}
+	return status;
+}
+
+/* Answers those whose user is blocked. False: it is nobody's. */
+static bool
+part_with_blocked(struct joined *j)
+{
+	size_t i, left = 0, before = j->count;
+
+	for (i = 0; i < before; i++) {
+		if (j->creations[i].is_blocked) {
+			answer_one(j, i, SGATE_DENIED, SGATE_REASON_BLOCKED);
+			sgate_session_free(j->sessions[i]);
+			continue;
+		}
+		j->sessions[left] = j->sessions[i];
+		j->audits[left] = j->audits[i];
+		j->items[left++] = j->items[i];
+	}
+	j->count = left;
+	return left < before;
+}
+
 static void
 do_joined(void *arg, struct batch_item *items, size_t count)
 {
 	struct sgate_manager *mgr = arg;
 	struct joined *j = calloc(1, sizeof(*j));
-	enum sgate_status status;
+	enum sgate_status status = SGATE_DENIED;
 	struct sgate_error err;
-	struct change change;
 	size_t i;
 
 	/* Nothing has happened: each is told to go on alone. */
@@ -207,25 +249,17 @@ do_joined(void *arg, struct batch_item *items, size_t count)
 	j->mgr = mgr;
 	for (i = 0; i < count; i++)
 		join(j, &items[i]);
-	if (j->count > 0) {
-		change_init(
-		    &change, mgr, "create", SGATE_REASON_OK, apply_joined, j);
-		change.audit = j->audits[0];
-		change.is_whole = true;
-		change.publish = publish_joined;
-		status = change_run(&change, &err);
-		for (i = 0; i < j->count; i++) {
-			if (is_for_all(mgr, status))
-				answer_one(j, i, status, err.reason);
-			else if (j->creations[i].is_blocked)
-				answer_one(
-				    j, i, SGATE_DENIED, SGATE_REASON_BLOCKED);
-		}
+	while (j->count > 0) {
+		status = commit_joined(j, &err);
+		if (status != SGATE_DENIED || !part_with_blocked(j))
+			break;
 	}
-	for (i = 0; i < j->count; i++) {
+	for (i = 0; i < j->count && is_for_all(mgr, status); i++)
+		answer_one(j, i, status, err.reason);
+	for (i = 0; i < j->count; i++)
 		sgate_session_free(j->sessions[i]);
+	for (i = 0; i < BATCH_ITEMS_MAX; i++)
 		buf_wipe(&j->records[i]);
-	}
 	free(j);
 }
 

@@ -47,7 +47,9 @@ enum stores_counter {
 	STORES_LANDED_ENDED, /* and ended there: blocked or cleaned meanwhile */
 	STORES_ABSENT_HELD,  /* looks that waited for one of these to come */
 	STORES_ABSENT,       /* genuine tokens of sessions that nobody has */
-	STORES_WARMED,       /* rows put into Redis after it had lost data */
+	STORES_BATCH_CREATIONS, /* committed with others', or alone there */
+	STORES_BATCH_COMMITS,
+	STORES_WARMED, /* rows put into Redis after it had lost data */
 	STORES_COUNTERS
 };
 /* "served_cache", ... Never NULL. */

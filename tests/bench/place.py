@@ -26,7 +26,7 @@ PROFILES = {
     "mysql": Profile(mysql=True, redis=False, cache=False, workers=None),
     "sqlite": Profile(mysql=False, redis=False, cache=False, workers=None),
     "hitsqlite": Profile(mysql=False, redis=False, cache=True, workers=None),
-    "creation": Profile(mysql=True, redis=True, cache=True, workers=16),
+    "creation": Profile(mysql=True, redis=True, cache=True, workers=None),
     "memory": Profile(mysql=True, redis=True, cache=True, workers=16),
 }
 WEB_USER = "www-data"

@@ -326,6 +326,9 @@ struct cached {
  */
 SGATE_MUST_CHECK enum sgate_status cached_get(struct sgate_manager *mgr,
     const struct sgate_ref *ref, struct cached *out, struct sgate_error *err);
+/* The same when the durable store may have used up the call's budget. */
+SGATE_MUST_CHECK enum sgate_status cached_get_late(struct sgate_manager *mgr,
+    const struct sgate_ref *ref, struct cached *out, struct sgate_error *err);
 void cached_clear(struct cached *cached);
 /* Raises the row's last_seen to that of a well-sealed copy, if there is one. */
 void cached_seen(struct sgate_manager *mgr, struct sgate_session *session);

@@ -305,7 +305,7 @@ check_host(struct sgate_manager *mgr, const struct sgate_session *session,
 		    err, SGATE_DENIED, SGATE_REASON_BLOCKED, "create");
 	if (!is_known)
 		return refuse(err, "it is not known who is blocked");
-	status = cached_get(mgr, &session->ref, &cached, err);
+	status = cached_get_late(mgr, &session->ref, &cached, err);
 	if (status == SGATE_OK && cached.trust == FENCE_NO)
 		status = refuse(err,
 		    "what the cache has is not believed on this host "

@@ -224,9 +224,9 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	return SGATE_OK;
 }
 
-enum sgate_status
-cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
-    struct cached *out, struct sgate_error *err)
+static enum sgate_status
+get_copy(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    bool is_in_budget, struct cached *out, struct sgate_error *err)
 {
 	const struct sgate_conf *conf = mgr->conf;
 	struct fence_sync sync;
@@ -234,7 +234,7 @@ cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	enum sgate_status status;
 
 	memset(out, 0, sizeof(*out));
-	status = manager_cache_enter(mgr, true, err);
+	status = manager_cache_enter(mgr, is_in_budget, err);
 	if (status != SGATE_OK)
 		return status;
 	status = manager_cache_left(
@@ -255,6 +255,20 @@ cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		return SGATE_OK;
 	}
 	return cached_open(mgr, ref, copy.record, &out->store, out, err);
+}
+
+enum sgate_status
+cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    struct cached *out, struct sgate_error *err)
+{
+	return get_copy(mgr, ref, true, out, err);
+}
+
+enum sgate_status
+cached_get_late(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    struct cached *out, struct sgate_error *err)
+{
+	return get_copy(mgr, ref, false, out, err);
 }
 
 void

@@ -156,6 +156,9 @@ def one_worker_gathers_what_waits_at_its_door(t):
                          "'user3'"), "0")
     print("# %d logins, %d commits of the server" % (10 * WORKERS, spent))
     t.true(spent < 10 * (WORKERS - 1), "%d commits" % spent)
+    # With the first one.
+    t.equal(host.count("batch_creations"), 10 * (WORKERS - 1) + 1)
+    t.true(0 < host.count("batch_commits") <= spent + 1, "counted")
 
 
 @case
@@ -223,6 +226,23 @@ def a_worker_that_is_slow_with_them_holds_nobody_up(t):
     answers = at_once(host, users(WORKERS), 2)
     for user, one in answers.items():
         t.equal([status(a) for a in one], [201] * 2, user)
+    check_rows(t, fleet, answers)
+
+
+@with_pauses
+def who_waits_till_his_time_is_over_is_created_without_mysql(t):
+    failpoint_build()
+    # Longer than request_timeout: nobody has time left to ask MySQL.
+    t.failpoints = "batch-taken=pause:1100"
+    fleet = fleet_of(t)
+    fleet.expect_log(STORES + "|spool|api")
+    host = fleet.hosts[0]
+    answers = at_once(host, users(WORKERS), 1)
+    for user, one in answers.items():
+        t.equal([status(a) for a in one], [201], user)
+    t.true(host.count("created_away") > 0, "without MySQL")
+    wait_until(lambda: fleet.db.sql("SELECT COUNT(*) FROM session") ==
+               str(WORKERS), "all have landed", 20)
     check_rows(t, fleet, answers)
 
 

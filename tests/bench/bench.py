@@ -33,7 +33,7 @@ PARTS = {
 }
 NOT_BY_DEFAULT = {"memory"}
 QUICK = ("do-nothing, lighttpd", "do-nothing, nginx", "sessgate local cache, lighttpd", "sessgate local cache, nginx kept",
-         "sessgate auth_request + do-nothing, nginx kept", "sessgate Redis, lighttpd", "sessgate MySQL, lighttpd",
+         "sessgate auth_request + do-nothing, nginx", "sessgate Redis, lighttpd", "sessgate MySQL, lighttpd",
          "sessgate SQLite, lighttpd", "php-fpm + phpredis",
          "express-session", "create: php-fpm + phpredis", "create: own transactions, 64 connections",
          "create: sessgate, 64 connections")

@@ -59,14 +59,14 @@ is_plain(const char *value)
 {
 	return value[strspn(value, "abcdefghijklmnopqrstuvwxyz"
 				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				   "0123456789/._-:@+~")] == '\0';
+				   "0123456789/._-@+~")] == '\0';
 }
 
 /* And in a pattern it stands for itself. */
 static bool
 is_word(const char *value)
 {
-	return is_plain(value) && strpbrk(value, "/.:@+~") == NULL;
+	return is_plain(value) && strpbrk(value, "/.@+~") == NULL;
 }
 
 static bool

@@ -8,6 +8,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "it")]
+import curves  # pylint: disable=wrong-import-position
 import figures  # pylint: disable=wrong-import-position
 import machine  # pylint: disable=wrong-import-position
 import report  # pylint: disable=wrong-import-position
@@ -143,6 +144,47 @@ def pictures_are_whole_and_need_nothing_from_elsewhere(t):
                 text = f.read()
             xml.dom.minidom.parseString(text)
             t.true("href" not in text and "url(" not in text, "nothing from elsewhere")
+
+
+def curve(*points):
+    return [[x, {"median": m, "min": low, "max": high}] for x, low, m, high in points]
+
+
+@case
+def a_curve_grows_when_its_last_point_lies_clear_above_the_first(t):
+    flat = curve((1000, 9, 10, 14), (10000000, 11, 12, 13))
+    noisy = curve((1000, 9, 10, 30), (10000000, 20, 21, 40))
+    steep = curve((1000, 9, 10, 11), (100000, 9, 10, 11), (10000000, 18, 20, 22))
+    t.equal([curves.grows(c) for c in (flat, noisy, steep, steep[:1], [])], [False, False, True, False, False])
+    panel = {"title": "check", "unit": "us", "curves": {"a": flat, "b": steep, "c": steep}, "grows": ("c",)}
+    t.equal(curves.growing([panel]), [("check", "b", 2.0)])
+
+
+@case
+def axes_have_round_values_and_reach_the_largest(t):
+    for top in (0.3, 1, 7, 99, 101, 2500000):
+        lines = curves.steps(top)
+        t.true(lines[0] == 0 and lines[-1] >= top and lines[-2] < top and 3 <= len(lines) <= 6, f"{top}: {lines}")
+    t.equal(curves.decades(3, 2000), [1, 10, 100, 1000, 10000])
+    t.equal([curves.short(v) for v in (0, 0.25, 1234, 10000000)], ["0", "0.25", "1.23k", "10M"])
+    scale = curves.Scale([0, 1, 10, 100], 0, 300, True)
+    places = [scale.place(x) for x in (0, 1, 10, 100)]
+    t.true(places == sorted(places) and places[0] == 0 and round(places[-1]) == 300, "0 has a place before 1")
+
+
+@case
+def curves_are_pictures_that_need_nothing_from_elsewhere(t):
+    panels = [{"title": "a <b> & c", "unit": "ms", "curves": {"one": curve((0, 1, 2, 3), (10, 0, 2, 3)), "none": []}},
+              {"title": "log", "unit": "us", "is_log": True, "curves": {"one": curve((0, 0, 2, 3), (10, 1, 200, 3000))}},
+              {"title": "nothing", "unit": "us", "curves": {}}]
+    with tempfile.TemporaryDirectory() as place:
+        path = os.path.join(place, "a.svg")
+        curves.draw(path, "title", "bytes", panels)
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        xml.dom.minidom.parseString(text)
+        t.true("href" not in text and "url(" not in text and "nan" not in text, "nothing from elsewhere")
+        t.true("nothing" not in text, "a panel without curves is left out")
 
 
 main()

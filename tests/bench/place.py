@@ -18,8 +18,9 @@ import stores  # pylint: disable=wrong-import-position
 
 IS_ROOT = os.geteuid() == 0
 # What sessgate keeps its sessions in; each is an instance of its own. cache:
-# with its local cache. workers: None is what the command line says.
-Profile = collections.namedtuple("Profile", "mysql redis cache workers")
+# with its local cache. workers: None is what the command line says. more: lines
+# of its configuration.
+Profile = collections.namedtuple("Profile", "mysql redis cache workers more", defaults=("",))
 PROFILES = {
     "l1": Profile(mysql=True, redis=True, cache=True, workers=None),
     "redis": Profile(mysql=True, redis=True, cache=False, workers=None),
@@ -36,9 +37,10 @@ KEPT = 32  # connections that nginx and Apache keep to an instance
 class DurableMariaDB(stores.MariaDB):
     """As on a site: each commit is on the disk before it is acknowledged, and
     the pages that are used fit into memory."""
+    pool, log = "512M", "256M"
 
     def network(self):
-        return ["--skip-networking", "--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M",
+        return ["--skip-networking", "--innodb-buffer-pool-size=" + self.pool, "--innodb-log-file-size=" + self.log,
                 "--max-connections=400"]
 
 
@@ -267,8 +269,7 @@ class Site:
         subprocess.run([self.binary("gateway/sessgatectl"), "-c", conf, *args], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    def stores_of(self, name, like):
-        profile = PROFILES[like]
+    def stores_of(self, name, like, profile):
         if not profile.mysql:
             return f'sqlite: {{ file = "{self.work}/{name}/db/sessions.db"; }};'
         text = self.database("sessgate_" + like)
@@ -290,12 +291,13 @@ class Site:
     def sessgate(self, name, like=None):
         """An instance of a profile; its routes are below /NAME/.
 
-        like: the profile whose stores and keys it shares, if it is a second one.
+        like: the profile whose stores and keys it shares, if it is a second one;
+        it is like that in all else, unless it has a profile of its own.
         """
         return self.once("sessgate-" + name, lambda: self.start_sessgate(name, like or name))
 
     def start_sessgate(self, name, like):
-        profile = PROFILES[like]
+        profile = PROFILES.get(name, PROFILES[like])
         place = self.directory(name)
         cache = "" if profile.cache else 'cache: { size = "0 B"; };'
         conf = self.machine.write(f"{name}/sessgate.conf", f'''
@@ -303,8 +305,9 @@ gateway: {{ runtime_dir = "{place}/run"; workers = {profile.workers or self.work
 listener: {{ login: {{ mode = "0600"; group = ""; }}; }};
 cookie: {{ name = "sid"; secure = false; }};
 keys: {{ file = "{self.work}/{like}/keys/keys"; }};
-{self.stores_of(name, like)}
+{self.stores_of(name, like, profile)}
 {cache}
+{profile.more}
 ''')
         self.machine.start("sessgate-" + name, [self.binary("gateway/sessgated"), "-c", conf],
                            place + "/run/pool.sock")

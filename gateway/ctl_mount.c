@@ -24,7 +24,8 @@ struct place {
 	struct buf value; /* "" = the text stays as it is */
 };
 
-enum { PLACE_SOCKET,
+enum {
+	PLACE_SOCKET,
 	PLACE_CHECK,
 	PLACE_MOUNT,
 	PLACE_COOKIE,
@@ -33,7 +34,8 @@ enum { PLACE_SOCKET,
 	PLACE_LIGHTTPD_TIMEOUT,
 	PLACE_APACHE_TIMEOUT,
 	PLACE_NGINX_TIMEOUT,
-	PLACES };
+	PLACES
+};
 
 static const struct place shipped_places[PLACES] = {
     [PLACE_SOCKET] = {.text = "/run/sessgate/pool.sock", .keep = ""},
@@ -152,8 +154,8 @@ set_places(struct place *places, const struct sgate_conf *conf)
 		pool->address + 5) ||
 	    !set_place(
 		&places[PLACE_MOUNT], "gateway.mount", conf->gateway.mount) ||
-	    !set_place(&places[PLACE_COOKIE], "cookie.name",
-		conf->cookie.name) ||
+	    !set_place(
+		&places[PLACE_COOKIE], "cookie.name", conf->cookie.name) ||
 	    !set_conf_path(&places[PLACE_CONF], conf))
 		return false;
 	if (check != NULL)
@@ -213,31 +215,46 @@ unknown_mount(const char *name)
 	return code;
 }
 
+/* What is printed would ask where nobody listens. */
+static void
+note_missing_listener(const struct sgate_conf *conf, const char *text)
+{
+	if (tcp_check_address(conf) == NULL &&
+	    strstr(text, "AuthnzFcgiDefineProvider") != NULL)
+		ctl_fail(CTL_YES,
+		    "sessgate.conf has no listener for this mount yet: add "
+		    "listener: { apache: { address = \"tcp:127.0.0.1:9733\"; "
+		    "allow = [\"check\"]; }; };");
+}
+
+static enum ctl_exit
+print_with_values(
+    const char *text, const struct sgate_conf *conf, struct place *places)
+{
+	size_t i;
+
+	if (!set_places(places, conf))
+		return CTL_NO;
+	for (i = 0; i < PLACES; i++)
+		if (buf_failed(&places[i].value))
+			return ctl_fail_memory();
+	print_file(text, places);
+	note_missing_listener(conf, text);
+	return CTL_YES;
+}
+
 static enum ctl_exit
 print_mount(struct ctl *ctl, const char *text)
 {
 	const struct sgate_conf *conf = ctl_conf(ctl);
 	struct place places[PLACES];
-	enum ctl_exit code = CTL_YES;
-	bool is_memory_out = false;
+	enum ctl_exit code;
 	size_t i;
 
 	if (conf == NULL)
 		return CTL_USAGE;
 	memcpy(places, shipped_places, sizeof(places));
-	if (!set_places(places, conf))
-		code = CTL_NO;
-	for (i = 0; i < PLACES; i++)
-		is_memory_out = is_memory_out || buf_failed(&places[i].value);
-	if (code == CTL_YES && is_memory_out)
-		code = ctl_fail_memory();
-	if (code == CTL_YES)
-		print_file(text, places);
-	if (code == CTL_YES && tcp_check_address(conf) == NULL &&
-	    strstr(text, "AuthnzFcgiDefineProvider") != NULL)
-		ctl_fail(CTL_YES, "sessgate.conf has no listener for this mount yet: "
-			 "add listener: { apache: { address = "
-			 "\"tcp:127.0.0.1:9733\"; allow = [\"check\"]; }; };");
+	code = print_with_values(text, conf, places);
 	for (i = 0; i < PLACES; i++)
 		buf_clear(&places[i].value);
 	return code;

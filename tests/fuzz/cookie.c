@@ -60,14 +60,21 @@ slow_find(
 static void
 write_and_find(struct sgate_bytes token)
 {
-	static struct sgate_conf *conf;
+	static const char *const options[] = {
+	    "cookie.name=sid", "cookie.domain=example.org", NULL};
+	static struct sgate_conf *host_only, *of_a_domain;
+	const struct sgate_conf *conf;
 	struct sgate_bytes value;
 	struct buf line = {0};
 	char text[65] = "";
 	size_t i, end;
 
-	if (conf == NULL)
-		MUST(sgate_conf_load(NULL, NULL, &conf, NULL) == SGATE_OK);
+	if (host_only == NULL) {
+		MUST(sgate_conf_load(NULL, NULL, &host_only, NULL) == SGATE_OK);
+		MUST(sgate_conf_load(NULL, options, &of_a_domain, NULL) ==
+		     SGATE_OK);
+	}
+	conf = token.len % 2 == 0 ? host_only : of_a_domain;
 	for (i = 0; i < token.len && i < sizeof(text) - 1; i++) {
 		unsigned char c = (unsigned char)token.data[i];
 

@@ -448,6 +448,61 @@ check_exports(const struct data *data)
 	buf_clear(&block);
 }
 
+/* One member: what it is said to be is what it gives, and nothing else. */
+static void
+check_member(const struct data *data, const char *name)
+{
+	enum data_kind kind = data_kind(data, name);
+	struct sgate_bytes text, *items;
+	struct buf json = {0};
+	int64_t number;
+	size_t count;
+	bool is_true;
+
+	MUST(data_get_string(data, name, &text) == (kind == DATA_STRING));
+	MUST(data_get_integer(data, name, &number) == (kind == DATA_INTEGER));
+	MUST(number >= -DATA_INTEGER_MAX && number <= DATA_INTEGER_MAX);
+	MUST(data_get_bool(data, name, &is_true) == (kind == DATA_BOOL));
+	MUST((data_get_object(data, name) != NULL) == (kind == DATA_OBJECT));
+	MUST(kind == DATA_ARRAY || data_array_count(data, name) == 0);
+	count = data_array_count(data, name);
+	MUST(data_array_object(data, name, count) == NULL);
+	if (data_get_strings(data, name, &items, &count)) {
+		MUST(count == data_array_count(data, name));
+		MUST(data_array_object(data, name, 0) == NULL);
+		free(items);
+	}
+	MUST(data_get_json(data, name, &json) == (kind != DATA_ABSENT));
+	buf_clear(&json);
+}
+
+/* Filtered by the names of all members, it is what it was. */
+static void
+check_members(const struct data *data)
+{
+	char *names[1025] = {NULL};
+	struct buf before = {0}, after = {0};
+	struct data *copy;
+	const char *name;
+	size_t i;
+
+	for (i = 0; (name = data_member_at(data, i)) != NULL; i++) {
+		names[i] = (char *)(uintptr_t)name;
+		check_member(data, name);
+	}
+	check_member(data, "nobody has this name");
+	MUST(data_filter(data, names, &copy, NULL) == SGATE_OK);
+	print(data, &before);
+	print(copy, &after);
+	MUST(bytes_equal(buf_bytes(&before), buf_bytes(&after)));
+	data_free(copy);
+	MUST(data_parse_answer(buf_bytes(&before), SIZE_MAX, &copy, NULL) ==
+	     SGATE_OK);
+	data_free(copy);
+	buf_clear(&before);
+	buf_clear(&after);
+}
+
 static void
 check_merge(struct sgate_bytes target, struct sgate_bytes patch)
 {
@@ -499,6 +554,7 @@ check_text(struct sgate_bytes text)
 	data = parse(text);
 	check_printed(data, expected);
 	check_exports(data);
+	check_members(data);
 	data_free(data);
 	slow_free(expected);
 	return true;

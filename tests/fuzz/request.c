@@ -111,6 +111,10 @@ check_fields(const struct params *params, const struct request *req)
 		MUST(request_accepts_html(req));
 	if (request_accepts_html(req))
 		MUST(req->accept.len >= 9);
+	if (request_is_authenticator(req) || request_is_access_checker(req))
+		MUST(req->apache_role.data[0] == 'A');
+	if (request_is_authenticator(req))
+		MUST(!request_is_access_checker(req));
 }
 
 /* ---- the address ---- */
@@ -208,10 +212,14 @@ check_origin(struct request req)
 {
 	const struct sgate_ref ref = {{1}};
 	static struct keys *keys;
+	static struct csrf_recent recent;
 	bool accepted, expected = false;
+	const char *token;
 
 	if (keys == NULL)
 		keys = keyfile_keys(KEYFILE_KNOWN);
+	token = csrf_token(&recent, keys, &ref, INT64_C(1800000000000));
+	MUST(token != NULL);
 	req.host = bytes_of("www.example.org");
 	accepted = csrf_is_ours(our_conf(), keys, &req, &ref,
 	    (struct sgate_bytes){NULL, 0}, INT64_C(1800000000000));
@@ -223,8 +231,12 @@ check_origin(struct request req)
 		expected = is_ours(req.origin, false);
 	else if (req.referer.len > 0)
 		expected = is_ours(req.referer, true);
+	else if (req.csrf_token.len > 0)
+		expected = bytes_equal_text(req.csrf_token, token);
 	else
-		return;
+		expected = csrf_is_ours(our_conf(), keys, &req, &ref,
+			       bytes_of(token), INT64_C(1800000000000)) &&
+			   our_conf()->session.csrf_unknown_allow;
 	MUST(accepted == expected);
 }
 

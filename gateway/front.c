@@ -204,7 +204,8 @@ others_are_idle(const struct front *front)
 	return false;
 }
 
-/* While this process waits for a store: what others can serve, they may. */
+/* While this process waits for a store, by whichever thread (wait.h): what
+ * others can serve, they may. */
 static void
 look_after_conns(void *arg)
 {
@@ -790,7 +791,8 @@ front_new(struct gateway *gw, const struct front_options *options,
 		    "a listener: %s", strerror(errno));
 		goto fail;
 	}
-	wait_set_look(look_after_conns, front);
+	if (front->handover.give_fd >= 0)
+		wait_set_look(look_after_conns, front);
 	if (gw->mgr != NULL)
 		manager_set_gather(gw->mgr, gather_one, front);
 	set_state(front, SHARED_IDLE);

@@ -33,6 +33,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "forks.h"
 #include "lib/schema_sqlite.h" /* made from conf/schema/sqlite.sql */
 #include "status.h"
@@ -662,7 +663,10 @@ sqlite_commit(struct durable *d, struct sgate_error *err)
 		sqlite_rollback(d);
 		return status;
 	}
+	wait_block();
+	failpoint("sqlite-commit");
 	code = sqlite3_step(r.stmt);
+	wait_unblock();
 	if (code != SQLITE_DONE)
 		return commit_failed(store, code, err);
 	sql_close(&r);

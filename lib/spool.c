@@ -29,6 +29,7 @@
 #include "failpoint_stores.h"
 #include "status.h"
 #include "token.h"
+#include "wait.h"
 
 /* How often a frame is written to another file before that is no use. */
 #define TRIES 3
@@ -204,7 +205,7 @@ file_begin(struct spool *spool, const char *host, bool may_use_reserve)
 }
 
 static int
-file_append(struct spool *spool, const unsigned char *frame, size_t len,
+write_frame(struct spool *spool, const unsigned char *frame, size_t len,
     bool is_synced, bool may_use_reserve)
 {
 	if (write_with_reserve(spool, frame, len, may_use_reserve) != 0)
@@ -220,6 +221,19 @@ file_append(struct spool *spool, const unsigned char *frame, size_t len,
 		return -1;
 	spool->is_in_place = true;
 	return 0;
+}
+
+/* A disk that is busy may keep us for seconds. */
+static int
+file_append(struct spool *spool, const unsigned char *frame, size_t len,
+    bool is_synced, bool may_use_reserve)
+{
+	int result;
+
+	wait_block();
+	result = write_frame(spool, frame, len, is_synced, may_use_reserve);
+	wait_unblock();
+	return result;
 }
 
 /* ---- which file, and whether at all ---- */

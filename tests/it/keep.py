@@ -380,6 +380,44 @@ def a_request_that_comes_while_the_worker_is_busy_does_not_come_too_late(t):
 
 
 @case
+def a_slow_disk_keeps_nobody_waiting_but_who_writes(t):
+    build = failpoint_build()
+    gw = t.gateway(COOKIE)
+    gw.build = build
+    gw.configure({"gateway": {"workers": 1, "request_timeout": "10 s", "request_terminate_timeout": "20 s"},
+                  "sqlite": {"busy_timeout": "10 s"}})
+    # The keeper's commits are as slow, and stand in the way.
+    gw.start(env=dict(os.environ, SESSGATE_FAILPOINTS="sqlite-commit=pause:1500"))
+    token, other = gw.create("alice")[0], gw.create("bob")[0]
+    # The first worker has them all; then there is a second one.
+    socks, ask = kept(gw, token, 30)
+    first = workers(gw)
+    gw.signal(signal.SIGTTIN)
+    wait_until(lambda: len(workers(gw)) == 2 and all(
+        w["state"] == "idle" for w in gw.api("GET", "v1/status", address=gw.keeper_socket).json()["workers"] if w["pid"]),
+               "another worker")
+    writer = socks.pop()
+    writer.sendall(request_bytes(web_params("POST", "/.sessgate/logout", HTTP_COOKIE="sid=" + other,
+                                            HTTP_SEC_FETCH_SITE="same-origin", CONTENT_LENGTH="0"), keep=True))
+    time.sleep(0.2)
+    begin = time.monotonic()
+    for sock in socks:
+        sock.sendall(ask)
+    for sock in socks:
+        t.equal(read_answer(sock).status, 200)
+    took = time.monotonic() - begin
+    print("# %d kept connections beside a commit of 1.5 s: %.0f ms" % (len(socks), took * 1000))
+    t.true(took < 0.4, "they do not wait for the disk")
+    t.equal(read_answer(writer).status, 200)
+    t.equal(workers(gw)[0], first[0])
+    # And as before when it is over.
+    for sock in socks + [writer]:
+        sock.sendall(ask)
+        t.equal(read_answer(sock).status, 200)
+        sock.close()
+
+
+@case
 def a_relay_does_not_keep(t):
     gw, token = pool(t)
     path = os.path.join(gw.dir, "relay.sock")

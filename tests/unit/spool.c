@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -19,9 +20,11 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "crc32c.h"
+#include "wait.h"
 
 static const unsigned char me[SPOOL_WRITER_BYTES] = {
     1, 2, 3, 4, 0xff, 0x80, 0, 7};
@@ -675,6 +678,47 @@ disk_writer(struct spooled *s)
 	return spool;
 }
 
+/* A disk that answers when somebody has looked after the others meanwhile. */
+static atomic_int looks;
+
+static void
+count_look(void *arg)
+{
+	(void)arg;
+	atomic_fetch_add(&looks, 1);
+}
+
+static int
+slow_fdatasync(int fd)
+{
+	const struct timespec pause = {0, 1000000};
+	int tries;
+
+	for (tries = 0; tries < 5000 && atomic_load(&looks) == 0; tries++)
+		nanosleep(&pause, NULL);
+	return fdatasync(fd);
+}
+
+static void
+a_slow_disk_keeps_nobody_else_waiting(void **state)
+{
+	struct spool_io slow = spool_io_system;
+	struct spool *spool;
+	struct spooled s;
+
+	(void)state;
+	spooled_open(&s);
+	spool = spooled_writer(&s);
+	slow.fdatasync = slow_fdatasync;
+	spool_set_io(spool, &slow);
+	wait_set_look(count_look, NULL);
+	assert_int_equal(spooled_append(&s, spool, 1, true), SGATE_OK);
+	wait_set_look(NULL, NULL);
+	assert_true(atomic_load(&looks) > 0);
+	spool_close(spool);
+	spooled_close(&s);
+}
+
 static void
 nothing_is_synced_unless_it_is_asked_for(void **state)
 {
@@ -1164,6 +1208,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(another_file_is_begun_when_one_is_large_or_old_or_gone),
     cmocka_unit_test(a_directory_that_has_gone_is_unavailable),
     cmocka_unit_test(a_directory_that_was_moved_away_is_not_written_to),
+    cmocka_unit_test(a_slow_disk_keeps_nobody_else_waiting),
     cmocka_unit_test(nothing_is_synced_unless_it_is_asked_for),
     cmocka_unit_test(any_call_may_fail_once),
     cmocka_unit_test(any_call_may_fail_from_then_on),

@@ -13,6 +13,8 @@
 /* As sockaddr_un.sun_path takes with its NUL. */
 #define SOCKET_PATH_MAX 107
 #define CACHE_MIN ((size_t)64 * 1024)
+/* Four PINGs a lease: with less the tracker does nothing else, or is late. */
+#define CACHE_LEASE_MIN_MS 100
 
 struct check {
 	struct sgate_conf *conf;
@@ -484,12 +486,17 @@ static enum sgate_status
 check_cache(const struct check *check)
 {
 	size_t size = check->conf->cache.size_bytes;
+	int64_t lease_ms = check->conf->cache.lease_ms;
 
-	if (size == 0 || size >= CACHE_MIN)
-		return SGATE_OK;
-	return refuse(check, "cache", 0, "size", NULL,
-	    "is too small to hold anything; give it 64 KiB at least, or 0 for "
-	    "no local cache");
+	if (size != 0 && size < CACHE_MIN)
+		return refuse(check, "cache", 0, "size", NULL,
+		    "is too small to hold anything; give it 64 KiB at least, "
+		    "or 0 for no local cache");
+	if (lease_ms != 0 && lease_ms < CACHE_LEASE_MIN_MS)
+		return refuse(check, "cache", 0, "lease", NULL,
+		    "is too short to hear from Redis again in time; give it "
+		    "100 ms at least, or 0 for not using the local cache");
+	return SGATE_OK;
 }
 
 enum sgate_status

@@ -853,6 +853,10 @@ wrong_types_and_units_are_refused(void **state)
 	    {"cache: { size = \"1 KiB\"; };",
 		":1: cache.size: is too small to hold anything; give it 64 KiB "
 		"at least, or 0 for no local cache"},
+	    {"cache: { lease = \"99 ms\"; };",
+		":1: cache.lease: is too short to hear from Redis again in "
+		"time; give it 100 ms at least, or 0 for not using the local "
+		"cache"},
 	    {"fence: { max_blind = 300; };",
 		":1: fence.max_blind: has the wrong type; it must be a "
 		"duration, as \"30 min\" (units: ms, s, min, h, d), or "

@@ -123,9 +123,8 @@ waiting_looks_by_itself(void **state)
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-	assert_int_equal(wait_ready(ends[0], POLLIN,
-			     clock_monotonic_us() + 20000),
-	    0);
+	assert_int_equal(
+	    wait_ready(ends[0], POLLIN, clock_monotonic_us() + 20000), 0);
 	assert_int_equal(errno, ETIMEDOUT);
 	assert_true(atomic_load(&looks) >= 2);
 	assert_int_equal(atomic_load(&elsewhere), 0);

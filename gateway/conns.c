@@ -268,6 +268,17 @@ conns_late(struct conns *conns, int64_t now_ms)
 	return conn != NULL ? conn : list_late(conns, &conns->kept, now_ms);
 }
 
+void
+conns_hurry_kept(struct conns *conns, int64_t left_ms)
+{
+	int64_t until_ms = clock_monotonic_ms() + left_ms;
+	uint16_t index = conns->kept.oldest;
+
+	for (; index != NONE; index = conns->items[index].newer)
+		if (conns->items[index].until_ms > until_ms)
+			conns->items[index].until_ms = until_ms;
+}
+
 int64_t
 conns_next_ms(const struct conns *conns)
 {

@@ -107,6 +107,8 @@ struct conn *conns_oldest(struct conns *conns);
 struct conn *conns_oldest_kept(struct conns *conns);
 /* One whose time is over, or NULL. */
 struct conn *conns_late(struct conns *conns, int64_t now_ms);
+/* Those that are kept now have no more time than that. */
+void conns_hurry_kept(struct conns *conns, int64_t left_ms);
 /* When the next one's time is over; INT64_MAX: never. */
 int64_t conns_next_ms(const struct conns *conns);
 size_t conns_count(const struct conns *conns);

@@ -69,6 +69,8 @@
 #define STOP_TAKES_ALL 65536
 /* How many requests are served within one another. */
 #define INNER_MAX 32
+/* How long what is kept may still ask when all stops. */
+#define STOP_KEPT_MS 200
 /* How long a process that ends waits for room to give its connections away. */
 #define GIVE_MS 200
 
@@ -898,15 +900,15 @@ wait_to_give(const struct front *front, int64_t deadline_ms)
  * nobody takes are looked at once more.
  */
 static void
-stop_kept(struct front *front, int *served)
+give_kept(struct front *front, int *served)
 {
 	int64_t deadline_ms = clock_monotonic_ms() + GIVE_MS;
 	struct conn *conn;
 	bool is_given;
 
 	while ((conn = conns_oldest_kept(&front->conns)) != NULL) {
-		is_given = front->gives && conn_give(front, conn);
-		if (!is_given && front->gives && errno == EAGAIN &&
+		is_given = conn_give(front, conn);
+		if (!is_given && errno == EAGAIN &&
 		    wait_to_give(front, deadline_ms))
 			continue;
 		if (is_given)
@@ -939,12 +941,19 @@ front_stop(struct front *front, bool drain_all)
 				break;
 		}
 	}
-	if (front->gives)
+	if (front->gives) {
 		give_one_on(front);
-	else
-		for (taken = 0; taken < limit && take_one(front, &served);)
-			taken++;
-	stop_kept(front, &served);
+		give_kept(front, &served);
+		return;
+	}
+	for (taken = 0; taken < limit && take_one(front, &served);)
+		taken++;
+	/*
+	 * A web server that has just looked whether its connection is open may
+	 * be about to write into it. One that is in use is closed behind its
+	 * next answer, when nobody is.
+	 */
+	conns_hurry_kept(&front->conns, STOP_KEPT_MS);
 }
 
 size_t

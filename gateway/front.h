@@ -43,7 +43,8 @@ int front_step(struct front *front, int timeout_ms, const sigset_t *wait_mask);
  * Take no more connections. What stands in the backlogs is taken once more
  * first: a wake-up that was meant for this process must not get lost; all of
  * it when the instance stops, up to 64 when only this process ends. Kept
- * connections go to other workers, or are closed when the instance stops.
+ * connections go to other workers; when the instance stops they are closed
+ * behind their next answer, or when there is none for a moment.
  */
 void front_stop(struct front *front, bool drain_all);
 /* Connections that wait for the rest of their request, or for the peer's end.

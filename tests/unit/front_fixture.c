@@ -126,7 +126,7 @@ run_front(struct fixture *f, int index)
 		if (front_step(front, 1000, &mask) < 0)
 			return 8;
 	}
-	front_stop(front, false);
+	front_stop(front, atomic_load(&f->shared->stopping) != 0);
 	while (front_waiting(front) > 0) {
 		if (front_step(front, 1000, &mask) < 0)
 			return 7;

@@ -310,9 +310,36 @@ more_than_there_are_places_for_cost_the_oldest(void **state)
 	assert_int_equal(bad_peers(f), 0);
 }
 
-/* ---- changing hands ---- */
-
 #define FEW 8
+
+/* Nobody is there who could have them. */
+static void
+when_all_stops_who_still_asks_is_answered(void **state)
+{
+	struct fixture *f = *state;
+	_Atomic int *now;
+	int fds[FEW], i;
+
+	f->conf.gateway.keep_timeout_ms = 30000;
+	start(f, 0, 0);
+	for (i = 0; i < FEW; i++)
+		fds[i] = connect_and_keep(f);
+	now = &f->shared->workers[0].state;
+	atomic_store(&f->shared->stopping, 1);
+	kill(f->pids[0], SIGTERM);
+	while (atomic_load(now) != SHARED_STOPPING)
+		usleep(1000);
+	usleep(20000);
+	for (i = 0; i < FEW / 2; i++) {
+		ask_on(fds[i], "/last");
+		assert_closed(fds[i]);
+	}
+	for (; i < FEW; i++)
+		assert_closed(fds[i]);
+	assert_int_equal(bad_peers(f), 0);
+}
+
+/* ---- changing hands ---- */
 
 /* Kept connections of process 0, with process 1 beside it. */
 static void
@@ -493,6 +520,7 @@ static const struct CMUnitTest front_keep_tests[] = {
     TEST_NOT_STARTED(with_keep_timeout_0_none_is_kept),
     TEST_NOT_STARTED(hundreds_are_kept_and_hold_nobody_up),
     TEST_NOT_STARTED(more_than_there_are_places_for_cost_the_oldest),
+    TEST_NOT_STARTED(when_all_stops_who_still_asks_is_answered),
     TEST_NOT_STARTED(another_serves_those_of_one_that_waits_for_a_store),
     TEST_NOT_STARTED(one_that_has_sent_nothing_yet_changes_hands_too),
     TEST_NOT_STARTED(a_second_request_that_does_not_wait_is_served_next),

@@ -365,9 +365,13 @@ def a_request_that_comes_while_the_worker_is_busy_does_not_come_too_late(t):
     build = failpoint_build()
     gw = t.gateway(COOKIE)
     gw.build = build
-    gw.configure({"gateway": {"workers": 1, "keep_timeout": "400 ms", "request_timeout": "3 s"}})
+    gw.configure({"gateway": {"workers": 1, "keep_timeout": "800 ms", "request_timeout": "10 s",
+                              "request_terminate_timeout": "20 s"},
+                  "sqlite": {"busy_timeout": "10 s"}})
+    # The keeper's commits are as slow, and stand in the way.
+    gw.expect_log(r"keeper: .*database is locked")
     # Each commit takes longer than a kept connection may be idle.
-    gw.start(env=dict(os.environ, SESSGATE_FAILPOINTS="durable-commit=pause:800"))
+    gw.start(env=dict(os.environ, SESSGATE_FAILPOINTS="durable-commit=pause:1500"))
     token = gw.create("alice")[0]
     (sock,), ask = kept(gw, token, 1)
     login = threading.Thread(target=gw.create, args=("bob",))

@@ -87,6 +87,9 @@ reserve(struct buf *buf, size_t len)
 	cap = buf->cap < 64 ? 64 : buf->cap;
 	while (cap - buf->len <= len)
 		cap *= 2;
+	/* So that who finds room need not look at the limit. */
+	if (cap > BUF_LEN_MAX)
+		cap = BUF_LEN_MAX + 1;
 	data = malloc(cap);
 	if (data == NULL) {
 		buf->failed = true;
@@ -117,12 +120,22 @@ buf_take(struct buf *buf)
 	return data;
 }
 
+void
+buf_cut(struct buf *buf, size_t len)
+{
+	if (len >= buf->len)
+		return;
+	buf->len = len;
+	buf->data[len] = '\0';
+}
+
 char *
 buf_extend(struct buf *buf, size_t len)
 {
 	char *at;
 
-	if (!reserve(buf, len))
+	/* Mostly there is room, and nothing else to look at. */
+	if ((buf->failed || buf->cap - buf->len <= len) && !reserve(buf, len))
 		return NULL;
 	at = buf->data + buf->len;
 	buf->len += len;
@@ -153,10 +166,31 @@ buf_add_bytes(struct buf *buf, struct sgate_bytes bytes)
 }
 
 void
+buf_add_all(struct buf *buf, const struct sgate_bytes *parts, size_t count)
+{
+	size_t len = 0, i;
+	char *at;
+
+	for (i = 0; i < count; i++)
+		len += parts[i].len;
+	at = buf_extend(buf, len);
+	for (i = 0; at != NULL && i < count; i++)
+		if (parts[i].len > 0)
+			at = mempcpy(at, parts[i].data, parts[i].len);
+}
+
+void
 buf_add_char(struct buf *buf, char c)
 {
 	buf_add(buf, &c, 1);
 }
+
+/* 00 to 99. */
+static const char two_digits[] = "0001020304050607080910111213141516171819"
+				 "2021222324252627282930313233343536373839"
+				 "4041424344454647484950515253545556575859"
+				 "6061626364656667686970717273747576777879"
+				 "8081828384858687888990919293949596979899";
 
 static size_t
 uint_text(uint64_t value, char *out)
@@ -164,10 +198,13 @@ uint_text(uint64_t value, char *out)
 	char digits[20];
 	size_t at = sizeof(digits);
 
-	do {
-		digits[--at] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value > 0);
+	for (; value > 99; value /= 100) {
+		digits[--at] = two_digits[value % 100 * 2 + 1];
+		digits[--at] = two_digits[value % 100 * 2];
+	}
+	digits[--at] = two_digits[value * 2 + 1];
+	if (value > 9)
+		digits[--at] = two_digits[value * 2];
 	memcpy(out, digits + at, sizeof(digits) - at);
 	return sizeof(digits) - at;
 }
@@ -473,32 +510,48 @@ bytes_is_utf8(struct sgate_bytes bytes)
 	return true;
 }
 
-/* Whether one of eight bytes is below n, 128 at most. */
-static bool
-has_below(uint64_t word, uint64_t n)
+/*
+ * The bit 0x80 of the lowest byte that is below 0x20 or 0x7f; other bits may be
+ * set besides, but not when there is no such byte: (x - n) & ~x.
+ */
+static uint64_t
+control_bits(uint64_t word)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101);
 
-	return ((word - ones * n) & ~word & (ones * 0x80)) != 0;
+	return ((word - ones * 0x20) | ((word ^ ones * 0x7f) - ones)) & ~word &
+	       ones * 0x80;
 }
 
-/* Eight at a time: it is asked of all that goes into a header. */
+static uint64_t
+load_word(const char *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+/*
+ * Eight at a time, the last ones together with some before them: it is asked of
+ * all that goes into a header.
+ */
 bool
 bytes_has_control(struct sgate_bytes bytes)
 {
-	const uint64_t deletes = UINT64_C(0x7f7f7f7f7f7f7f7f);
-	uint64_t word;
+	uint64_t found = 0;
 	size_t i;
 
-	for (i = 0; i + sizeof(word) <= bytes.len; i += sizeof(word)) {
-		memcpy(&word, bytes.data + i, sizeof(word));
-		if (has_below(word, 0x20) || has_below(word ^ deletes, 1))
-			return true;
+	if (bytes.len < sizeof(found)) {
+		for (i = 0; i < bytes.len; i++)
+			found |= is_control((unsigned char)bytes.data[i]);
+		return found != 0;
 	}
-	for (; i < bytes.len; i++)
-		if (is_control((unsigned char)bytes.data[i]))
-			return true;
-	return false;
+	for (i = 0; i + sizeof(found) < bytes.len; i += sizeof(found))
+		found |= control_bits(load_word(bytes.data + i));
+	found |=
+	    control_bits(load_word(bytes.data + bytes.len - sizeof(found)));
+	return found != 0;
 }
 
 bool

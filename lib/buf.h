@@ -13,6 +13,19 @@
 
 #include "sessgate.h"
 
+/*
+ * Local variables are filled with zeros (-ftrivial-auto-var-init=zero). This is
+ * for large ones of a hit's way, which are written before they are read.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define BUF_NO_ZEROS __attribute__((uninitialized))
+#endif
+#endif
+#ifndef BUF_NO_ZEROS
+#define BUF_NO_ZEROS
+#endif
+
 struct buf {
 	char *data; /* NULL until the first append */
 	size_t len;
@@ -38,7 +51,12 @@ void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_add_text(struct buf *buf, const char *text);
 /* len bytes more, for the caller to write at once; NULL: it has failed. */
 char *buf_extend(struct buf *buf, size_t len);
+/* Takes back what stands behind the first len bytes; the memory stays. */
+void buf_cut(struct buf *buf, size_t len);
 void buf_add_bytes(struct buf *buf, struct sgate_bytes bytes);
+/* One behind the other. */
+void buf_add_all(
+    struct buf *buf, const struct sgate_bytes *parts, size_t count);
 void buf_add_char(struct buf *buf, char c);
 void buf_add_int(struct buf *buf, int64_t value);
 void buf_add_uint(struct buf *buf, uint64_t value);

@@ -19,16 +19,25 @@ read_us(clockid_t id)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+static int64_t
+read_ms(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 int64_t
 clock_utc_ms(void)
 {
-	return read_us(CLOCK_REALTIME) / 1000;
+	return read_ms(CLOCK_REALTIME);
 }
 
 int64_t
 clock_monotonic_ms(void)
 {
-	return read_us(CLOCK_MONOTONIC) / 1000;
+	return read_ms(CLOCK_MONOTONIC);
 }
 
 int64_t
@@ -40,7 +49,7 @@ clock_monotonic_us(void)
 int64_t
 clock_boot_ms(void)
 {
-	return read_us(CLOCK_BOOTTIME) / 1000;
+	return read_ms(CLOCK_BOOTTIME);
 }
 
 int64_t

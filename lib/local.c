@@ -51,6 +51,7 @@
 
 #include <sodium.h>
 
+#include "buf.h"
 #include "failpoint.h"
 #include "session.h"
 #include "status.h"
@@ -169,8 +170,8 @@ local_key(const struct local *local, struct sgate_bytes realm,
     struct sgate_bytes token, struct sgate_bytes bound,
     unsigned char out[LOCAL_KEY_BYTES])
 {
-	unsigned char
-	    text[2 + SESSION_REALM_MAX + SGATE_TOKEN_LEN + LOCAL_BOUND_MAX];
+	unsigned char text[2 + SESSION_REALM_MAX + SGATE_TOKEN_LEN +
+			   LOCAL_BOUND_MAX] BUF_NO_ZEROS;
 	unsigned char *at = text;
 
 	if (realm.len > SESSION_REALM_MAX || token.len > SGATE_TOKEN_LEN ||
@@ -229,37 +230,67 @@ is_newest(const struct local *local, const struct sgate_ref *ref,
 
 /* ---- one slot ---- */
 
+static void
+copy_words(const struct slot *slot, size_t from, size_t to, struct body *out)
+{
+	uint64_t word;
+	size_t i;
+
+	for (i = from; i < to; i++) {
+		word =
+		    atomic_load_explicit(&slot->words[i], memory_order_relaxed);
+		memcpy((char *)out + i * sizeof(word), &word, sizeof(word));
+	}
+}
+
+static size_t
+text_len(const struct body *body)
+{
+	return (size_t)body->user_len + body->roles_len + body->context_len +
+	       body->exports_len;
+}
+
+/* Words up to the end of the text, by lengths that may be half written yet. */
+static size_t
+used_words(const struct body *body)
+{
+	size_t used = (offsetof(struct body, text) + text_len(body) + 7) / 8;
+
+	return used < WORDS ? used : WORDS;
+}
+
 /*
- * The first `count` words of the body; false: somebody writes it. The acquiring
- * fence keeps the copy before the second look at `lock`.
+ * The body, without its text or with what is used of it; false: somebody writes
+ * it. The acquiring fence keeps the copy before the second look at `lock`.
  */
 static bool
-copy_once(const struct slot *slot, size_t count, uint64_t *out)
+copy_once(const struct slot *slot, bool with_text, struct body *out)
 {
 	uint64_t lock = atomic_load_explicit(&slot->lock, memory_order_acquire);
-	size_t i;
 
 	if ((lock & PID_MASK) != 0)
 		return false;
-	for (i = 0; i < count; i++)
-		out[i] =
-		    atomic_load_explicit(&slot->words[i], memory_order_relaxed);
+	copy_words(slot, 0, HEAD_WORDS, out);
+	if (with_text) {
+		/* This one has the lengths, and the first of the text. */
+		copy_words(slot, HEAD_WORDS, HEAD_WORDS + 1, out);
+		copy_words(slot, HEAD_WORDS + 1, used_words(out), out);
+	}
 	atomic_thread_fence(memory_order_acquire);
 	return atomic_load_explicit(&slot->lock, memory_order_relaxed) == lock;
 }
+_Static_assert(offsetof(struct body, text) < 8 * (HEAD_WORDS + 1) &&
+		   offsetof(struct body, user_len) >= 8 * HEAD_WORDS,
+    "the lengths stand in the word behind HEAD_WORDS");
 
 static bool
-copy_words(const struct slot *slot, size_t count, struct body *out)
+copy_body(const struct slot *slot, bool with_text, struct body *out)
 {
-	uint64_t words[WORDS];
 	int tries;
 
-	for (tries = 0; tries < COPIES; tries++) {
-		if (copy_once(slot, count, words)) {
-			memcpy(out, words, count * sizeof(words[0]));
+	for (tries = 0; tries < COPIES; tries++)
+		if (copy_once(slot, with_text, out))
 			return true;
-		}
-	}
 	return false;
 }
 
@@ -286,6 +317,18 @@ is_ref(const struct body *body, const struct sgate_ref *ref)
 {
 	return memcmp(body->ref.bytes, ref->bytes, SGATE_REF_BYTES) == 0;
 }
+
+/* In as many instructions whatever is in them. */
+static bool
+is_key(const struct body *body, const unsigned char key[LOCAL_KEY_BYTES])
+{
+	uint64_t a[2], b[2];
+
+	memcpy(a, body->key, sizeof(a));
+	memcpy(b, key, sizeof(b));
+	return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+}
+_Static_assert(LOCAL_KEY_BYTES == 16, "two words");
 
 /*
  * Whether that process is no more. The kernel has no process of a number that
@@ -333,14 +376,13 @@ local_get(const struct local *local, const struct sgate_ref *ref,
     const unsigned char key[LOCAL_KEY_BYTES], struct local_entry *out)
 {
 	const struct set *set = set_of(local, ref);
-	struct body body;
+	struct body body BUF_NO_ZEROS;
 	size_t way;
 
 	for (way = 0; way < LOCAL_WAYS; way++) {
 		if (!may_hold(&set->slots[way], ref) ||
-		    !copy_words(&set->slots[way], WORDS, &body) ||
-		    !is_ref(&body, ref) ||
-		    sodium_memcmp(body.key, key, LOCAL_KEY_BYTES) != 0 ||
+		    !copy_body(&set->slots[way], true, &body) ||
+		    !is_ref(&body, ref) || !is_key(&body, key) ||
 		    !is_newest(local, ref, body.epoch, body.drops))
 			continue;
 		out->ref = body.ref;
@@ -354,10 +396,10 @@ local_get(const struct local *local, const struct sgate_ref *ref,
 		out->roles_len = body.roles_len;
 		out->context_len = body.context_len;
 		out->exports_len = body.exports_len;
-		memcpy(out->text, body.text, sizeof(out->text));
-		return (size_t)body.user_len + body.roles_len +
-			   body.context_len + body.exports_len <=
-		       LOCAL_TEXT_MAX;
+		if (text_len(&body) > LOCAL_TEXT_MAX)
+			return false;
+		memcpy(out->text, body.text, text_len(&body));
+		return true;
 	}
 	return false;
 }
@@ -374,7 +416,7 @@ local_has(const struct local *local, const struct sgate_ref *ref,
 	*out_version = 0;
 	for (way = 0; way < LOCAL_WAYS; way++) {
 		if (!may_hold(&set->slots[way], ref) ||
-		    !copy_words(&set->slots[way], HEAD_WORDS, &body) ||
+		    !copy_body(&set->slots[way], false, &body) ||
 		    !is_ref(&body, ref) ||
 		    !is_newest(local, ref, body.epoch, body.drops))
 			continue;
@@ -429,7 +471,7 @@ choose_slot(
 		struct slot *slot = &set->slots[way];
 		uint64_t lock = atomic_load(&slot->lock);
 
-		if (copy_words(slot, HEAD_WORDS, &body)) {
+		if (copy_body(slot, false, &body)) {
 			if (is_ref(&body, ref))
 				return slot;
 			seen_ms =
@@ -527,9 +569,9 @@ local_seen(struct local *local, const struct sgate_ref *ref, uint64_t version,
 	for (way = 0; way < LOCAL_WAYS; way++) {
 		struct slot *slot = &set->slots[way];
 
-		if (may_hold(slot, ref) &&
-		    copy_words(slot, HEAD_WORDS, &body) && is_ref(&body, ref) &&
-		    body.version == version && body.last_seen_ms < last_seen_ms)
+		if (may_hold(slot, ref) && copy_body(slot, false, &body) &&
+		    is_ref(&body, ref) && body.version == version &&
+		    body.last_seen_ms < last_seen_ms)
 			renew_slot(slot, ref, version, last_seen_ms, NULL);
 	}
 }
@@ -558,7 +600,7 @@ local_doubt(struct local *local, const struct sgate_ref *ref,
 	out_ticket->drops = before + 1;
 	for (way = 0; way < LOCAL_WAYS; way++) {
 		if (!may_hold(&set->slots[way], ref) ||
-		    !copy_words(&set->slots[way], HEAD_WORDS, &body) ||
+		    !copy_body(&set->slots[way], false, &body) ||
 		    !is_ref(&body, ref) || body.epoch != out_ticket->epoch ||
 		    body.drops != before)
 			continue;

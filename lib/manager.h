@@ -104,6 +104,7 @@ struct fence_work {
 /* What manager_identify() found last: what its answer points to. */
 struct identified {
 	struct local_entry entry;      /* of a hit */
+	int64_t now_ms;                /* when it was judged */
 	struct sgate_session *session; /* of a look; NULL: a hit, or nothing */
 	unsigned char key[LOCAL_KEY_BYTES];
 	struct local_ticket ticket;

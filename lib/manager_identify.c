@@ -122,6 +122,7 @@ find_local(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	now_ms = manager_now_at(mgr, now_boot_ms);
 	if (!is_live(entry, now_ms) || !note_activity(mgr, entry, now_ms))
 		return false;
+	mgr->identified.now_ms = now_ms;
 	mgr->served_by = "local";
 	stores_count(mgr->stores, STORES_SERVED_LOCAL);
 	return true;
@@ -137,10 +138,12 @@ cut(const char **at, uint8_t len)
 }
 
 static void
-tell_entry(const struct local_entry *entry, struct identity *out)
+tell_entry(const struct identified *found, struct identity *out)
 {
+	const struct local_entry *entry = &found->entry;
 	const char *at = entry->text;
 
+	out->now_ms = found->now_ms;
 	out->ref = entry->ref;
 	out->user = cut(&at, entry->user_len);
 	out->roles = cut(&at, entry->roles_len);
@@ -241,6 +244,51 @@ manager_remember(struct sgate_manager *mgr)
 
 /* ---- both ---- */
 
+static void
+forget_found(struct identified *found)
+{
+	sgate_session_free(found->session);
+	found->session = NULL;
+	found->may_be_kept = false;
+}
+
+/* found->key is set when that has a key, and may_be_kept says so. */
+static bool
+recall(struct sgate_manager *mgr, struct sgate_bytes realm,
+    struct sgate_bytes text, const struct sgate_ref *ref,
+    struct sgate_bytes bound)
+{
+	struct identified *found = &mgr->identified;
+
+	found->may_be_kept = mgr->local != NULL && local_key(mgr->local, realm,
+						       text, bound, found->key);
+	if (!found->may_be_kept || !find_local(mgr, ref, found->key))
+		return false;
+	found->may_be_kept = false;
+	return true;
+}
+
+bool
+manager_recall(struct sgate_manager *mgr, struct sgate_bytes realm,
+    struct sgate_bytes text, struct sgate_bytes bound, struct identity *out)
+{
+	struct token token;
+	bool is_hit;
+
+	memset(out, 0, sizeof(*out));
+	forget_found(&mgr->identified);
+	mgr->served_by = "";
+	if (mgr->local == NULL ||
+	    token_read(mgr->keys, realm, text, &token) != SGATE_REASON_OK)
+		return false;
+	is_hit = recall(mgr, realm, text, &token.ref, bound);
+	token_wipe(&token);
+	mgr->identified.may_be_kept = false;
+	if (is_hit)
+		tell_entry(&mgr->identified, out);
+	return is_hit;
+}
+
 enum sgate_status
 manager_identify(struct sgate_manager *mgr, struct sgate_bytes text,
     struct sgate_bytes bound, struct identity *out, struct sgate_error *err)
@@ -250,30 +298,25 @@ manager_identify(struct sgate_manager *mgr, struct sgate_bytes text,
 	struct token token;
 
 	memset(out, 0, sizeof(*out));
-	sgate_session_free(found->session);
-	found->session = NULL;
-	found->may_be_kept = false;
+	forget_found(found);
 	status = manager_read_token(mgr, text, &token, err);
 	if (status != SGATE_OK)
 		return status;
-	found->may_be_kept =
-	    mgr->local != NULL &&
-	    local_key(mgr->local, manager_realm(mgr), text, bound, found->key);
-	if (found->may_be_kept) {
-		if (find_local(mgr, &token.ref, found->key)) {
-			found->may_be_kept = false;
-			token_wipe(&token);
-			tell_entry(&found->entry, out);
-			return SGATE_OK;
-		}
-		local_take_ticket(mgr->local, &token.ref, &found->ticket);
+	if (recall(mgr, manager_realm(mgr), text, &token.ref, bound)) {
+		token_wipe(&token);
+		tell_entry(found, out);
+		return SGATE_OK;
 	}
+	if (found->may_be_kept)
+		local_take_ticket(mgr->local, &token.ref, &found->ticket);
 	token_wipe(&token);
 	status = find_by_look(mgr, text, err);
-	if (status == SGATE_OK)
+	if (status == SGATE_OK) {
 		tell_session(found->session, out);
-	else
+		out->now_ms = manager_now_ms(mgr);
+	} else {
 		found->may_be_kept = false;
+	}
 	return status;
 }
 

@@ -81,6 +81,7 @@ struct identity {
 	struct sgate_ref ref;
 	struct sgate_bytes user, roles, context, exports; /* as the session's */
 	int64_t created_ms, auth_ms, absolute_ms;
+	int64_t now_ms; /* it was judged at that moment */
 	bool is_anonymous;
 	const char *new_token; /* to be sent as the cookie; NULL: none */
 	/* The whole but for its data; NULL: the local cache had it. */
@@ -99,6 +100,14 @@ SGATE_MUST_CHECK enum sgate_status manager_identify(struct sgate_manager *mgr,
     struct sgate_bytes token, struct sgate_bytes bound, struct identity *out,
     struct sgate_error *err);
 void manager_remember(struct sgate_manager *mgr);
+/*
+ * Only what the local cache answers of it: no caller need be set, the realm is
+ * given instead. True: *out as above, and that was all. False says nothing:
+ * ask manager_identify().
+ */
+SGATE_MUST_CHECK bool manager_recall(struct sgate_manager *mgr,
+    struct sgate_bytes realm, struct sgate_bytes token,
+    struct sgate_bytes bound, struct identity *out);
 bool identity_has_role(
     const struct identity *identity, struct sgate_bytes role);
 

@@ -9,9 +9,11 @@
 
 #include "token.h"
 
+#include "buf.h"
 #include "failpoint.h"
 #include "status.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,22 +85,22 @@ token_make(uint8_t key_id, uint8_t group, int64_t now_ms, struct token *out,
 	return SGATE_OK;
 }
 
-/* False: there is no such key, or no realm can be that long. */
+/*
+ * False: there is no such key, or no realm can be that long. The realm is
+ * written behind the tagged bytes, over whatever is there.
+ */
 static bool
 compute_tag(const struct keys *keys, struct sgate_bytes realm,
-    const unsigned char bytes[TAGGED_BYTES], unsigned char out[TAG_BYTES])
+    unsigned char bytes[TAGGED_BYTES + REALM_MAX], unsigned char out[TAG_BYTES])
 {
-	unsigned char message[TAGGED_BYTES + REALM_MAX];
 	const unsigned char *key =
 	    keys_subkey(keys, bytes[KEY_ID_AT], KEYS_TAG);
 
 	if (key == NULL || realm.len > REALM_MAX)
 		return false;
-	memcpy(message, bytes, TAGGED_BYTES);
 	if (realm.len > 0)
-		memcpy(message + TAGGED_BYTES, realm.data, realm.len);
-	crypto_shorthash(out, message, TAGGED_BYTES + realm.len, key);
-	sodium_memzero(message, TAGGED_BYTES);
+		memcpy(bytes + TAGGED_BYTES, realm.data, realm.len);
+	crypto_shorthash(out, bytes, TAGGED_BYTES + realm.len, key);
 	return true;
 }
 
@@ -106,76 +108,115 @@ bool
 token_write(const struct keys *keys, struct sgate_bytes realm,
     const struct token *token, char out[SGATE_TOKEN_LEN + 1])
 {
-	unsigned char bytes[TOKEN_BYTES];
+	unsigned char bytes[TAGGED_BYTES + REALM_MAX], tag[TAG_BYTES];
 	bool is_ok;
 
 	out[0] = '\0';
 	bytes[KEY_ID_AT] = token->key_id;
 	memcpy(bytes + REF_AT, token->ref.bytes, SGATE_REF_BYTES);
 	memcpy(bytes + SECRET_AT, token->secret, TOKEN_SECRET_BYTES);
-	is_ok = compute_tag(keys, realm, bytes, bytes + TAGGED_BYTES);
-	if (is_ok)
+	is_ok = compute_tag(keys, realm, bytes, tag);
+	if (is_ok) {
+		memcpy(bytes + TAGGED_BYTES, tag, TAG_BYTES);
 		sodium_bin2base64(
 		    out, SGATE_TOKEN_LEN + 1, bytes, TOKEN_BYTES, BASE64);
+	}
 	sodium_memzero(bytes, sizeof(bytes));
 	return is_ok;
 }
 
-/*
- * One more than what a character of base64url stands for; 0: it is none. No
- * branch and no look-up goes by the character, which may be secret.
- */
-static unsigned char
-char_value(unsigned char c)
-{
-	unsigned char upper = (unsigned char)-(c >= 'A' && c <= 'Z');
-	unsigned char lower = (unsigned char)-(c >= 'a' && c <= 'z');
-	unsigned char digit = (unsigned char)-(c >= '0' && c <= '9');
-	unsigned char minus = (unsigned char)-(c == '-');
-	unsigned char line = (unsigned char)-(c == '_');
+/* Sixteen characters, or what they stand for; signed ones can be compared in
+ * one instruction, and the others go round without an overflow. */
+typedef signed char chars __attribute__((vector_size(16)));
+typedef unsigned char octets __attribute__((vector_size(16)));
 
-	return (unsigned char)((upper & (c - 'A' + 1)) |
-			       (lower & (c - 'a' + 27)) |
-			       (digit & (c - '0' + 53)) | (minus & 63) |
-			       (line & 64));
+/*
+ * One more than what each character of base64url stands for; 0: it is none. No
+ * branch and no look-up goes by the characters, which may be secret.
+ */
+static inline chars
+char_values(chars c)
+{
+	/* There is an instruction for > and none for >=. */
+	chars upper = (c > 'A' - 1) & (c < 'Z' + 1);
+	chars lower = (c > 'a' - 1) & (c < 'z' + 1);
+	chars digit = (c > '0' - 1) & (c < '9' + 1);
+
+	octets u = (octets)c;
+
+	return (upper & (chars)(u - ('A' - 1))) |
+	       (lower & (chars)(u - ('a' - 27))) |
+	       (digit & (chars)(u + (53 - '0'))) | ((c == '-') & 63) |
+	       ((c == '_') & 64);
+}
+
+/* What of a token lies about while it is read: wiped at once. */
+struct reading {
+	unsigned char values[64];
+	/* Decoded, as far as 64 characters go; then the realm. */
+	unsigned char bytes[TAGGED_BYTES + REALM_MAX];
+	unsigned char tag[TAG_BYTES], computed[TAG_BYTES];
+};
+_Static_assert(TAGGED_BYTES + REALM_MAX >= 64 / 4 * 3 + 2, "room to decode to");
+
+/* Eight six-bit values, one a byte, to six bytes and two of zero. */
+static void
+pack(const unsigned char *values, unsigned char *out)
+{
+	uint64_t word;
+
+	memcpy(&word, values, sizeof(word));
+	word = be64toh(word);
+	word = (word & UINT64_C(0x003f003f003f003f)) |
+	       (word & UINT64_C(0x3f003f003f003f00)) >> 2;
+	word = (word & UINT64_C(0x00000fff00000fff)) |
+	       (word & UINT64_C(0x0fff00000fff0000)) >> 4;
+	word = (word & UINT64_C(0x0000000000ffffff)) |
+	       (word & UINT64_C(0x00ffffff00000000)) >> 8;
+	word = htobe64(word << 16);
+	memcpy(out, &word, sizeof(word));
 }
 
 /*
  * Each token has one spelling: other alphabets, padding, and a last character
  * whose unused bits are not 0 are refused. sodium_base642bin() would do, but
  * takes five times as many instructions as all else that a check needs of a
- * token. 64 characters at once, what is behind the text as if it were 'A', so
- * that the compiler can use vectors.
+ * token. What is behind the text counts as 'A'. len: bytes, fewer than 48.
  */
 static bool
-decode(struct sgate_bytes text, unsigned char *out, size_t len)
+decode(struct sgate_bytes text, struct reading *r, size_t len)
 {
-	unsigned char values[64], bytes[48];
-	unsigned char is_bad = 0;
+	chars values, bad = {0};
+	uint64_t words[2];
 	size_t i;
 
-	if (len >= sizeof(bytes) || text.len != (len * 8 + 5) / 6)
+	if (len >= 48 || text.len != (len * 8 + 5) / 6)
 		return false;
-	memset(values, 'A', sizeof(values));
-	memcpy(values, text.data, text.len);
-	for (i = 0; i < sizeof(values); i++)
-		values[i] = char_value(values[i]);
-	for (i = 0; i < sizeof(values); i++)
-		is_bad |= (unsigned char)(values[i] == 0);
-	for (i = 0; i < sizeof(values); i++)
-		values[i]--;
-	for (i = 0; i < sizeof(bytes) / 3; i++) {
-		const unsigned char *v = values + 4 * i;
-
-		bytes[3 * i] = (unsigned char)(v[0] << 2 | v[1] >> 4);
-		bytes[3 * i + 1] = (unsigned char)(v[1] << 4 | v[2] >> 2);
-		bytes[3 * i + 2] = (unsigned char)(v[2] << 6 | v[3]);
+	memset(r->values, 'A', sizeof(r->values));
+	memcpy(r->values, text.data, text.len);
+	for (i = 0; i < sizeof(r->values); i += sizeof(values)) {
+		memcpy(&values, r->values + i, sizeof(values));
+		values = char_values(values);
+		bad |= values == 0;
+		values = (chars)((octets)values - 1);
+		memcpy(r->values + i, &values, sizeof(values));
 	}
-	is_bad |= bytes[len];
-	memcpy(out, bytes, len);
-	sodium_memzero(values, sizeof(values));
-	sodium_memzero(bytes, sizeof(bytes));
-	return is_bad == 0;
+	memcpy(words, &bad, sizeof(words));
+	for (i = 0; i * 6 <= len; i++)
+		pack(r->values + 8 * i, r->bytes + 6 * i);
+	return (words[0] | words[1] | r->bytes[len]) == 0;
+}
+
+/* In as many instructions whatever is in them. */
+static bool
+is_same_tag(const unsigned char *a, const unsigned char *b)
+{
+	uint64_t words[2];
+
+	_Static_assert(sizeof(words[0]) == TAG_BYTES, "one word");
+	memcpy(&words[0], a, sizeof(words[0]));
+	memcpy(&words[1], b, sizeof(words[1]));
+	return (words[0] ^ words[1]) == 0;
 }
 
 enum sgate_reason
@@ -183,25 +224,25 @@ token_read(const struct keys *keys, struct sgate_bytes realm,
     struct sgate_bytes text, struct token *out)
 {
 	enum sgate_reason reason = SGATE_REASON_OK;
-	unsigned char bytes[TOKEN_BYTES];
-	unsigned char tag[TAG_BYTES];
+	struct reading r BUF_NO_ZEROS;
 
 	memset(out, 0, sizeof(*out));
 	if (text.len != SGATE_TOKEN_LEN)
 		return SGATE_REASON_MALFORMED;
-	if (!decode(text, bytes, TOKEN_BYTES)) {
-		reason = SGATE_REASON_MALFORMED;
-	} else if (!compute_tag(keys, realm, bytes, tag) ||
-		   (sodium_memcmp(tag, bytes + TAGGED_BYTES, TAG_BYTES) != 0 &&
-		       !failpoint_is_off("tag"))) {
+	if (!decode(text, &r, TOKEN_BYTES)) {
+		sodium_memzero(&r, sizeof(r));
+		return SGATE_REASON_MALFORMED;
+	}
+	memcpy(r.tag, r.bytes + TAGGED_BYTES, TAG_BYTES);
+	if (!compute_tag(keys, realm, r.bytes, r.computed) ||
+	    (!is_same_tag(r.tag, r.computed) && !failpoint_is_off("tag"))) {
 		reason = SGATE_REASON_BAD_TAG;
 	} else {
-		out->key_id = bytes[KEY_ID_AT];
-		memcpy(out->ref.bytes, bytes + REF_AT, SGATE_REF_BYTES);
-		memcpy(out->secret, bytes + SECRET_AT, TOKEN_SECRET_BYTES);
+		out->key_id = r.bytes[KEY_ID_AT];
+		memcpy(out->ref.bytes, r.bytes + REF_AT, SGATE_REF_BYTES);
+		memcpy(out->secret, r.bytes + SECRET_AT, TOKEN_SECRET_BYTES);
 	}
-	sodium_memzero(tag, sizeof(tag));
-	sodium_memzero(bytes, sizeof(bytes));
+	sodium_memzero(&r, sizeof(r));
 	return reason;
 }
 
@@ -371,18 +412,18 @@ token_csrf_check(const struct keys *keys, const struct sgate_ref *ref,
     int64_t now_ms, struct sgate_bytes text)
 {
 	int64_t day = now_ms / TOKEN_CSRF_DAY_MS;
-	unsigned char bytes[CSRF_BYTES];
 	unsigned char today[CSRF_MAC_BYTES], yesterday[CSRF_MAC_BYTES];
 	bool is_today, is_yesterday;
+	struct reading r;
 
-	if (text.len != TOKEN_CSRF_LEN || !decode(text, bytes, sizeof(bytes)) ||
-	    !csrf_mac(keys, bytes[0], ref, day, today) ||
-	    !csrf_mac(keys, bytes[0], ref, day - 1, yesterday))
+	if (text.len != TOKEN_CSRF_LEN || !decode(text, &r, CSRF_BYTES) ||
+	    !csrf_mac(keys, r.bytes[0], ref, day, today) ||
+	    !csrf_mac(keys, r.bytes[0], ref, day - 1, yesterday))
 		return false;
-	is_today = sodium_memcmp(bytes + 1, today, sizeof(today)) == 0;
+	is_today = sodium_memcmp(r.bytes + 1, today, sizeof(today)) == 0;
 	is_yesterday =
-	    sodium_memcmp(bytes + 1, yesterday, sizeof(yesterday)) == 0;
-	sodium_memzero(bytes, sizeof(bytes));
+	    sodium_memcmp(r.bytes + 1, yesterday, sizeof(yesterday)) == 0;
+	sodium_memzero(&r, sizeof(r));
 	sodium_memzero(today, sizeof(today));
 	sodium_memzero(yesterday, sizeof(yesterday));
 	return is_today || is_yesterday;

@@ -507,7 +507,62 @@ bytes_are_cut_at_the_first_separator(void **state)
 	assert_null(rest.data);
 }
 
+static void
+parts_are_appended_at_once_and_taken_back(void **state)
+{
+	const struct sgate_bytes parts[] = {
+	    BYTES("a"), {NULL, 0}, BYTES("bcd"), BYTES("")};
+	struct buf buf = {0};
+
+	(void)state;
+	buf_cut(&buf, 0);
+	buf_add_all(&buf, parts, 4);
+	buf_add_all(&buf, parts, 0);
+	buf_add_all(&buf, parts, 4);
+	assert_string_equal(buf_text(&buf), "abcdabcd");
+	buf_cut(&buf, 9);
+	buf_cut(&buf, 8);
+	assert_int_equal(buf.len, 8);
+	buf_cut(&buf, 5);
+	assert_string_equal(buf_text(&buf), "abcda");
+	buf_cut(&buf, 0);
+	assert_string_equal(buf_text(&buf), "");
+	buf_clear(&buf);
+}
+
+static void
+integers_have_all_their_digits(void **state)
+{
+	char text[32], expected[32];
+	int64_t value = 1;
+	int i, j;
+
+	(void)state;
+	for (i = 0; i < 62; i++, value *= 2) {
+		for (j = -1; j <= 1; j++) {
+			snprintf(expected, sizeof(expected), "%lld",
+			    (long long)(i % 2 ? value + j : -value + j));
+			memset(text, 0, sizeof(text));
+			assert_int_equal(
+			    int_text(i % 2 ? value + j : -value + j, text),
+			    strlen(expected));
+			assert_string_equal(text, expected);
+		}
+	}
+	for (i = 0; i < 1000; i++) {
+		snprintf(expected, sizeof(expected), "%d", i);
+		memset(text, 0, sizeof(text));
+		assert_int_equal(int_text(i, text), strlen(expected));
+		assert_string_equal(text, expected);
+	}
+	memset(text, 0, sizeof(text));
+	assert_int_equal(int_text(INT64_MIN, text), 20);
+	assert_string_equal(text, "-9223372036854775808");
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(parts_are_appended_at_once_and_taken_back),
+    cmocka_unit_test(integers_have_all_their_digits),
     cmocka_unit_test(bytes_are_cut_at_the_first_separator),
     cmocka_unit_test(an_empty_buffer_is_an_empty_text),
     cmocka_unit_test(a_buffer_grows_over_every_step),

@@ -74,7 +74,7 @@ const struct api_route *
 api_find_route(struct call *c, const struct api_route *routes, size_t count,
     struct sgate_bytes path, struct api_path *out_path)
 {
-	enum request_method method = c->req.method;
+	enum request_method method = c->req->method;
 	unsigned methods = 0;
 	size_t i;
 
@@ -312,7 +312,7 @@ bool
 api_if_match(
     struct call *c, const struct sgate_session *session, uint64_t *out_version)
 {
-	struct sgate_bytes list = c->req.if_match;
+	struct sgate_bytes list = c->req->if_match;
 	uint64_t loaded = sgate_session_get_version(session);
 	uint64_t newest = 0;
 

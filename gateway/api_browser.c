@@ -307,7 +307,7 @@ serve_logout_page(struct call *c, const struct api_path *path)
 	bool has_ref = call_token_ref(c, &ref);
 
 	(void)path;
-	if (form_get(c->req.query, "return_to", &field) == FORM_FOUND &&
+	if (form_get(c->req->query, "return_to", &field) == FORM_FOUND &&
 	    return_to_is_allowed(
 		buf_bytes(&field), c->conf->gateway.return_to_allow))
 		return_to = buf_bytes(&field);
@@ -375,7 +375,7 @@ serve_state(struct call *c, const struct api_path *path)
 
 	(void)path;
 	state_etag(c, warn, etag);
-	if (api_etag_listed(c->req.if_none_match, etag, true)) {
+	if (api_etag_listed(c->req->if_none_match, etag, true)) {
 		reply_begin(&c->reply, 304);
 		reply_header(&c->reply, "ETag", bytes_of(etag));
 		reply_no_body(&c->reply);
@@ -459,7 +459,7 @@ serve_sessions(struct call *c, const struct api_path *path)
 	    &c->err);
 	if (status != SGATE_OK)
 		api_fail(c, status);
-	else if (request_prefers_html(&c->req))
+	else if (request_prefers_html(c->req))
 		page_sessions(c, list);
 	else
 		answer_list(c, list);
@@ -610,7 +610,7 @@ pass_csrf(struct call *c)
 	struct sgate_ref token_ref;
 	struct sgate_bytes field;
 
-	if (request_is_safe(&c->req))
+	if (request_is_safe(c->req))
 		return true;
 	if (!body_field(c, "csrf", &field))
 		return false;
@@ -618,7 +618,7 @@ pass_csrf(struct call *c)
 		ref = sgate_session_get_ref(c->session);
 	else if (call_token_ref(c, &token_ref))
 		ref = &token_ref;
-	if (csrf_is_ours(c->conf, manager_keys(c->gw->mgr), &c->req, ref, field,
+	if (csrf_is_ours(c->conf, manager_keys(c->gw->mgr), c->req, ref, field,
 		call_now_ms(c)))
 		return true;
 	api_deny(c, SGATE_REASON_CSRF);
@@ -651,7 +651,7 @@ api_browser_serve(struct call *c, struct sgate_bytes path)
 		api_deny(c, reason);
 		return;
 	}
-	if (!request_is_safe(&c->req) && !body_read(c, route->body))
+	if (!request_is_safe(c->req) && !body_read(c, route->body))
 		return;
 	reason = find_caller(c, route->needs);
 	if (reason != SGATE_REASON_OK) {

@@ -35,7 +35,7 @@ api_query(
     struct call *c, const char *name, struct buf *buf, struct sgate_bytes *out)
 {
 	memset(out, 0, sizeof(*out));
-	switch (form_get(c->req.query, name, buf)) {
+	switch (form_get(c->req->query, name, buf)) {
 	case FORM_ABSENT:
 		return true;
 	case FORM_FOUND:
@@ -238,7 +238,7 @@ scopes_of(const struct durable_service *service)
 static bool
 find_bearer(const struct call *c, struct sgate_bytes *out_key)
 {
-	struct sgate_bytes text = c->req.authorization;
+	struct sgate_bytes text = c->req->authorization;
 	struct sgate_bytes scheme = text;
 
 	if (text.len < 8)
@@ -405,7 +405,7 @@ read_creation(struct call *c, struct creation *n)
 		api_problem(c, 400, "invalid", c->err.text);
 		return false;
 	}
-	create->idempotency_key = c->req.idempotency_key;
+	create->idempotency_key = c->req->idempotency_key;
 	if (!use_body_realm(c) ||
 	    !api_id(c, "user_id", &n->user_id, &create->user_id) ||
 	    !api_context(c, &n->context, &create->context) ||

@@ -79,12 +79,12 @@ body_read(struct call *c, unsigned takes)
 	uint64_t len = 0;
 	char one;
 
-	if (c->req.content_length.len == 0) {
+	if (c->req->content_length.len == 0) {
 		/* A body of unknown length may be cut off unnoticed. */
 		if (body_pull(c, &one, 1) != 0)
 			return body_refuse(c, 411, "length_required",
 			    "CONTENT_LENGTH is missing");
-	} else if (!bytes_to_uint(c->req.content_length, INT64_MAX, &len)) {
+	} else if (!bytes_to_uint(c->req->content_length, INT64_MAX, &len)) {
 		return body_refuse(
 		    c, 400, "malformed", "CONTENT_LENGTH is not a number");
 	}
@@ -92,7 +92,7 @@ body_read(struct call *c, unsigned takes)
 		/* A form without fields is a form: its answer is a page. */
 		if ((takes & BODY_REQUIRED) == 0) {
 			c->body.kind =
-			    body_kind(c->req.content_type) & takes & BODY_FORM;
+			    body_kind(c->req->content_type) & takes & BODY_FORM;
 			return true;
 		}
 		return body_refuse(c, 400, "malformed", "the body is missing");
@@ -100,7 +100,7 @@ body_read(struct call *c, unsigned takes)
 	if (len > c->conf->gateway.body_max_bytes)
 		return body_refuse(
 		    c, 413, "too_large", "over gateway.body_max");
-	c->body.kind = body_kind(c->req.content_type) & takes;
+	c->body.kind = body_kind(c->req->content_type) & takes;
 	if (c->body.kind == 0)
 		return body_refuse(c, 415, "content_type",
 		    "this route does not take this Content-Type");

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "token.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,14 +16,19 @@ void
 call_init(struct call *c, struct gateway *gw, const struct serve_input *input,
     struct buf *out)
 {
-	memset(c, 0, sizeof(*c));
+	memset(c, 0, offsetof(struct call, identity));
+	c->realm_text[0] = c->client_ip[0] = c->actor[0] = '\0';
+	c->err.reason = SGATE_REASON_OK;
 	c->gw = gw;
 	c->input = input;
 	c->conf = gw->conf;
 	reply_init(&c->reply, out);
-	request_init(&c->req, input->params, input->is_authorizer);
-	if (input->is_malformed)
-		c->req.is_malformed = true;
+	c->req = input->request;
+	if (c->req == NULL) {
+		request_init(&c->own_req, input->params, input->is_authorizer);
+		c->own_req.is_malformed |= input->is_malformed;
+		c->req = &c->own_req;
+	}
 }
 
 void
@@ -30,7 +36,9 @@ call_clear(struct call *c)
 {
 	sgate_session_free(c->session);
 	c->session = NULL;
-	body_clear(&c->body);
+	/* Nobody reads the body of a check. */
+	if (c->req->role == REQUEST_API)
+		body_clear(&c->body);
 	reply_clear(&c->reply);
 }
 
@@ -50,7 +58,7 @@ enum sgate_reason
 call_find_realm(struct call *c)
 {
 	const struct conf_listener *listener = c->input->listener;
-	struct sgate_bytes named = c->req.realm;
+	struct sgate_bytes named = c->req->realm;
 
 	c->realm = bytes_of("");
 	if (named.len > 0 && !bytes_is_name(named, CONF_REALM_MAX, "._-"))
@@ -93,6 +101,15 @@ copy_text(char *out, size_t size, const char *text)
 	out[len] = '\0';
 }
 
+/* Once: to read and write it costs as much as all else of a hit. */
+static void
+call_find_client(struct call *c)
+{
+	if (c->client_ip[0] == '\0' && !c->is_program)
+		request_client(
+		    c->req, c->conf->gateway.trusted_proxies, c->client_ip);
+}
+
 enum sgate_reason
 call_introduce(struct call *c, const char *actor)
 {
@@ -105,9 +122,7 @@ call_introduce(struct call *c, const char *actor)
 		call_name_peer(c);
 	else if (actor != c->actor)
 		copy_text(c->actor, sizeof(c->actor), actor);
-	if (!c->is_program)
-		request_client(
-		    &c->req, c->conf->gateway.trusted_proxies, c->client_ip);
+	call_find_client(c);
 	caller.realm = c->realm;
 	caller.actor = bytes_of(c->actor);
 	caller.client_ip = bytes_of(c->client_ip);
@@ -192,7 +207,8 @@ call_check_binding(struct call *c, const struct sgate_session *session)
 	bool agent_differs, address_differs;
 
 	agent_differs = c->conf->session.bind_agent != CONF_BIND_OFF &&
-			kept.len > 0 && !is_kept_agent(kept, c->req.user_agent);
+			kept.len > 0 &&
+			!is_kept_agent(kept, c->req->user_agent);
 	address_differs = c->conf->session.bind_address != CONF_BIND_OFF &&
 			  address[0] != '\0' &&
 			  strcmp(address, c->client_ip) != 0;
@@ -216,15 +232,17 @@ call_check_binding(struct call *c, const struct sgate_session *session)
  * with the same as somebody who was let through. room: LOCAL_BOUND_MAX bytes.
  */
 static struct sgate_bytes
-call_bound(const struct call *c, char *room)
+call_bound(struct call *c, char *room)
 {
 	struct sgate_bytes agent = {NULL, 0}, address = {NULL, 0};
 	char *at = room;
 
 	if (c->conf->session.bind_agent != CONF_BIND_OFF)
-		agent = c->req.user_agent;
-	if (c->conf->session.bind_address != CONF_BIND_OFF)
+		agent = c->req->user_agent;
+	if (c->conf->session.bind_address != CONF_BIND_OFF) {
+		call_find_client(c);
 		address = bytes_of(c->client_ip);
+	}
 	/* Behind that the agent is not kept either. */
 	if (agent.len > SESSION_AGENT_MAX)
 		agent.len = SESSION_AGENT_MAX;
@@ -239,7 +257,7 @@ call_bound(const struct call *c, char *room)
 enum sgate_reason
 call_find_token(struct call *c)
 {
-	return cookie_find(c->req.cookie, c->conf->cookie.name, &c->token);
+	return cookie_find(c->req->cookie, c->conf->cookie.name, &c->token);
 }
 
 static enum sgate_reason
@@ -279,16 +297,15 @@ call_load_session(struct call *c, unsigned flags)
 
 /* What was let through is remembered, and so is what it was judged by. */
 static enum sgate_reason
-call_identify(struct call *c)
+call_identify(struct call *c, struct sgate_bytes bound)
 {
-	enum sgate_reason reason = call_find_token(c);
-	char room[LOCAL_BOUND_MAX];
+	enum sgate_reason reason = call_introduce(c, "browser");
 	enum sgate_status status;
 
 	if (reason != SGATE_REASON_OK)
 		return reason;
 	status = manager_identify(
-	    c->gw->mgr, c->token, call_bound(c, room), &c->identity, &c->err);
+	    c->gw->mgr, c->token, bound, &c->identity, &c->err);
 	reason = call_reason(c, status);
 	if (reason == SGATE_REASON_STORE)
 		call_note_error(c, "validate");
@@ -300,10 +317,26 @@ call_identify(struct call *c)
 	return reason;
 }
 
+/* Who calls is told the manager only when the local cache has no answer. */
+static enum sgate_reason
+call_recall(struct call *c)
+{
+	enum sgate_reason reason = call_find_token(c);
+	char room[LOCAL_BOUND_MAX] BUF_NO_ZEROS;
+	struct sgate_bytes bound;
+
+	if (reason != SGATE_REASON_OK)
+		return reason;
+	bound = call_bound(c, room);
+	if (manager_recall(c->gw->mgr, c->realm, c->token, bound, &c->identity))
+		return SGATE_REASON_OK;
+	return call_identify(c, bound);
+}
+
 enum sgate_reason
 call_load_identity(struct call *c)
 {
-	c->reason = call_identify(c);
+	c->reason = call_recall(c);
 	c->has_identity = c->reason == SGATE_REASON_OK;
 	if (c->has_identity && c->identity.new_token != NULL)
 		call_send_cookie(c, c->identity.new_token, c->identity.session);
@@ -369,8 +402,8 @@ call_count_ended(const struct call *c, uint64_t sessions)
 static void
 call_describe(const struct call *c, struct buf *out)
 {
-	struct sgate_bytes method = c->req.method_text;
-	struct sgate_bytes path = c->req.path;
+	struct sgate_bytes method = c->req->method_text;
+	struct sgate_bytes path = c->req->path;
 
 	if (method.len > 16)
 		method.len = 16;
@@ -405,9 +438,7 @@ call_note_denial(struct call *c, enum sgate_reason reason)
 	struct sgate_ref ref;
 	char ref_text[SGATE_REF_HEX + 1] = "-";
 
-	if (c->client_ip[0] == '\0' && !c->is_program)
-		request_client(
-		    &c->req, c->conf->gateway.trusted_proxies, c->client_ip);
+	call_find_client(c);
 	if (!is_worth_a_note(c, reason))
 		return;
 	if (c->gw->shared != NULL && (unsigned)reason < SGATE_REASON_COUNT)

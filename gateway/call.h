@@ -14,22 +14,25 @@ struct call {
 	struct gateway *gw;
 	const struct serve_input *input;
 	const struct sgate_conf *conf;
-	struct request req;
+	const struct request *req;
 	struct reply reply;
 	struct body body;
 	struct sgate_bytes realm; /* set by call_find_realm() */
 	bool realm_is_given;      /* by listener, key or param: stands */
-	char realm_text[CONF_REALM_MAX + 1];
-	unsigned scopes; /* of a program: api_programs.h */
 	bool is_program; /* by service key: REMOTE_ADDR is no visitor's */
-	char client_ip[46];
-	char actor[65];
+	bool has_identity;
+	unsigned scopes;          /* of a program: api_programs.h */
 	struct sgate_bytes token; /* the cookie's value; empty = none */
 	struct sgate_session *session;
+	enum sgate_reason reason; /* why there is no session, no identity */
+
+	/* call_init() sets all before this to 0, and texts to "". */
 	struct identity identity; /* of a check, which has no session */
-	bool has_identity;
-	enum sgate_reason reason; /* why there is neither */
-	struct sgate_error err;   /* of the last call into the library */
+	char realm_text[CONF_REALM_MAX + 1];
+	char client_ip[46]; /* "" also before somebody needs it */
+	char actor[65];
+	struct sgate_error err; /* of the last call into the library */
+	struct request own_req; /* what req points to, unless it was given */
 };
 
 void call_init(struct call *c, struct gateway *gw,
@@ -59,7 +62,10 @@ SGATE_MUST_CHECK enum sgate_reason call_find_token(struct call *c);
  */
 SGATE_MUST_CHECK enum sgate_reason call_load_session(
     struct call *c, unsigned flags);
-/* The same for a check, which needs no more than c->identity. */
+/*
+ * The same for a check, which needs no more than c->identity. It tells the
+ * manager who calls, where that has to know.
+ */
 SGATE_MUST_CHECK enum sgate_reason call_load_identity(struct call *c);
 /* Of the session or identity that was found; NULL: there is neither. */
 const struct sgate_ref *call_ref(const struct call *c);

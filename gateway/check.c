@@ -32,10 +32,10 @@ static enum sgate_reason
 find_policy(const struct call *c, const struct conf_policy **out_policy)
 {
 	*out_policy = NULL;
-	if (c->req.policy.len == 0)
+	if (c->req->policy.len == 0)
 		return c->conf->gateway.policy_required ? SGATE_REASON_POLICY
 							: SGATE_REASON_OK;
-	*out_policy = conf_policy(c->conf, c->req.policy);
+	*out_policy = conf_policy(c->conf, c->req->policy);
 	return *out_policy == NULL ? SGATE_REASON_POLICY : SGATE_REASON_OK;
 }
 
@@ -99,9 +99,9 @@ check_csrf(const struct call *c, const struct conf_policy *policy)
 {
 	struct sgate_bytes no_field = {NULL, 0};
 
-	if (policy == NULL || !policy->csrf || request_is_safe(&c->req))
+	if (policy == NULL || !policy->csrf || request_is_safe(c->req))
 		return SGATE_REASON_OK;
-	if (!csrf_is_ours(c->conf, manager_keys(c->gw->mgr), &c->req,
+	if (!csrf_is_ours(c->conf, manager_keys(c->gw->mgr), c->req,
 		call_ref(c), no_field, call_now_ms(c)))
 		return SGATE_REASON_CSRF;
 	return SGATE_REASON_OK;
@@ -115,13 +115,13 @@ check_request(struct call *c, struct decision *d)
 
 	if (!call_may(c, CONF_ALLOW_CHECK))
 		return SGATE_REASON_LISTENER;
-	if (c->req.is_malformed)
+	if (c->req->is_malformed)
 		return SGATE_REASON_MALFORMED;
 	reason = call_find_realm(c);
 	if (reason == SGATE_REASON_OK)
 		reason = find_policy(c, &d->policy);
-	if (reason == SGATE_REASON_OK)
-		reason = call_introduce(c, "browser");
+	if (reason == SGATE_REASON_OK && c->gw->mgr == NULL)
+		reason = SGATE_REASON_STORE;
 	return reason;
 }
 
@@ -143,7 +143,7 @@ check_decide(struct call *c, struct decision *d)
 	} else if (allows_anonymous(d->policy, reason)) {
 		d->is_anonymous = true;
 		/* Where an empty user is an error, nobody is not let in. */
-		if (!request_is_authenticator(&c->req))
+		if (!request_is_authenticator(c->req))
 			reason = SGATE_REASON_OK;
 	}
 	if (reason == SGATE_REASON_OK)
@@ -154,17 +154,10 @@ check_decide(struct call *c, struct decision *d)
 /* ---- allow ---- */
 
 #define VARIABLE(name) REPLY_NAME("Variable-" name)
-
-static void
-add_seconds(struct reply *r, struct sgate_bytes begin, int64_t ms)
-{
-	struct sgate_bytes text;
-	char digits[INT_TEXT_MAX];
-
-	text.data = digits;
-	text.len = int_text(ms / 1000, digits);
-	reply_line(r, begin, text);
-}
+#define TEXT(text)                                                             \
+	{                                                                      \
+		text, sizeof(text) - 1                                         \
+	}
 
 static void
 add_ref(struct call *c)
@@ -179,15 +172,17 @@ add_ref(struct call *c)
 static void
 add_csrf(struct call *c)
 {
+	struct sgate_bytes parts[3] = {
+	    TEXT("Variable-SESSION_CSRF: "), {NULL, 0}, TEXT("\r\n")};
 	const char *token = csrf_token(&c->gw->csrf, manager_keys(c->gw->mgr),
-	    &c->identity.ref, call_now_ms(c));
+	    &c->identity.ref, c->identity.now_ms);
 
 	if (token == NULL) {
 		c->reply.is_broken = true;
 		return;
 	}
-	reply_line(&c->reply, VARIABLE("SESSION_CSRF"),
-	    (struct sgate_bytes){token, TOKEN_CSRF_LEN});
+	parts[1] = (struct sgate_bytes){token, TOKEN_CSRF_LEN};
+	buf_add_all(c->reply.out, parts, 3);
 }
 
 /*
@@ -224,21 +219,40 @@ add_exports(struct call *c)
 	}
 }
 
+/* As reply_line() for each of them, but written at once. */
 static void
 add_user_variables(struct call *c)
 {
 	const struct identity *who = &c->identity;
-	struct reply *r = &c->reply;
+	char ref[SGATE_REF_HEX + 1], created[INT_TEXT_MAX], auth[INT_TEXT_MAX],
+	    absolute[INT_TEXT_MAX];
+	struct sgate_bytes parts[] = {
+	    TEXT("Variable-REMOTE_USER: "),
+	    who->user,
+	    TEXT("\r\nVariable-AUTH_TYPE: Session\r\n"
+		 "Variable-SESSION_STATE: live\r\n"
+		 "Variable-SESSION_REF: "),
+	    {ref, SGATE_REF_HEX},
+	    TEXT("\r\nVariable-SESSION_ROLES: "),
+	    who->roles,
+	    TEXT("\r\nVariable-SESSION_CONTEXT: "),
+	    who->context,
+	    TEXT("\r\nVariable-SESSION_CREATED: "),
+	    {created, int_text(who->created_ms / 1000, created)},
+	    TEXT("\r\nVariable-SESSION_AUTH_TIME: "),
+	    {auth, int_text(who->auth_ms / 1000, auth)},
+	    TEXT("\r\nVariable-SESSION_EXPIRES: "),
+	    {absolute, int_text(who->absolute_ms / 1000, absolute)},
+	    TEXT("\r\n"),
+	};
 
-	reply_line(r, VARIABLE("REMOTE_USER"), who->user);
-	reply_line(r, VARIABLE("AUTH_TYPE"), bytes_of("Session"));
-	reply_line(r, VARIABLE("SESSION_STATE"), bytes_of("live"));
-	add_ref(c);
-	reply_line(r, VARIABLE("SESSION_ROLES"), who->roles);
-	reply_line(r, VARIABLE("SESSION_CONTEXT"), who->context);
-	add_seconds(r, VARIABLE("SESSION_CREATED"), who->created_ms);
-	add_seconds(r, VARIABLE("SESSION_AUTH_TIME"), who->auth_ms);
-	add_seconds(r, VARIABLE("SESSION_EXPIRES"), who->absolute_ms);
+	if (bytes_has_control(who->user) || bytes_has_control(who->roles) ||
+	    bytes_has_control(who->context)) {
+		c->reply.is_broken = true;
+		return;
+	}
+	sgate_ref_text(&who->ref, ref);
+	buf_add_all(c->reply.out, parts, sizeof(parts) / sizeof(parts[0]));
 }
 
 /* AUTH_TYPE is sent empty: what another module had set must not stay. */
@@ -262,8 +276,8 @@ add_anonymous_variables(struct call *c)
 static void
 add_set_cookie(struct call *c)
 {
-	if (c->reply.cookie.len > 0 && c->req.set_cookie.len > 0 &&
-	    !request_is_access_checker(&c->req))
+	if (c->reply.cookie.len > 0 && c->req->set_cookie.len > 0 &&
+	    !request_is_access_checker(c->req))
 		reply_line(&c->reply, VARIABLE("SESSION_SET_COOKIE"),
 		    buf_bytes(&c->reply.cookie));
 }
@@ -280,7 +294,7 @@ answer_allow(struct call *c, const struct decision *d)
 		add_anonymous_variables(c);
 	else
 		add_user_variables(c);
-	if (c->has_identity && !request_is_access_checker(&c->req)) {
+	if (c->has_identity && !request_is_access_checker(c->req)) {
 		add_csrf(c);
 		add_exports(c);
 	}
@@ -306,12 +320,12 @@ static bool
 is_redirected(const struct call *c, const struct decision *d)
 {
 	return d->may_redirect &&
-	       (c->req.role == REQUEST_AUTHORIZER ||
-		   request_wants_page(&c->req)) &&
+	       (c->req->role == REQUEST_AUTHORIZER ||
+		   request_wants_page(c->req)) &&
 	       reply_reason(d->reason)->check_status == 401 &&
-	       (c->req.method & (REQUEST_GET | REQUEST_HEAD)) != 0 &&
-	       request_accepts_html(&c->req) &&
-	       !request_is_access_checker(&c->req) &&
+	       (c->req->method & (REQUEST_GET | REQUEST_HEAD)) != 0 &&
+	       request_accepts_html(c->req) &&
+	       !request_is_access_checker(c->req) &&
 	       login_url(c, d->policy)[0] != '\0';
 }
 
@@ -324,10 +338,10 @@ add_location(struct call *c, const struct decision *d)
 	buf_add_text(&location, url);
 	/* A longer one would be refused on the way back, and may be more than
 	 * the web server takes as a header. */
-	if (c->req.uri.len <= RETURN_TO_MAX) {
+	if (c->req->uri.len <= RETURN_TO_MAX) {
 		buf_add_char(&location, strchr(url, '?') == NULL ? '?' : '&');
 		buf_add_text(&location, "return_to=");
-		buf_add_url(&location, c->req.uri);
+		buf_add_url(&location, c->req->uri);
 	}
 	if (buf_failed(&location))
 		c->reply.is_broken = true;
@@ -413,7 +427,7 @@ check_serve(struct call *c)
 	struct decision d;
 
 	check_decide(c, &d);
-	if (request_wants_page(&c->req)) {
+	if (request_wants_page(c->req)) {
 		serve_page(c, &d);
 		return;
 	}

@@ -75,6 +75,17 @@ OS_Read(int fd, char *buf, size_t len)
 	return (int)len;
 }
 
+/* What the peer takes at once; 0: nothing now; -1: nothing any more. */
+static ssize_t
+send_part(int fd, const char *data, size_t len)
+{
+	ssize_t n = send(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -1;
+	return n > 0 ? n : -1;
+}
+
 /* A part at least, or -1; never 0, which libfcgi would try again for ever. */
 int
 OS_Write(int fd, char *buf, size_t len)
@@ -88,14 +99,24 @@ OS_Write(int fd, char *buf, size_t len)
 	if (fcgi->fd < 0)
 		return (int)len;
 	if (fcgi->rest->len == 0) {
-		n = send(fcgi->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n > 0)
+		n = send_part(fcgi->fd, buf, len);
+		if (n != 0)
 			return (int)n;
-		if (n == 0 || errno != EAGAIN)
-			return -1;
 	}
 	buf_add(fcgi->rest, buf, len);
 	return buf_failed(fcgi->rest) ? -1 : (int)len;
+}
+
+bool
+fcgi_send(int fd, struct sgate_bytes records, struct buf *rest)
+{
+	ssize_t n = send_part(fd, records.data, records.len);
+
+	if (n < 0)
+		return false;
+	if ((size_t)n < records.len)
+		buf_add(rest, records.data + n, records.len - (size_t)n);
+	return !buf_failed(rest);
 }
 
 /* ---- the process's side ---- */

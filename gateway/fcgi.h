@@ -43,6 +43,9 @@ ssize_t fcgi_read(struct fcgi *fcgi, char *out, size_t max);
  */
 SGATE_MUST_CHECK bool fcgi_finish(
     struct fcgi *fcgi, int fd, struct sgate_bytes answer, struct buf *rest);
+/* The same for records that are made already, and no request. */
+SGATE_MUST_CHECK bool fcgi_send(
+    int fd, struct sgate_bytes records, struct buf *rest);
 /*
  * Go on with a request, open or not, after others were begun and ended with
  * another struct fcgi. Of two, the one begun last ends first.

@@ -6,7 +6,8 @@
  * is all there and is answered: accept4, recv, send, close. Otherwise the
  * connection waits in the set, and what comes is added to what has come and
  * judged as it grows, so that neither the size nor the cut of the pieces
- * matters. libfcgi reads the received bytes (fcgi.c).
+ * matters. libfcgi reads the received bytes (fcgi.c), but for checks of the one
+ * form that nearly all have: those are read where they lie (plain.c).
  *
  * A connection that the web server wants to use again stays in the set, so it
  * pins nobody. It belongs to one worker, though, and that one may be about to
@@ -43,6 +44,7 @@
 #include "fcgi.h"
 #include "head.h"
 #include "log.h"
+#include "plain.h"
 #include "session_manager.h"
 #include "status.h"
 #include "wait.h"
@@ -73,6 +75,8 @@
 #define STOP_KEPT_MS 200
 /* How long a process that ends waits for room to give its connections away. */
 #define GIVE_MS 200
+/* What the memory for answers may keep from one to the next. */
+#define ANSWER_KEPT (64u << 10)
 
 /* What one request needs while it is served. */
 struct desk {
@@ -95,6 +99,10 @@ struct front {
 	char *scratch; /* request_max bytes: what was just received */
 	size_t scratch_used;
 	struct head_parser parser; /* of a request that is all in scratch */
+	/* Of a plain one that was received. It is a check, which creates
+	 * nothing: no other is served within it. */
+	struct plain plain;
+	struct request request;
 	struct buf answer;
 	struct buf rest; /* of the answer, that the peer has not taken */
 	struct conns conns;
@@ -104,6 +112,13 @@ struct front {
 	struct desk inner[INNER_MAX];
 	unsigned depth; /* how many run, beside the outermost */
 	int inner_served;
+};
+
+/* A request that was judged HEAD_COMPLETE. */
+struct received {
+	struct head head;
+	struct sgate_bytes bytes; /* borrowed: the connection's, or scratch */
+	bool is_plain;            /* read into front->request */
 };
 
 /* Marks an event's data as a listener's index. */
@@ -239,11 +254,13 @@ set_state(struct front *front, enum shared_worker_state state)
 	atomic_store(&front->options.slot->state, (int)state);
 }
 
-/* Between two requests. */
-static enum shared_worker_state
-resting_state(const struct front *front)
+/* Between two requests. That it is since the last one began is near enough. */
+static void
+set_resting(struct front *front)
 {
-	return front->is_stopped ? SHARED_STOPPING : SHARED_IDLE;
+	if (front->options.slot != NULL)
+		atomic_store(&front->options.slot->state,
+		    front->is_stopped ? SHARED_STOPPING : SHARED_IDLE);
 }
 
 static ssize_t
@@ -275,47 +292,102 @@ find_peer(struct serve_input *input, int fd)
 
 static void
 make_answer(
-    struct front *front, const struct conn *conn, const struct head *head)
+    struct front *front, const struct conn *conn, const struct received *got)
 {
 	const struct conf_listener *conf = conn->listener->conf;
+	size_t start = front->answer.len;
 	struct serve_input input = {
-	    .params = fcgi_params(front->fcgi),
-	    .is_authorizer = head->is_authorizer,
-	    .is_malformed = head->is_malformed,
+	    .is_authorizer = got->head.is_authorizer,
+	    .is_malformed = got->head.is_malformed,
 	    .listener = conf,
 	    .allow = conf != NULL ? conf->allow : 0,
 	    .read_body = read_body,
 	    .read_body_arg = front->fcgi,
 	};
 
+	if (got->is_plain)
+		input.request = &front->request;
+	else
+		input.params = fcgi_params(front->fcgi);
 	find_peer(&input, conn->fd);
-	buf_reset(&front->answer);
 	serve(front->gw, &input, &front->answer);
 	/* lighttpd takes an empty answer for "allowed". */
-	if (buf_failed(&front->answer) || front->answer.len == 0) {
-		buf_clear(&front->answer);
+	if (buf_failed(&front->answer) || front->answer.len == start) {
+		buf_wipe(&front->answer);
+		buf_extend(&front->answer, start);
 		buf_add_text(&front->answer, serve_unavailable);
 	}
 }
 
+/* The memory stays for the next one, without what was in it. */
+static void
+forget_answer(struct front *front)
+{
+	struct buf *answer = &front->answer;
+
+	if (answer->cap > ANSWER_KEPT || buf_failed(answer)) {
+		buf_wipe(answer);
+		return;
+	}
+	if (answer->len > 0)
+		explicit_bzero(answer->data, answer->len);
+	buf_reset(answer);
+}
+
 /* False: the peer has no answer, or not all of it. */
 static bool
-serve_request(struct front *front, const struct conn *conn,
-    const struct head *head, struct sgate_bytes bytes)
+send_by_library(
+    struct front *front, const struct conn *conn, struct sgate_bytes answer)
 {
-	bool is_answered = false;
+	return fcgi_finish(front->fcgi, conn->fd, answer, &front->rest);
+}
 
-	if (!fcgi_open(front->fcgi, head, bytes)) {
+/* What is too large for one record is for libfcgi to cut. */
+static bool
+answer_plain(
+    struct front *front, const struct conn *conn, const struct received *got)
+{
+	struct sgate_bytes answer;
+
+	plain_begin(&front->answer);
+	make_answer(front, conn, got);
+	if (plain_end(&front->plain, &front->answer))
+		return fcgi_send(
+		    conn->fd, buf_bytes(&front->answer), &front->rest);
+	answer = plain_content(&front->answer);
+	return answer.len > 0 &&
+	       fcgi_open(front->fcgi, &got->head, got->bytes) &&
+	       send_by_library(front, conn, answer);
+}
+
+static bool
+answer_by_library(
+    struct front *front, const struct conn *conn, const struct received *got)
+{
+	buf_reset(&front->answer);
+	make_answer(front, conn, got);
+	if (buf_failed(&front->answer)) {
+		fcgi_drop(front->fcgi);
+		return false;
+	}
+	return send_by_library(front, conn, buf_bytes(&front->answer));
+}
+
+static bool
+serve_request(
+    struct front *front, const struct conn *conn, const struct received *got)
+{
+	bool is_answered;
+
+	if (got->is_plain) {
+		is_answered = answer_plain(front, conn, got);
+	} else if (fcgi_open(front->fcgi, &got->head, got->bytes)) {
+		is_answered = answer_by_library(front, conn, got);
+	} else {
 		shared_count(front->gw->shared, SHARED_BAD_PEERS);
 		return false;
 	}
-	make_answer(front, conn, head);
-	if (buf_failed(&front->answer))
-		fcgi_drop(front->fcgi);
-	else
-		is_answered = fcgi_finish(front->fcgi, conn->fd,
-		    buf_bytes(&front->answer), &front->rest);
-	buf_wipe(&front->answer);
+	forget_answer(front);
 	shared_count(front->gw->shared, SHARED_REQUESTS);
 	if (front->options.slot != NULL)
 		atomic_fetch_add(&front->options.slot->requests, 1);
@@ -385,19 +457,18 @@ conn_send_later(struct front *front, struct conn *conn, enum conn_state next)
 	conn_wait(front, conn, CONN_SENDING);
 }
 
-/* The request in bytes, which were judged HEAD_COMPLETE. */
 static void
-answer_request(struct front *front, struct conn *conn, const struct head *head,
-    struct sgate_bytes bytes)
+answer_request(
+    struct front *front, struct conn *conn, const struct received *got)
 {
-	enum conn_state next = state_after(front, head, bytes.len);
+	enum conn_state next = state_after(front, &got->head, got->bytes.len);
 	bool is_answered;
 
 	conns_hold(&front->conns, conn);
 	front->serving = conn->listener;
 	set_state(front, SHARED_BUSY);
-	is_answered = serve_request(front, conn, head, bytes);
-	set_state(front, resting_state(front));
+	is_answered = serve_request(front, conn, got);
+	set_resting(front);
 	conns_forget_pending(&front->conns, conn);
 	if (!is_answered)
 		conns_close(&front->conns, conn);
@@ -405,7 +476,8 @@ answer_request(struct front *front, struct conn *conn, const struct head *head,
 		conn_send_later(front, conn, next);
 	else
 		conn_leave(front, conn, next);
-	buf_wipe(&front->rest);
+	if (front->rest.data != NULL)
+		buf_wipe(&front->rest);
 }
 
 /* The peer can take more. */
@@ -450,14 +522,20 @@ keep_pending(struct front *front, struct conn *conn, struct sgate_bytes bytes)
 	return true;
 }
 
+static bool
+read_plain(struct front *front, struct received *got)
+{
+	got->is_plain = plain_read(&front->plain, got->bytes, front->params_max,
+	    &got->head, &front->request);
+	return got->is_plain;
+}
+
 /*
  * Receive what has come and judge it behind what came before. HEAD_BAD also
- * when it ends there or cannot be kept. HEAD_COMPLETE: *out_bytes is the
- * request, borrowed from the connection or from scratch.
+ * when it ends there or cannot be kept. HEAD_COMPLETE: *got is the request.
  */
 static enum head_verdict
-receive(struct front *front, struct conn *conn, struct head *out_head,
-    struct sgate_bytes *out_bytes)
+receive(struct front *front, struct conn *conn, struct received *got)
 {
 	struct head_parser *parser = &front->parser;
 	struct sgate_bytes bytes = {front->scratch, 0};
@@ -473,9 +551,13 @@ receive(struct front *front, struct conn *conn, struct head *out_head,
 		return HEAD_MORE;
 	if (n <= 0)
 		return HEAD_BAD;
-	bytes.len = front->scratch_used = (size_t)n;
-	if (conn->pending == NULL)
+	got->bytes = bytes;
+	got->bytes.len = bytes.len = front->scratch_used = (size_t)n;
+	if (conn->pending == NULL) {
+		if (read_plain(front, got))
+			return HEAD_COMPLETE;
 		head_init(parser, front->params_max, front->body_max);
+	}
 	head_feed(parser, bytes);
 	if (parser->verdict == HEAD_MORE && bytes.len == room)
 		return HEAD_BAD;
@@ -484,21 +566,23 @@ receive(struct front *front, struct conn *conn, struct head *out_head,
 			return HEAD_BAD;
 		bytes = buf_bytes(&conn->pending->bytes);
 	}
-	*out_head = parser->head;
-	*out_bytes = bytes;
+	got->head = parser->head;
+	got->bytes = bytes;
+	/* Some web servers write a plain one in pieces. */
+	if (parser->verdict == HEAD_COMPLETE && conn->pending != NULL)
+		read_plain(front, got);
 	return parser->verdict;
 }
 
 static void
 conn_receive(struct front *front, struct conn *conn, int *served)
 {
-	struct sgate_bytes bytes = {NULL, 0};
+	struct received got = {.is_plain = false};
 	enum head_verdict verdict;
-	struct head head;
 
-	verdict = receive(front, conn, &head, &bytes);
+	verdict = receive(front, conn, &got);
 	if (verdict == HEAD_COMPLETE) {
-		answer_request(front, conn, &head, bytes);
+		answer_request(front, conn, &got);
 		(*served)++;
 	} else if (verdict == HEAD_BAD) {
 		/* A kept one may end, but not within a request. */
@@ -836,7 +920,7 @@ source_ready(struct front *front, uint64_t data, int *served)
 int
 front_step(struct front *front, int timeout_ms, const sigset_t *wait_mask)
 {
-	struct epoll_event events[EVENTS_MAX];
+	struct epoll_event events[EVENTS_MAX] BUF_NO_ZEROS;
 	bool is_shared = false;
 	int64_t now_ms;
 	int served = 0, count, i;
@@ -861,6 +945,8 @@ front_step(struct front *front, int timeout_ms, const sigset_t *wait_mask)
 	}
 	served += front->inner_served;
 	front->inner_served = 0;
+	if (conns_count(&front->conns) == 0 && front->paused_until_ms == 0)
+		return served;
 	now_ms = clock_monotonic_ms();
 	close_late(front, now_ms, &served);
 	if (!front->is_stopped)

@@ -53,40 +53,53 @@ reply_reason(enum sgate_reason reason)
 	return &reason_table[reason];
 }
 
+#define REPLY_HEAD "\r\nCache-Control: no-store\r\nVary: Cookie\r\n"
+#define ROW(status, phrase)                                                    \
+	{                                                                      \
+		status, "Status: " #status " " phrase REPLY_HEAD,              \
+		    sizeof("Status: " #status " " phrase REPLY_HEAD) - 1       \
+	}
+
+/* What each answer begins with. */
 static const struct {
 	int status;
-	const char *line;
+	const char *text;
+	size_t len;
 } status_table[] = {
-    {200, "Status: 200 OK\r\n"},
-    {201, "Status: 201 Created\r\n"},
-    {302, "Status: 302 Found\r\n"},
-    {303, "Status: 303 See Other\r\n"},
-    {304, "Status: 304 Not Modified\r\n"},
-    {400, "Status: 400 Bad Request\r\n"},
-    {401, "Status: 401 Unauthorized\r\n"},
-    {403, "Status: 403 Forbidden\r\n"},
-    {404, "Status: 404 Not Found\r\n"},
-    {405, "Status: 405 Method Not Allowed\r\n"},
-    {409, "Status: 409 Conflict\r\n"},
-    {411, "Status: 411 Length Required\r\n"},
-    {412, "Status: 412 Precondition Failed\r\n"},
-    {413, "Status: 413 Content Too Large\r\n"},
-    {415, "Status: 415 Unsupported Media Type\r\n"},
-    {429, "Status: 429 Too Many Requests\r\n"},
-    {500, "Status: 500 Internal Server Error\r\n"},
-    {503, "Status: 503 Service Unavailable\r\n"},
+    ROW(200, "OK"),
+    ROW(201, "Created"),
+    ROW(302, "Found"),
+    ROW(303, "See Other"),
+    ROW(304, "Not Modified"),
+    ROW(400, "Bad Request"),
+    ROW(401, "Unauthorized"),
+    ROW(403, "Forbidden"),
+    ROW(404, "Not Found"),
+    ROW(405, "Method Not Allowed"),
+    ROW(409, "Conflict"),
+    ROW(411, "Length Required"),
+    ROW(412, "Precondition Failed"),
+    ROW(413, "Content Too Large"),
+    ROW(415, "Unsupported Media Type"),
+    ROW(429, "Too Many Requests"),
+    ROW(500, "Internal Server Error"),
+    ROW(503, "Service Unavailable"),
 };
+#define STATUS_ROWS (sizeof(status_table) / sizeof(status_table[0]))
 
 /* A status that is not in the table is our bug, and never a 2xx. */
-static const char *
-status_line(int status)
+static void
+add_status(struct buf *out, int status)
 {
-	size_t i;
+	size_t i = 0;
 
-	for (i = 0; i < sizeof(status_table) / sizeof(status_table[0]); i++)
-		if (status_table[i].status == status)
-			return status_table[i].line;
-	return "Status: 500 Internal Server Error\r\n";
+	while (i < STATUS_ROWS && status_table[i].status != status)
+		i++;
+	if (i == STATUS_ROWS)
+		buf_add_text(
+		    out, "Status: 500 Internal Server Error" REPLY_HEAD);
+	else
+		buf_add(out, status_table[i].text, status_table[i].len);
 }
 
 void
@@ -100,7 +113,8 @@ reply_init(struct reply *reply, struct buf *out)
 void
 reply_clear(struct reply *reply)
 {
-	buf_wipe(&reply->cookie);
+	if (reply->cookie.data != NULL)
+		buf_wipe(&reply->cookie);
 }
 
 static void
@@ -111,7 +125,7 @@ reply_cut(struct reply *reply, size_t len)
 	if (out->data == NULL || len >= out->len)
 		return;
 	explicit_bzero(out->data + len, out->len - len);
-	out->len = len;
+	buf_cut(out, len);
 }
 
 void
@@ -120,8 +134,7 @@ reply_begin(struct reply *reply, int status)
 	reply_cut(reply, reply->start);
 	reply->status = status;
 	reply->body_start = 0;
-	buf_add_text(reply->out, status_line(status));
-	buf_add_text(reply->out, "Cache-Control: no-store\r\nVary: Cookie\r\n");
+	add_status(reply->out, status);
 	if (reply->cookie.len > 0)
 		reply_header(reply, "Set-Cookie", buf_bytes(&reply->cookie));
 	if (buf_failed(&reply->cookie))

@@ -9,61 +9,70 @@
 
 #include "buf.h"
 
-#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
 #define FORWARDED_MAX 64 /* addresses looked at in X-Forwarded-For */
 
-struct param {
-	const char *name;
-	size_t len;
-	size_t offset;
-};
+#define NAMED(text, field)                                                     \
+	if (memcmp(name, text, sizeof(text) - 1) == 0)                         \
+	return &req->field
 
-#define PARAM(text, field)                                                     \
-	{                                                                      \
-		text, sizeof(text) - 1, offsetof(struct request, field)        \
-	}
-/* By length, so that the scan can stop early. */
-static const struct param param_table[] = {
-    PARAM("HTTP_HOST", host),
-    PARAM("HTTP_ACCEPT", accept),
-    PARAM("HTTP_COOKIE", cookie),
-    PARAM("HTTP_ORIGIN", origin),
-    PARAM("REMOTE_ADDR", remote_addr),
-    PARAM("REQUEST_URI", uri),
-    PARAM("CONTENT_TYPE", content_type),
-    PARAM("HTTP_REFERER", referer),
-    PARAM("HTTP_IF_MATCH", if_match),
-    PARAM("CONTENT_LENGTH", content_length),
-    PARAM("REQUEST_METHOD", method_text),
-    PARAM("SESSGATE_CHECK", check),
-    PARAM("SESSGATE_REALM", realm),
-    PARAM("HTTP_USER_AGENT", user_agent),
-    PARAM("SESSGATE_POLICY", policy),
-    PARAM("FCGI_APACHE_ROLE", apache_role),
-    PARAM("HTTP_X_CSRF_TOKEN", csrf_token),
-    PARAM("HTTP_AUTHORIZATION", authorization),
-    PARAM("HTTP_IF_NONE_MATCH", if_none_match),
-    PARAM("SESSGATE_SET_COOKIE", set_cookie),
-    PARAM("HTTP_SEC_FETCH_SITE", sec_fetch_site),
-    PARAM("HTTP_IDEMPOTENCY_KEY", idempotency_key),
-    PARAM("HTTP_X_FORWARDED_FOR", forwarded_for),
-    PARAM("REDIRECT_REQUEST_METHOD", first_method),
-};
-#define PARAM_COUNT (sizeof(param_table) / sizeof(param_table[0]))
-
-static struct sgate_bytes *
+struct sgate_bytes *
 request_field(struct request *req, const char *name, size_t len)
 {
-	size_t i;
-
-	for (i = 0; i < PARAM_COUNT && param_table[i].len <= len; i++)
-		if (param_table[i].len == len &&
-		    memcmp(param_table[i].name, name, len) == 0)
-			return (struct sgate_bytes *)(void
-				*)((char *)req + param_table[i].offset);
+	switch (len) {
+	case sizeof("HTTP_HOST") - 1:
+		NAMED("HTTP_HOST", host);
+		break;
+	case sizeof("HTTP_ACCEPT") - 1:
+		NAMED("HTTP_COOKIE", cookie);
+		NAMED("REQUEST_URI", uri);
+		NAMED("REMOTE_ADDR", remote_addr);
+		NAMED("HTTP_ACCEPT", accept);
+		NAMED("HTTP_ORIGIN", origin);
+		break;
+	case sizeof("CONTENT_TYPE") - 1:
+		NAMED("CONTENT_TYPE", content_type);
+		NAMED("HTTP_REFERER", referer);
+		break;
+	case sizeof("HTTP_IF_MATCH") - 1:
+		NAMED("HTTP_IF_MATCH", if_match);
+		break;
+	case sizeof("CONTENT_LENGTH") - 1:
+		NAMED("REQUEST_METHOD", method_text);
+		NAMED("SESSGATE_CHECK", check);
+		NAMED("SESSGATE_REALM", realm);
+		NAMED("CONTENT_LENGTH", content_length);
+		break;
+	case sizeof("HTTP_USER_AGENT") - 1:
+		NAMED("HTTP_USER_AGENT", user_agent);
+		NAMED("SESSGATE_POLICY", policy);
+		break;
+	case sizeof("FCGI_APACHE_ROLE") - 1:
+		NAMED("FCGI_APACHE_ROLE", apache_role);
+		break;
+	case sizeof("HTTP_X_CSRF_TOKEN") - 1:
+		NAMED("HTTP_X_CSRF_TOKEN", csrf_token);
+		break;
+	case sizeof("HTTP_AUTHORIZATION") - 1:
+		NAMED("HTTP_AUTHORIZATION", authorization);
+		NAMED("HTTP_IF_NONE_MATCH", if_none_match);
+		break;
+	case sizeof("HTTP_SEC_FETCH_SITE") - 1:
+		NAMED("HTTP_SEC_FETCH_SITE", sec_fetch_site);
+		NAMED("SESSGATE_SET_COOKIE", set_cookie);
+		break;
+	case sizeof("HTTP_IDEMPOTENCY_KEY") - 1:
+		NAMED("HTTP_IDEMPOTENCY_KEY", idempotency_key);
+		NAMED("HTTP_X_FORWARDED_FOR", forwarded_for);
+		break;
+	case sizeof("REDIRECT_REQUEST_METHOD") - 1:
+		NAMED("REDIRECT_REQUEST_METHOD", first_method);
+		break;
+	default:
+		break;
+	}
 	return NULL;
 }
 
@@ -86,28 +95,48 @@ request_param(struct request *req, const char *param)
 	field->len = strlen(equals + 1);
 }
 
-static const struct {
-	const char *text;
-	enum request_method method;
-} method_table[] = {
-    {"GET", REQUEST_GET},
-    {"HEAD", REQUEST_HEAD},
-    {"POST", REQUEST_POST},
-    {"PUT", REQUEST_PUT},
-    {"PATCH", REQUEST_PATCH},
-    {"DELETE", REQUEST_DELETE},
-    {"OPTIONS", REQUEST_OPTIONS},
-};
+#define METHOD(word, method)                                                   \
+	if (text.len == sizeof(word) - 1 &&                                    \
+	    memcmp(text.data, word, sizeof(word) - 1) == 0)                    \
+	return method
 
 static enum request_method
 request_method_parse(struct sgate_bytes text)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(method_table) / sizeof(method_table[0]); i++)
-		if (bytes_equal_text(text, method_table[i].text))
-			return method_table[i].method;
+	METHOD("GET", REQUEST_GET);
+	METHOD("HEAD", REQUEST_HEAD);
+	METHOD("POST", REQUEST_POST);
+	METHOD("PUT", REQUEST_PUT);
+	METHOD("PATCH", REQUEST_PATCH);
+	METHOD("DELETE", REQUEST_DELETE);
+	METHOD("OPTIONS", REQUEST_OPTIONS);
 	return REQUEST_OTHER;
+}
+
+/* A method is a token (RFC 9110, 5.6.2): anything else is no request. */
+static bool
+is_method(struct sgate_bytes text)
+{
+	return bytes_is_name(text, 32, "!#$%&'*+-.^_`|~");
+}
+
+void
+request_settle(struct request *req, bool is_authorizer)
+{
+	if (is_authorizer)
+		req->role = REQUEST_AUTHORIZER;
+	else if (req->check.len > 0)
+		req->role = REQUEST_CHECK;
+	else
+		req->role = REQUEST_API;
+	req->method = request_method_parse(req->method_text);
+	if (req->uri.len == 0 ||
+	    (req->method == REQUEST_OTHER && !is_method(req->method_text)))
+		req->is_malformed = true;
+	if (request_wants_page(req) && req->first_method.len > 0)
+		req->method = request_method_parse(req->first_method);
+	req->query = req->uri;
+	req->path = bytes_cut(&req->query, '?');
 }
 
 void
@@ -116,22 +145,7 @@ request_init(struct request *req, char *const *params, bool is_authorizer)
 	memset(req, 0, sizeof(*req));
 	for (; *params != NULL; params++)
 		request_param(req, *params);
-	if (is_authorizer)
-		req->role = REQUEST_AUTHORIZER;
-	else if (req->check.len > 0)
-		req->role = REQUEST_CHECK;
-	else
-		req->role = REQUEST_API;
-	/* A method is a token (RFC 9110, 5.6.2): anything else is no request.
-	 */
-	if (!bytes_is_name(req->method_text, 32, "!#$%&'*+-.^_`|~") ||
-	    req->uri.len == 0)
-		req->is_malformed = true;
-	req->method = request_method_parse(req->method_text);
-	if (request_wants_page(req) && req->first_method.len > 0)
-		req->method = request_method_parse(req->first_method);
-	req->query = req->uri;
-	req->path = bytes_cut(&req->query, '?');
+	request_settle(req, is_authorizer);
 }
 
 bool

@@ -70,6 +70,16 @@ struct request {
 /* params: "NAME=value" strings, NULL-terminated; borrowed by *req. */
 void request_init(struct request *req, char *const *params, bool is_authorizer);
 
+/*
+ * The same for who has the params in another form (plain.h): a request of zeros
+ * is given its fields, and then settled. request_field(): where the value of
+ * that name belongs, NULL when nobody reads it; one that has data already is
+ * malformed.
+ */
+struct sgate_bytes *request_field(
+    struct request *req, const char *name, size_t len);
+void request_settle(struct request *req, bool is_authorizer);
+
 /* GET, HEAD and OPTIONS change nothing. */
 bool request_is_safe(const struct request *req);
 /*

@@ -57,10 +57,10 @@ path_is_plain(struct sgate_bytes path)
 static void
 api_serve(struct call *c)
 {
-	struct sgate_bytes path = c->req.path;
+	struct sgate_bytes path = c->req->path;
 	size_t mount_len = strlen(c->conf->gateway.mount);
 
-	if (c->req.is_malformed || !path_is_plain(path)) {
+	if (c->req->is_malformed || !path_is_plain(path)) {
 		api_problem(c, 400, "malformed", NULL);
 		return;
 	}
@@ -95,11 +95,11 @@ void
 serve(
     struct gateway *gw, const struct serve_input *input, struct buf *out_answer)
 {
-	struct call c;
+	struct call c BUF_NO_ZEROS;
 
 	call_init(&c, gw, input, out_answer);
-	if (c.req.role == REQUEST_API) {
-		c.reply.is_head = c.req.method == REQUEST_HEAD;
+	if (c.req->role == REQUEST_API) {
+		c.reply.is_head = c.req->method == REQUEST_HEAD;
 		api_serve(&c);
 		reply_end(&c.reply);
 		api_count(&c);

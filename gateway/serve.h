@@ -18,6 +18,8 @@
 #include "session_manager.h"
 #include "shared.h"
 
+struct request;
+
 /* What a worker (or the keeper) has for its whole life. */
 struct gateway {
 	const struct sgate_conf *conf;
@@ -28,8 +30,10 @@ struct gateway {
 
 struct serve_input {
 	char *const *params; /* "NAME=value", NULL-terminated */
-	bool is_authorizer;  /* the FastCGI role; else responder */
-	bool is_malformed;   /* NUL, duplicate or '=' in params: answer 400 */
+	/* The same, read already, and not malformed; or NULL. */
+	const struct request *request;
+	bool is_authorizer; /* the FastCGI role; else responder */
+	bool is_malformed;  /* NUL, duplicate or '=' in params: answer 400 */
 	const struct conf_listener *listener;
 	unsigned
 	    allow; /* conf_listener.allow, or what this process may serve */

@@ -77,6 +77,37 @@ a_request_in_two_pieces_is_answered_wherever_it_is_cut(void **state)
 	assert_int_equal(bad_peers(f), 0);
 }
 
+/* A check may be read in another way when it comes whole (plain.h). */
+static void
+a_check_in_two_pieces_is_answered_as_the_whole_is(void **state)
+{
+	static char whole[sizeof(answer.text)];
+	struct fixture *f = *state;
+	size_t cut;
+	int role, fd;
+
+	for (role = RESPONDER; role <= AUTHORIZER; role++) {
+		make_request(role, "/cut", "", 0);
+		packet_pair(&pairs, "SESSGATE_CHECK", "1");
+		packet_pair(&pairs, "HTTP_X_OTHER", "value");
+		packet_request(&request, role, &pairs, "", 0);
+		for (cut = 0; cut < request.len; cut++) {
+			fd = connect_pool(f);
+			assert_true(send_bytes(fd, request.data, cut));
+			if (cut > 0)
+				usleep(300);
+			assert_true(send_bytes(
+			    fd, request.data + cut, request.len - cut));
+			receive(fd);
+			assert_answered("URI /cut\n");
+			if (cut == 0)
+				memcpy(whole, answer.text, answer.len + 1);
+			assert_string_equal(answer.text, whole);
+		}
+	}
+	assert_int_equal(bad_peers(f), 0);
+}
+
 static void
 a_request_in_single_bytes_is_answered(void **state)
 {
@@ -766,6 +797,7 @@ a_stop_drops_no_request(void **state)
 static const struct CMUnitTest front_tests[] = {
     TEST(a_whole_request_is_answered_on_every_socket),
     TEST(a_request_in_two_pieces_is_answered_wherever_it_is_cut),
+    TEST(a_check_in_two_pieces_is_answered_as_the_whole_is),
     TEST(a_request_in_single_bytes_is_answered),
     TEST(a_second_request_in_the_same_write_is_dropped),
     TEST(a_malformed_request_is_told_to_serve),

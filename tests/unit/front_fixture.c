@@ -3,6 +3,7 @@
 #include "front_fixture.h"
 
 #include "clock.h"
+#include "request.h"
 #include "wait.h"
 
 #include <poll.h>
@@ -19,11 +20,30 @@
 
 const char serve_unavailable[] = "Status: 503 Service Unavailable\r\n\r\n";
 
+/* Of a plain request (plain.h) the field's bytes, as long as the next call. */
+static const char *
+field(const struct serve_input *input, const char *name)
+{
+	static char text[2][1024];
+	static unsigned turn;
+	struct request copy = *input->request;
+	const struct sgate_bytes *value =
+	    request_field(&copy, name, strlen(name));
+	char *out = text[turn++ % 2];
+
+	assert_non_null(value);
+	snprintf(out, sizeof(text[0]), "%.*s", (int)value->len,
+	    value->len > 0 ? value->data : "");
+	return out;
+}
+
 static const char *
 param(const struct serve_input *input, const char *name)
 {
 	size_t len = strlen(name), i;
 
+	if (input->request != NULL)
+		return field(input, name);
 	for (i = 0; input->params[i] != NULL; i++) {
 		if (strncmp(input->params[i], name, len) == 0 &&
 		    input->params[i][len] == '=')

@@ -243,9 +243,9 @@ http {
                 "policies": "\n    ".join(
                     "location /app/%s/ { auth_request /.sessgate-check/%s; include sessgate/fcgiwrap.conf; }" % (p, p)
                     for p in POLICIES)})
-        self.wrap = harness.spawn(as_web(["env", "-i", "PATH=/usr/bin:/bin", fcgiwrap, "-c", "4", "-s",
-                                          "unix:" + wrap]), cwd="/", stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # One process: those that it forks with -c outlive it.
+        self.wrap = harness.spawn(as_web(["env", "-i", "PATH=/usr/bin:/bin", fcgiwrap, "-s", "unix:" + wrap]), cwd="/",
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         t.at_end(self.stop_wrap)
         self.process = harness.spawn([program, "-c", conf, "-e", self.log_path], cwd="/", stdin=subprocess.DEVNULL,
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

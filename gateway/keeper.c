@@ -48,6 +48,9 @@
 #define COUNT_SLICE_MS 50
 #define REAP_CHUNKS_MAX 100 /* a round */
 #define REAP_PAUSE_MS 20
+/* To the next round where this one has not come to the end of what is to be
+ * deleted: else more would be made than goes away. */
+#define REAP_AGAIN_MS 1000
 #define SHIP_MS 400 /* for both stores; then the others have their turn */
 #define SHIP_LAST_MS 1500
 #define BUDGET_MS 1000
@@ -556,7 +559,8 @@ pause_ms(struct keeper *keeper, int ms)
 static void
 reap(struct keeper *keeper)
 {
-	int64_t ttl_ms = 3 * keeper->args->conf->reap.interval_ms;
+	const struct sgate_conf *conf = keeper->args->conf;
+	int64_t ttl_ms = 3 * conf->reap.interval_ms;
 	struct shared_state *state = state_of(keeper);
 	struct sgate_reaped reaped = {0};
 	struct sgate_error err;
@@ -577,10 +581,13 @@ reap(struct keeper *keeper)
 		if (!pause_ms(keeper, REAP_PAUSE_MS))
 			return;
 	}
-	if (status != SGATE_OK)
+	if (status != SGATE_OK) {
 		complain("reap", &err);
-	else
-		atomic_store(&state->reaped_at_ms, clock_utc_ms());
+		return;
+	}
+	if (reaped.has_more)
+		keeper->reap_at_ms = clock_monotonic_ms() + REAP_AGAIN_MS;
+	atomic_store(&state->reaped_at_ms, clock_utc_ms());
 }
 
 /* ---- warming ---- */

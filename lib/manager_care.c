@@ -234,8 +234,8 @@ sgate_reap(struct sgate_manager *mgr, struct sgate_reaped *out_reaped,
 			*err = purge_err;
 		return purged;
 	}
-	reaped.is_done =
-	    has_wrapped && reaped.deleted < chunk && others < chunk;
+	reaped.has_more = reaped.deleted >= chunk || others >= chunk;
+	reaped.is_done = has_wrapped && !reaped.has_more;
 	if (ended == SGATE_OK)
 		*out_reaped = reaped;
 	return ended;

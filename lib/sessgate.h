@@ -428,6 +428,7 @@ SGATE_MUST_CHECK enum sgate_status sgate_user_unblock(struct sgate_manager *mgr,
 struct sgate_reaped {
 	uint64_t ended;   /* sessions ended because they had expired */
 	uint64_t deleted; /* rows deleted, long after their end */
+	int has_more;     /* a chunk was full: there are more to delete */
 	int is_done;      /* 0: there is more; call again */
 };
 /*

@@ -1026,4 +1026,23 @@ def the_keeper_reaps(t):
     wait_until(ended, "expired sessions are ended", 15)
 
 
+@case
+def the_keeper_deletes_what_is_there_to_delete(t):
+    """A round deletes a row in each of its hundred chunks, so 250 would be gone
+    in the third interval; they are in the seconds behind the first."""
+    gw = t.gateway({"reap": {"interval": "8 s", "chunk": 1}})
+    gw.start()
+    for i in range(250):
+        gw.create("user%d" % i)
+    db = sqlite3.connect(gw.conf["sqlite"]["file"], isolation_level=None)
+    t.at_end(db.close)
+    # An event id begins with its time.
+    db.execute("UPDATE audit SET event_id = CAST(x'0000' || substr(event_id, 3) AS BLOB)")
+
+    def count():
+        return db.execute("SELECT count(*) FROM audit").fetchone()[0]
+    t.equal(count(), 250)
+    wait_until(lambda: count() == 0, "all are deleted", 22)
+
+
 main()

@@ -134,7 +134,14 @@ is_repeated(struct plain *plain, uint64_t hash)
 _Static_assert(PLAIN_NAMES == 1 << (64 - 54), "a hash's first bits");
 _Static_assert(PLAIN_NAMES > 2 * HEAD_PARAMS_COUNT_MAX, "there is a free one");
 
-/* The one name whose repetition is no doubt (head.c). */
+/* Nobody reads these in a check (head.c), and nothing else is plain. */
+static bool
+may_be_given_again(const struct request *req, const struct sgate_bytes *field)
+{
+	return field == &req->content_length || field == &req->content_type;
+}
+
+/* The one other name whose repetition is no doubt. */
 static bool
 may_be_repeated(const unsigned char *name, size_t len)
 {
@@ -187,7 +194,7 @@ read_pair(struct plain *plain, struct place *p, struct request *out)
 		return false;
 	field = request_field(out, (const char *)name, name_len);
 	if (field != NULL) {
-		if (field->data != NULL)
+		if (field->data != NULL && !may_be_given_again(out, field))
 			return false;
 		*field = value;
 		return true;

@@ -1,7 +1,8 @@
 /*
  * One pass over the params. A param whose name stands twice makes the request
  * malformed: which of two values counts would differ between us and the web
- * server, and that difference has been the way into gateways before.
+ * server, and that difference has been the way into gateways before. A check
+ * has no body, so what would describe one may stand twice there, as in head.c.
  */
 #include "config.h"
 
@@ -89,8 +90,13 @@ request_param(struct request *req, const char *param)
 	field = request_field(req, param, (size_t)(equals - param));
 	if (field == NULL)
 		return;
-	if (field->data != NULL)
-		req->is_malformed = true;
+	if (field->data != NULL) {
+		if (field == &req->content_length ||
+		    field == &req->content_type)
+			req->has_body_name_twice = true;
+		else
+			req->is_malformed = true;
+	}
 	field->data = equals + 1;
 	field->len = strlen(equals + 1);
 }
@@ -129,6 +135,8 @@ request_settle(struct request *req, bool is_authorizer)
 		req->role = REQUEST_CHECK;
 	else
 		req->role = REQUEST_API;
+	if (req->has_body_name_twice && req->role == REQUEST_API)
+		req->is_malformed = true;
 	req->method = request_method_parse(req->method_text);
 	if (req->uri.len == 0 ||
 	    (req->method == REQUEST_OTHER && !is_method(req->method_text)))

@@ -34,6 +34,9 @@ struct request {
 	enum request_role role;
 	enum request_method method;
 	bool is_malformed; /* a name twice, no '=', no method, no URI */
+	/* CONTENT_LENGTH or CONTENT_TYPE: malformed only where there is a body.
+	 */
+	bool has_body_name_twice;
 
 	/* From the web server's configuration or its own knowledge. */
 	struct sgate_bytes check;      /* SESSGATE_CHECK */

@@ -327,6 +327,25 @@ a_name_that_stands_twice_is_not_plain(void **state)
 	}
 }
 
+/* nginx's stock fastcgi_params and a line of one's own. */
+static void
+what_describes_a_body_may_stand_twice(void **state)
+{
+	static const char *const names[] = {"CONTENT_LENGTH", "CONTENT_TYPE"};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		make_check_pairs();
+		packet_pair(&pairs, names[i], "12");
+		packet_pair(&pairs, names[i], "");
+		make(RESPONDER, PLAIN);
+		assert_true(is_plain(packet_bytes(&request), MAX));
+		make(AUTHORIZER, PLAIN);
+		assert_true(is_plain(packet_bytes(&request), MAX));
+	}
+}
+
 static void
 names_are_forgotten_from_one_request_to_the_next(void **state)
 {
@@ -516,6 +535,7 @@ static const struct CMUnitTest plain_tests[] = {
     cmocka_unit_test(a_name_is_looked_at_wherever_in_it_something_stands),
     cmocka_unit_test(a_nul_in_a_value_is_found_wherever_it_stands),
     cmocka_unit_test(a_name_that_stands_twice_is_not_plain),
+    cmocka_unit_test(what_describes_a_body_may_stand_twice),
     cmocka_unit_test(names_are_forgotten_from_one_request_to_the_next),
     cmocka_unit_test(too_many_or_too_large_params_are_not_plain),
     cmocka_unit_test(lengths_that_point_elsewhere_are_not_plain),

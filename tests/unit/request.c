@@ -103,6 +103,28 @@ incomplete_or_double_params_are_malformed(void **state)
 	}
 }
 
+/* nginx's stock fastcgi_params and a line of one's own: a check has no body. */
+static void
+what_describes_a_body_may_stand_twice_in_a_check(void **state)
+{
+	static char *const names[] = {
+	    P("CONTENT_LENGTH=1"), P("CONTENT_TYPE=text/plain")};
+	struct request req;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		request_init(&req,
+		    PARAMS(LINE, names[i], P("SESSGATE_CHECK=1"), names[i]),
+		    false);
+		assert_false(req.is_malformed);
+		request_init(&req, PARAMS(LINE, names[i], names[i]), true);
+		assert_false(req.is_malformed);
+		request_init(&req, PARAMS(LINE, names[i], names[i]), false);
+		assert_true(req.is_malformed);
+	}
+}
+
 static bool
 accepts(const char *accept)
 {
@@ -335,6 +357,7 @@ static const struct CMUnitTest request_tests[] = {
     cmocka_unit_test(the_role_is_the_servers),
     cmocka_unit_test(a_page_is_wanted_for_how_the_browser_asked),
     cmocka_unit_test(incomplete_or_double_params_are_malformed),
+    cmocka_unit_test(what_describes_a_body_may_stand_twice_in_a_check),
     cmocka_unit_test(only_a_named_html_is_accepted),
     cmocka_unit_test(forwarded_addresses_count_from_trusted_proxies_alone),
     cmocka_unit_test(form_fields_are_decoded_once),

@@ -219,40 +219,69 @@ add_exports(struct call *c)
 	}
 }
 
+static char *
+put_bytes(char *at, struct sgate_bytes bytes)
+{
+	return bytes.len == 0 ? at : mempcpy(at, bytes.data, bytes.len);
+}
+
+#define PUT(at, text) ((char *)mempcpy(at, text, sizeof(text) - 1))
+#define USER "Variable-REMOTE_USER: "
+#define REF                                                                    \
+	"\r\nVariable-AUTH_TYPE: Session\r\n"                                  \
+	"Variable-SESSION_STATE: live\r\n"                                     \
+	"Variable-SESSION_REF: "
+#define ROLES "\r\nVariable-SESSION_ROLES: "
+#define CONTEXT "\r\nVariable-SESSION_CONTEXT: "
+#define CREATED "\r\nVariable-SESSION_CREATED: "
+#define AUTH_TIME "\r\nVariable-SESSION_AUTH_TIME: "
+#define EXPIRES "\r\nVariable-SESSION_EXPIRES: "
+#define END "\r\n"
+/* What put_user_variables() writes, without user, roles and context. */
+#define USER_VARIABLES_MAX                                                     \
+	(sizeof(USER REF ROLES CONTEXT CREATED AUTH_TIME EXPIRES END) +        \
+	    SGATE_REF_HEX + (size_t)3 * INT_TEXT_MAX)
+
+static size_t
+put_user_variables(const struct identity *who, char *out)
+{
+	char *at = PUT(out, USER);
+
+	at = put_bytes(at, who->user);
+	at = PUT(at, REF);
+	sgate_ref_text(&who->ref, at);
+	at = PUT(at + SGATE_REF_HEX, ROLES);
+	at = put_bytes(at, who->roles);
+	at = PUT(at, CONTEXT);
+	at = put_bytes(at, who->context);
+	at = PUT(at, CREATED);
+	at += int_text(who->created_ms / 1000, at);
+	at = PUT(at, AUTH_TIME);
+	at += int_text(who->auth_ms / 1000, at);
+	at = PUT(at, EXPIRES);
+	at += int_text(who->absolute_ms / 1000, at);
+	at = PUT(at, END);
+	return (size_t)(at - out);
+}
+
 /* As reply_line() for each of them, but written at once. */
 static void
 add_user_variables(struct call *c)
 {
 	const struct identity *who = &c->identity;
-	char ref[SGATE_REF_HEX + 1], created[INT_TEXT_MAX], auth[INT_TEXT_MAX],
-	    absolute[INT_TEXT_MAX];
-	struct sgate_bytes parts[] = {
-	    TEXT("Variable-REMOTE_USER: "),
-	    who->user,
-	    TEXT("\r\nVariable-AUTH_TYPE: Session\r\n"
-		 "Variable-SESSION_STATE: live\r\n"
-		 "Variable-SESSION_REF: "),
-	    {ref, SGATE_REF_HEX},
-	    TEXT("\r\nVariable-SESSION_ROLES: "),
-	    who->roles,
-	    TEXT("\r\nVariable-SESSION_CONTEXT: "),
-	    who->context,
-	    TEXT("\r\nVariable-SESSION_CREATED: "),
-	    {created, int_text(who->created_ms / 1000, created)},
-	    TEXT("\r\nVariable-SESSION_AUTH_TIME: "),
-	    {auth, int_text(who->auth_ms / 1000, auth)},
-	    TEXT("\r\nVariable-SESSION_EXPIRES: "),
-	    {absolute, int_text(who->absolute_ms / 1000, absolute)},
-	    TEXT("\r\n"),
-	};
+	struct buf *out = c->reply.out;
+	size_t start = out->len;
+	char *at;
 
 	if (bytes_has_control(who->user) || bytes_has_control(who->roles) ||
 	    bytes_has_control(who->context)) {
 		c->reply.is_broken = true;
 		return;
 	}
-	sgate_ref_text(&who->ref, ref);
-	buf_add_all(c->reply.out, parts, sizeof(parts) / sizeof(parts[0]));
+	at = buf_extend(out, USER_VARIABLES_MAX + who->user.len +
+				 who->roles.len + who->context.len);
+	if (at != NULL)
+		buf_cut(out, start + put_user_variables(who, at));
 }
 
 /* AUTH_TYPE is sent empty: what another module had set must not stay. */

@@ -58,31 +58,38 @@ zero_bits(uint64_t word)
 	return (word - ONES) & ~word & HIGHS;
 }
 
-/* The last eight together with some before them. */
-static inline bool
-has_nul(const unsigned char *at, size_t len)
+/* Not 0: there is a byte of 0. The last eight together with some before. */
+static inline uint64_t
+nul_bits(const unsigned char *at, size_t len)
 {
 	uint64_t found;
 	size_t i;
 
 	if (len < 8)
-		return zero_bits(short_word(at, len)) != 0;
+		return zero_bits(short_word(at, len));
 	found = zero_bits(word_at(at + len - 8));
 	for (i = 0; i + 8 < len; i += 8)
 		found |= zero_bits(word_at(at + i));
-	return found != 0;
+	return found;
 }
 
-/*
- * The same for a byte below 0x20, 0x7f or '=', which head.c finds doubtful in a
- * name. (x - n) & ~x has the high bit of the lowest byte of x that is below n.
- */
-static inline uint64_t
-doubtful_bits(uint64_t word)
+/* As head.c finds a name doubtful. */
+static bool
+is_doubtful(const unsigned char *name, size_t len)
 {
-	return ((word - ONES * 0x20) | ((word ^ ONES * 0x7f) - ONES) |
-		   ((word ^ ONES * '=') - ONES)) &
-	       ~word & HIGHS;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (name[i] < 0x20 || name[i] == 0x7f || name[i] == '=')
+			return true;
+	return false;
+}
+
+/* 0 when all eight are from '@' to '_' (or that and 0x80), as capitals are. */
+static inline uint64_t
+unusual_bits(uint64_t word)
+{
+	return (word ^ ONES * 0x40) & ONES * 0x60;
 }
 
 static inline uint64_t
@@ -92,25 +99,28 @@ mix(uint64_t hash, uint64_t word)
 	return hash ^ hash >> 32;
 }
 
-/* Of a name without a doubtful byte; else 0. */
+/*
+ * Of length, begin and end of a name without a doubtful byte; else 0. Nearly
+ * all names are capitals and '_', which is seen of eight at once.
+ */
 static inline uint64_t
 name_hash(const unsigned char *name, size_t len)
 {
-	uint64_t hash = len, doubt = 0, word;
+	uint64_t first, last, unusual;
 	size_t i;
 
-	if (len < 8)
-		word = short_word(name, len);
-	else
-		word = word_at(name + len - 8);
-	doubt = doubtful_bits(word);
-	hash = mix(hash, word);
-	for (i = 0; i + 8 < len; i += 8) {
-		word = word_at(name + i);
-		doubt |= doubtful_bits(word);
-		hash = mix(hash, word);
+	if (len < 8) {
+		first = last = short_word(name, len);
+	} else {
+		first = word_at(name);
+		last = word_at(name + len - 8);
 	}
-	return doubt == 0 ? hash | 1 : 0;
+	unusual = unusual_bits(first) | unusual_bits(last);
+	for (i = 8; i + 8 < len; i += 8)
+		unusual |= unusual_bits(word_at(name + i));
+	if (unusual != 0 && is_doubtful(name, len))
+		return 0;
+	return mix(mix(len, first), last) | 1;
 }
 
 /* ---- pairs ---- */
@@ -168,56 +178,63 @@ read_length(struct place *p, size_t *out)
 	return true;
 }
 
+/* A name that request.h does not know. */
 static inline bool
-read_pair(struct plain *plain, struct place *p, struct request *out)
+take_other(struct plain *plain, const unsigned char *name, size_t len)
 {
-	size_t name_len, value_len, left;
-	const unsigned char *name;
-	struct sgate_bytes value;
-	struct sgate_bytes *field;
-	uint64_t hash;
+	uint64_t hash = name_hash(name, len);
 
-	if (p->end - p->at >= 2 && (p->at[0] | p->at[1]) < 0x80) {
-		name_len = *p->at++;
-		value_len = *p->at++;
-	} else if (!read_length(p, &name_len) || !read_length(p, &value_len)) {
-		return false;
-	}
-	left = (size_t)(p->end - p->at);
-	if (name_len == 0 || name_len > left || value_len > left - name_len)
-		return false;
-	name = p->at;
-	value.data = (const char *)name + name_len;
-	value.len = value_len;
-	p->at = name + name_len + value_len;
-	if (has_nul(name + name_len, value_len))
-		return false;
-	field = request_field(out, (const char *)name, name_len);
-	if (field != NULL) {
-		if (field->data != NULL && !may_be_given_again(out, field))
-			return false;
-		*field = value;
-		return true;
-	}
-	hash = name_hash(name, name_len);
 	return hash != 0 &&
-	       (!is_repeated(plain, hash) || may_be_repeated(name, name_len));
+	       (!is_repeated(plain, hash) || may_be_repeated(name, len));
 }
 
+static inline bool
+read_lengths(struct place *p, size_t *out_name_len, size_t *out_value_len)
+{
+	if (p->end - p->at >= 2 && (p->at[0] | p->at[1]) < 0x80) {
+		*out_name_len = p->at[0];
+		*out_value_len = p->at[1];
+		p->at += 2;
+		return true;
+	}
+	return read_length(p, out_name_len) && read_length(p, out_value_len);
+}
+
+/* Whether a value has a NUL is looked at in the end, once. */
 static bool
 read_pairs(struct plain *plain, struct place p, struct request *out)
 {
 	unsigned count = 0;
+	uint64_t nuls = 0;
+	size_t name_len, value_len, left;
 
 	if (++plain->round == 0) {
 		memset(plain->names, 0, sizeof(plain->names));
 		plain->round = 1;
 	}
-	while (p.at < p.end)
+	for (; p.at < p.end; p.at += name_len + value_len) {
+		struct sgate_bytes *field;
+
 		if (++count > HEAD_PARAMS_COUNT_MAX ||
-		    !read_pair(plain, &p, out))
+		    !read_lengths(&p, &name_len, &value_len))
 			return false;
-	return true;
+		left = (size_t)(p.end - p.at);
+		if (name_len == 0 || name_len > left ||
+		    value_len > left - name_len)
+			return false;
+		nuls |= nul_bits(p.at + name_len, value_len);
+		field = request_field(out, (const char *)p.at, name_len);
+		if (field == NULL) {
+			if (!take_other(plain, p.at, name_len))
+				return false;
+			continue;
+		}
+		if (field->data != NULL && !may_be_given_again(out, field))
+			return false;
+		field->data = (const char *)p.at + name_len;
+		field->len = value_len;
+	}
+	return nuls == 0;
 }
 
 /* ---- records ---- */

@@ -234,7 +234,8 @@ bool
 request_wants_page(const struct request *req)
 {
 	return req->role == REQUEST_CHECK &&
-	       bytes_equal_text(req->check, "page");
+	       req->check.len == sizeof("page") - 1 &&
+	       memcmp(req->check.data, "page", sizeof("page") - 1) == 0;
 }
 
 /* ---- the visitor's address ---- */

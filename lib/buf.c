@@ -192,21 +192,40 @@ static const char two_digits[] = "0001020304050607080910111213141516171819"
 				 "6061626364656667686970717273747576777879"
 				 "8081828384858687888990919293949596979899";
 
+/* How many digits it has: by its bits (1233 / 4096 is about log10(2)). */
+static size_t
+digits_of(uint64_t value)
+{
+	static const uint64_t tens[] = {UINT64_C(0), UINT64_C(10),
+	    UINT64_C(100), UINT64_C(1000), UINT64_C(10000), UINT64_C(100000),
+	    UINT64_C(1000000), UINT64_C(10000000), UINT64_C(100000000),
+	    UINT64_C(1000000000), UINT64_C(10000000000), UINT64_C(100000000000),
+	    UINT64_C(1000000000000), UINT64_C(10000000000000),
+	    UINT64_C(100000000000000), UINT64_C(1000000000000000),
+	    UINT64_C(10000000000000000), UINT64_C(100000000000000000),
+	    UINT64_C(1000000000000000000), UINT64_C(10000000000000000000)};
+	size_t bits = 64 - (size_t)__builtin_clzll(value | 1);
+	size_t less = bits * 1233 >> 12;
+
+	return less + (value >= tens[less]);
+}
+
+/* From the end to the begin, two at a time. */
 static size_t
 uint_text(uint64_t value, char *out)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
+	size_t len = digits_of(value);
+	size_t at = len;
 
 	for (; value > 99; value /= 100) {
-		digits[--at] = two_digits[value % 100 * 2 + 1];
-		digits[--at] = two_digits[value % 100 * 2];
+		at -= 2;
+		memcpy(out + at, two_digits + value % 100 * 2, 2);
 	}
-	digits[--at] = two_digits[value * 2 + 1];
-	if (value > 9)
-		digits[--at] = two_digits[value * 2];
-	memcpy(out, digits + at, sizeof(digits) - at);
-	return sizeof(digits) - at;
+	if (at == 2)
+		memcpy(out, two_digits + value * 2, 2);
+	else
+		out[0] = (char)('0' + value);
+	return len;
 }
 
 size_t

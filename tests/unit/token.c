@@ -495,7 +495,28 @@ a_token_that_is_freed_may_be_null(void **state)
 	sgate_token_free(strdup(KNOWN));
 }
 
+/* Each byte at each place. */
+static void
+a_ref_is_written_in_hex(void **state)
+{
+	char text[SGATE_REF_HEX + 1], expected[SGATE_REF_HEX + 1];
+	struct sgate_ref ref;
+	int byte;
+	size_t i;
+
+	(void)state;
+	for (byte = 0; byte < 256; byte++) {
+		for (i = 0; i < SGATE_REF_BYTES; i++)
+			ref.bytes[i] = (unsigned char)(byte + 37 * i);
+		sgate_ref_text(&ref, text);
+		for (i = 0; i < SGATE_REF_BYTES; i++)
+			snprintf(expected + 2 * i, 3, "%02x", ref.bytes[i]);
+		assert_string_equal(text, expected);
+	}
+}
+
 static const struct CMUnitTest token[] = {
+    cmocka_unit_test(a_ref_is_written_in_hex),
     cmocka_unit_test(siphash_gives_the_vector_of_its_paper),
     cmocka_unit_test(a_known_token_is_written_and_read),
     cmocka_unit_test(another_realm_is_refused),

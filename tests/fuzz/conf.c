@@ -49,7 +49,7 @@ make_directory(void)
 {
 	if (directory[0] != '\0')
 		return;
-	snprintf(directory, sizeof(directory), "%s/sessgate-fuzz-XXXXXX",
+	snprintf(directory, sizeof(directory), "%s/sgfuzz.XXXXXX",
 	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	MUST(mkdtemp(directory) != NULL);
 	snprintf(path, sizeof(path), "%s/a.conf", directory);

@@ -166,7 +166,7 @@ make_directory(void)
 
 	if (limits.dir != NULL)
 		return;
-	snprintf(directory, sizeof(directory), "%s/sessgate-fuzz-XXXXXX",
+	snprintf(directory, sizeof(directory), "%s/sgfuzz.XXXXXX",
 	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	MUST(mkdtemp(directory) != NULL);
 	spool_stem_write(writer, 1, stem);

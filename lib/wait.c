@@ -101,12 +101,13 @@ set_blocked(bool is_blocked)
 		return;
 	if (!others.has_helper)
 		start_helper();
-	if (others.timer_fd < 0)
-		return;
-	pthread_mutex_lock(&others.lock);
-	others.is_blocked = is_blocked;
-	pthread_mutex_unlock(&others.lock);
-	timerfd_settime(others.timer_fd, 0, is_blocked ? &soon : &never, NULL);
+	if (others.timer_fd >= 0) {
+		pthread_mutex_lock(&others.lock);
+		others.is_blocked = is_blocked;
+		pthread_mutex_unlock(&others.lock);
+		timerfd_settime(
+		    others.timer_fd, 0, is_blocked ? &soon : &never, NULL);
+	}
 	errno = before;
 }
 

@@ -5,7 +5,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,6 +67,30 @@ wait_for_a_look_elsewhere(void)
 	while (atomic_load(&elsewhere) == 0 && clock_left_ms(until_ms) > 0)
 		pause_ms(1);
 	assert_true(atomic_load(&elsewhere) > 0);
+}
+
+/* In a process of its own, whose helper has not been started yet. */
+static void
+without_a_helper_errno_stays_too(void **state)
+{
+	const struct rlimit none = {0, 0};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (setrlimit(RLIMIT_NOFILE, &none) != 0)
+			_exit(2);
+		errno = ENOSPC;
+		wait_block();
+		status = errno == ENOSPC;
+		wait_unblock();
+		_exit(status && errno == ENOSPC ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static void
@@ -134,6 +160,8 @@ waiting_looks_by_itself(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 static const struct CMUnitTest tests[] = {
+    /* First: before there is a helper. */
+    CASE(without_a_helper_errno_stays_too),
     CASE(a_call_that_takes_long_is_looked_after_by_another_thread),
     CASE(many_short_ones_cost_no_look),
     CASE(where_nobody_looks_nothing_happens),

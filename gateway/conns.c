@@ -242,13 +242,19 @@ conns_oldest_kept(struct conns *conns)
 }
 
 struct conn *
-conns_oldest(struct conns *conns)
+conns_oldest_waiting(struct conns *conns)
 {
 	uint16_t index = conns->waiting.oldest;
 
-	if (conns->kept.oldest != NONE)
-		index = conns->kept.oldest;
 	return index == NONE ? NULL : &conns->items[index];
+}
+
+struct conn *
+conns_oldest(struct conns *conns)
+{
+	struct conn *kept = conns_oldest_kept(conns);
+
+	return kept != NULL ? kept : conns_oldest_waiting(conns);
 }
 
 static struct conn *

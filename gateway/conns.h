@@ -105,6 +105,7 @@ void conns_forget_unsent(struct conns *conns, struct conn *conn);
  */
 struct conn *conns_oldest(struct conns *conns);
 struct conn *conns_oldest_kept(struct conns *conns);
+struct conn *conns_oldest_waiting(struct conns *conns);
 /* One whose time is over, or NULL. */
 struct conn *conns_late(struct conns *conns, int64_t now_ms);
 /* Those that are kept now have no more time than that. */

@@ -19,7 +19,8 @@
  * to the last byte; the same again for an answer that waits, from its begin to
  * its last byte; keep_timeout between two requests; CONNS_MAX connections
  * (or half of the descriptors) and PENDING_MAX bytes that wait in a process;
- * the oldest goes first, those between two requests before the others.
+ * the oldest goes first, where places lack those between two requests before
+ * the others.
  *
  * An answer that the peer does not take at once (it is large, or the ones
  * before have not been read) waits in the set, too: it pins nobody.
@@ -178,10 +179,9 @@ conn_has_request(const struct conn *conn)
 
 /* One that asks just now is given away: to whoever has a place for it. */
 static void
-conn_evict_oldest(struct front *front)
+conn_evict(struct front *front, struct conn *oldest)
 {
 	static struct log_limit limit = {.burst = 1, .period_ms = 60000};
-	struct conn *oldest = conns_oldest(&front->conns);
 
 	log_limited(&limit, LOG_LEVEL_WARNING,
 	    "too many connections wait (%zu unfinished with %zu bytes, %zu "
@@ -190,6 +190,23 @@ conn_evict_oldest(struct front *front)
 	    front->conns.kept.count);
 	if (!conn_has_request(oldest) || !conn_give(front, oldest))
 		conn_refuse(front, oldest);
+}
+
+static void
+conn_evict_oldest(struct front *front)
+{
+	conn_evict(front, conns_oldest(&front->conns));
+}
+
+/* Those between two requests hold no bytes: to close them frees none. */
+static void
+limit_pending(struct front *front)
+{
+	struct conn *oldest;
+
+	while (front->conns.pending_len > PENDING_MAX &&
+	       (oldest = conns_oldest_waiting(&front->conns)) != NULL)
+		conn_evict(front, oldest);
 }
 
 static void
@@ -476,7 +493,8 @@ answer_request(
 		conn_send_later(front, conn, next);
 	else
 		conn_leave(front, conn, next);
-	if (front->rest.data != NULL)
+	/* One that has failed would fail all others behind it. */
+	if (front->rest.data != NULL || buf_failed(&front->rest))
 		buf_wipe(&front->rest);
 }
 
@@ -597,8 +615,7 @@ conn_receive(struct front *front, struct conn *conn, int *served)
 	}
 	explicit_bzero(front->scratch, front->scratch_used);
 	front->scratch_used = 0;
-	while (front->conns.pending_len > PENDING_MAX)
-		conn_evict_oldest(front);
+	limit_pending(front);
 }
 
 static void

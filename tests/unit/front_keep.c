@@ -310,6 +310,50 @@ more_than_there_are_places_for_cost_the_oldest(void **state)
 	assert_int_equal(bad_peers(f), 0);
 }
 
+static void
+wait_for_requests(const struct fixture *f, uint64_t count)
+{
+	int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS;
+
+	while (f->shared->counters[SHARED_REQUESTS] < count &&
+	       clock_left_ms(until_ms) > 0)
+		usleep(1000);
+	assert_int_equal(f->shared->counters[SHARED_REQUESTS], count);
+}
+
+/* 16 MiB may wait in a process, and these want more. */
+#define UNREAD 30
+
+static void
+bytes_that_nobody_reads_cost_those_who_hold_them(void **state)
+{
+	struct fixture *f = *state;
+	int unread[UNREAD], kept, i;
+
+	f->conf.gateway.keep_timeout_ms = 30000;
+	f->conf.gateway.read_timeout_ms = 30000;
+	start(f, 0, 0);
+	kept = connect_and_keep(f);
+	make_request(RESPONDER, "/large", "", 0);
+	for (i = 0; i < UNREAD; i++) {
+		unread[i] = connect_pool(f);
+		assert_true(send_packet(unread[i], &request));
+	}
+	wait_for_requests(f, UNREAD + 1);
+	/* Served behind the last of them. */
+	ask(f);
+	/* The oldest is gone: it ends without all of its answer. */
+	receive(unread[0]);
+	assert_false(answer.is_ended);
+	ask_on(kept, "/still");
+	close(kept);
+	receive(unread[UNREAD - 1]);
+	assert_answered("URI /large\n");
+	for (i = 1; i < UNREAD - 1; i++)
+		close(unread[i]);
+	stop(f, 0);
+}
+
 #define FEW 8
 
 /* Nobody is there who could have them. */
@@ -520,6 +564,7 @@ static const struct CMUnitTest front_keep_tests[] = {
     TEST_NOT_STARTED(with_keep_timeout_0_none_is_kept),
     TEST_NOT_STARTED(hundreds_are_kept_and_hold_nobody_up),
     TEST_NOT_STARTED(more_than_there_are_places_for_cost_the_oldest),
+    TEST_NOT_STARTED(bytes_that_nobody_reads_cost_those_who_hold_them),
     TEST_NOT_STARTED(when_all_stops_who_still_asks_is_answered),
     TEST_NOT_STARTED(another_serves_those_of_one_that_waits_for_a_store),
     TEST_NOT_STARTED(one_that_has_sent_nothing_yet_changes_hands_too),

@@ -32,7 +32,7 @@ struct plain {
 /*
  * True: *out_head is what head_scan() says of these bytes, *out_request what
  * request_init() makes of their params, pointing into them. False: it is not
- * plain, and neither is set.
+ * plain, and what stands in *out_request is nothing.
  */
 SGATE_MUST_CHECK bool plain_read(struct plain *plain, struct sgate_bytes bytes,
     size_t params_max, struct head *out_head, struct request *out_request);

@@ -102,8 +102,8 @@ class Check(Contender):
         web = getattr(self.site, self.web)
         self.port = web.port
         self.processes = {"web": [web.name], "gateway": ["sessgate-" + self.profile],
-                          "store": {"l1": ["redis", "mariadb"], "redis": ["redis", "mariadb"],
-                                    "mysql": ["mariadb"]}.get(self.profile, [])}
+                          "store": {"l1": ["redis", "mariadb"], "batch": ["redis", "mariadb"],
+                                    "redis": ["redis", "mariadb"], "mysql": ["mariadb"]}.get(self.profile, [])}
 
     def cookies(self):
         """Sessions of a profile are made once, by its login listener."""
@@ -239,7 +239,7 @@ def all_contenders():
     rows = []
     routes = [("lighttpd", "", ""), ("nginx", "", ""), ("nginx", "-ka", " kept"), ("apache", "", ""),
               ("apache", "-ka", " kept")]
-    titles = {"l1": "local cache", "redis": "Redis", "mysql": "MySQL", "sqlite": "SQLite",
+    titles = {"l1": "local cache", "batch": "local cache batch", "redis": "Redis", "mysql": "MySQL", "sqlite": "SQLite",
               "hitsqlite": "local cache on SQLite"}
     for web, kept, word in routes:
         if not kept:
@@ -282,6 +282,8 @@ def all_contenders():
 
 def is_extra(profile, web, kept):
     """Run only when it is asked for by name."""
+    if profile == "batch":
+        return (web, kept) == ("apache", "")
     if profile == "hitsqlite":
         return (web, kept) not in (("lighttpd", ""), ("nginx", "-ka"))
     return profile in ("mysql", "sqlite") and (web != "lighttpd" or kept != "")

@@ -4,6 +4,8 @@ import math
 import os
 from html import escape
 
+import figures
+
 PARTS_OF_CPU = (("web", "#9db4c0", "web server"), ("gateway", "#1b6e53", "FastCGI processes, or the server itself"),
                 ("store", "#c08a3e", "Redis, MySQL"), ("page", "#b9b9b9", "the program behind it"))
 
@@ -72,6 +74,25 @@ def calls_table(names, rows):
             print(f"{name.ljust(widths[0])}  {store.ljust(widths[1])}  {said}")
 
 
+def batch_table(found):
+    """gateway.scheduling = "batch" beside the rows without it, of the same rounds."""
+    rate = found["about"]["rate"]
+    lines = [['scheduling "batch" to "normal"', "CPU", "req/s", "p99 ms, as fast as can be", f"p99 ms at {rate}/s"]]
+    rows, rounds, fixed = found["rows"], found["rounds"], found.get("fixed", {})
+
+    def both(some, normal, batch):
+        return " / ".join(milliseconds((some.get(name) or {}).get("p99_us")) for name in (batch, normal))
+    for batch in rows:
+        normal = batch.replace(" batch,", ",")
+        if batch == normal or not rows[batch] or not rows.get(normal):
+            continue
+        lines.append([normal] + [number(figures.against(rows, rounds, batch, normal, key), 2) for key in ("cpu_us", "per_second")]
+                     + [both(rows, normal, batch), both(fixed, normal, batch)])
+    if len(lines) > 1:
+        print()
+        aligned(lines)
+
+
 def outages_table(failures):
     lines = [["Redis fails, 100 requests/s", "fault", "answers meanwhile", "p50 ms", "p99 ms", "wrong later", "well after s"]]
     for name, faults in failures.items():
@@ -107,7 +128,9 @@ def specials(special):
     if "instructions" in special:
         s = special["instructions"]
         what = "a hit" if s["is_hit"] else "a look into SQLite (the local cache was not used)"
-        print(f"\ninstructions of {what}, with what each calls: own code {s['own']:.0f}, libfcgi {s['libfcgi']:.0f}\n")
+        print(f"\ninstructions of {what}: all user space {s['own'] + s['libfcgi']:.0f}, of it libfcgi {s['libfcgi']:.0f}; "
+              f"sessgate's own, without the C library and libsodium, {s['written']:.0f}; of that in place of libfcgi "
+              f"(records and params) {s['fcgi_work']:.0f}, all else {s['written'] - s['fcgi_work']:.0f}\n")
         aligned([["by themselves", "instructions"]] + [[name, f"{n:.0f}"] for name, n in s["functions"]])
         print()
         aligned([["ours, with what they call", "instructions"]] + [[name, f"{n:.0f}"] for name, n in s["inclusive"]])
@@ -155,6 +178,7 @@ def table(found, order):
         print()
         aligned(lines)
         missing_lines(checks, found["too_slow"])
+    batch_table(found)
     if "failures" in found["special"]:
         outages_table(found["special"]["failures"])
     specials(found["special"])

@@ -11,6 +11,7 @@
 #include "fcgi_client.h"
 
 #include "clock.h"
+#include "records.h"
 #include "status.h"
 
 #include <errno.h>
@@ -23,18 +24,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum record_type {
-	RECORD_BEGIN = 1,
-	RECORD_END = 3,
-	RECORD_PARAMS = 4,
-	RECORD_STDIN = 5,
-	RECORD_STDOUT = 6,
-	RECORD_STDERR = 7
-};
-
-#define HEADER_BYTES 8
 #define REQUEST_ID 1
-#define ROLE_RESPONDER 1
 /* Below 65,535 and a multiple of 8, so that records need no padding. */
 #define RECORD_CONTENT_MAX 65528
 /* A header line's name and value that we look at are far below this. */

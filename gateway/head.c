@@ -23,13 +23,9 @@
 
 #include "head.h"
 
-#include <string.h>
+#include "records.h"
 
-/* Specification, appendix A. */
-enum { FCGI_VERSION = 1 };
-enum { TYPE_BEGIN_REQUEST = 1, TYPE_PARAMS = 4, TYPE_STDIN = 5 };
-enum { ROLE_RESPONDER = 1, ROLE_AUTHORIZER = 2 };
-enum { FLAG_KEEP_CONN = 1 };
+#include <string.h>
 
 enum stage {
 	STAGE_BEGIN,
@@ -165,27 +161,23 @@ feed_length(struct head_parser *p, unsigned char byte)
 	    p, decode_length(p->small), decode_length(p->small + name_size));
 }
 
-/* What a name must not have in it. */
-static const unsigned char is_doubtful[256] = {
-    [0 ... 0x1f] = 1, ['='] = 1, [0x7f] = 1};
-
 static void
 feed_name(struct head_parser *p, const unsigned char *data, size_t len)
 {
 	uint64_t hash = p->name_hash;
-	unsigned char doubt = 0;
+	bool doubt = false;
 	size_t i, room = 0;
 
 	for (i = 0; i < len; i++) {
 		hash = (hash ^ data[i]) * HASH_PRIME;
-		doubt |= is_doubtful[data[i]];
+		doubt |= head_is_doubtful(data[i]);
 	}
 	p->name_hash = hash;
 	if (p->name_len < sizeof(p->name))
 		room = sizeof(p->name) - p->name_len;
 	memcpy(p->name + sizeof(p->name) - room, data, len < room ? len : room);
 	p->name_len += len;
-	p->head.is_malformed |= doubt != 0;
+	p->head.is_malformed |= doubt;
 	p->name_left -= len;
 	if (p->name_left > 0)
 		return;
@@ -314,20 +306,19 @@ begin_record(struct head_parser *p)
 	const unsigned char *h = p->header;
 	unsigned type = h[1];
 	unsigned request_id = (unsigned)h[2] << 8 | h[3];
-	bool is_ours = h[0] == FCGI_VERSION && request_id == p->request_id;
+	bool is_ours = h[0] == RECORD_VERSION && request_id == p->request_id;
 
 	p->content_left = (size_t)h[4] << 8 | h[5];
 	p->padding_left = h[6];
 	if (p->stage == STAGE_STDIN)
-		return begin_stdin(p, is_ours && type == TYPE_STDIN);
+		return begin_stdin(p, is_ours && type == RECORD_STDIN);
 	if (p->stage == STAGE_PARAMS) {
-		if (!is_ours || type != TYPE_PARAMS)
+		if (!is_ours || type != RECORD_PARAMS)
 			return refuse(p);
 		return begin_params(p);
 	}
-	if (h[0] != FCGI_VERSION || type != TYPE_BEGIN_REQUEST ||
-	    request_id == 0 || p->content_left != sizeof(p->small) ||
-	    p->padding_left > 0)
+	if (h[0] != RECORD_VERSION || type != RECORD_BEGIN || request_id == 0 ||
+	    p->content_left != sizeof(p->small) || p->padding_left > 0)
 		return refuse(p);
 	p->request_id = request_id;
 	return true;

@@ -36,6 +36,13 @@ struct head {
 
 #define HEAD_PARAMS_COUNT_MAX 256
 
+/* What a name must not have in it. */
+static inline bool
+head_is_doubtful(unsigned char byte)
+{
+	return byte < 0x20 || byte == 0x7f || byte == '=';
+}
+
 /* A parser that is fed what comes; a plain value, nothing to free. */
 struct head_parser {
 	enum head_verdict verdict;

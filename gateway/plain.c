@@ -9,15 +9,11 @@
 
 #include "plain.h"
 
+#include "records.h"
+
 #include <endian.h>
 #include <string.h>
 
-/* Specification 3.3, 3.5 and appendix A; as in head.c. */
-enum { FCGI_VERSION = 1, HEADER_BYTES = 8 };
-enum { TYPE_BEGIN_REQUEST = 1, TYPE_END_REQUEST = 3, TYPE_PARAMS = 4 };
-enum { TYPE_STDIN = 5, TYPE_STDOUT = 6 };
-enum { ROLE_RESPONDER = 1, ROLE_AUTHORIZER = 2 };
-enum { FLAG_KEEP_CONN = 1 };
 enum { CONTENT_MAX = 65535 };
 
 #define ONES UINT64_C(0x0101010101010101)
@@ -73,14 +69,13 @@ nul_bits(const unsigned char *at, size_t len)
 	return found;
 }
 
-/* As head.c finds a name doubtful. */
 static bool
 is_doubtful(const unsigned char *name, size_t len)
 {
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		if (name[i] < 0x20 || name[i] == 0x7f || name[i] == '=')
+		if (head_is_doubtful(name[i]))
 			return true;
 	return false;
 }
@@ -247,7 +242,7 @@ read_record(struct place *p, const struct plain *plain, unsigned char type,
 	const unsigned char *h = p->at;
 	size_t left = (size_t)(p->end - h);
 
-	if (left < HEADER_BYTES || h[0] != FCGI_VERSION || h[1] != type ||
+	if (left < HEADER_BYTES || h[0] != RECORD_VERSION || h[1] != type ||
 	    h[2] != plain->request_id >> 8 ||
 	    h[3] != (plain->request_id & 0xff))
 		return false;
@@ -267,7 +262,7 @@ read_begin(struct plain *plain, struct place *p, struct head *out)
 		return false;
 	plain->request_id = (uint16_t)(p->at[2] << 8 | p->at[3]);
 	if (plain->request_id == 0 ||
-	    !read_record(p, plain, TYPE_BEGIN_REQUEST, &record) ||
+	    !read_record(p, plain, RECORD_BEGIN, &record) ||
 	    record.content_len != 8 || record.padding_len != 0)
 		return false;
 	role = (unsigned)p->at[0] << 8 | p->at[1];
@@ -297,16 +292,16 @@ plain_read(struct plain *plain, struct sgate_bytes bytes, size_t params_max,
 	struct place pairs;
 
 	if (!read_begin(plain, &p, &head) ||
-	    !read_record(&p, plain, TYPE_PARAMS, &params) ||
+	    !read_record(&p, plain, RECORD_PARAMS, &params) ||
 	    params.content_len == 0 || params.content_len > params_max)
 		return false;
 	pairs = (struct place){p.at, p.at + params.content_len};
 	p.at = pairs.end + params.padding_len;
-	if (!read_empty(&p, plain, TYPE_PARAMS))
+	if (!read_empty(&p, plain, RECORD_PARAMS))
 		return false;
 	head.head_len = (size_t)(p.at - begin);
 	if (p.at < p.end) {
-		if (!read_empty(&p, plain, TYPE_STDIN) || p.at != p.end)
+		if (!read_empty(&p, plain, RECORD_STDIN) || p.at != p.end)
 			return false;
 		head.is_whole = true;
 		head.request_len = bytes.len;
@@ -329,7 +324,7 @@ static void
 write_header(
     const struct plain *plain, char *at, char type, size_t len, size_t padding)
 {
-	at[0] = FCGI_VERSION;
+	at[0] = RECORD_VERSION;
 	at[1] = type;
 	at[2] = (char)(plain->request_id >> 8);
 	at[3] = (char)plain->request_id;
@@ -371,12 +366,11 @@ plain_end(const struct plain *plain, struct buf *answer)
 	at = buf_extend(answer, padding + 3 * HEADER_BYTES);
 	if (at == NULL)
 		return false;
-	write_header(plain, answer->data, TYPE_STDOUT, len, padding);
+	write_header(plain, answer->data, RECORD_STDOUT, len, padding);
 	memset(at, 0, padding);
 	at += padding;
-	write_header(plain, at, TYPE_STDOUT, 0, 0);
-	write_header(
-	    plain, at + HEADER_BYTES, TYPE_END_REQUEST, HEADER_BYTES, 0);
+	write_header(plain, at, RECORD_STDOUT, 0, 0);
+	write_header(plain, at + HEADER_BYTES, RECORD_END, HEADER_BYTES, 0);
 	memset(at + 2 * HEADER_BYTES, 0, HEADER_BYTES);
 	return true;
 }

@@ -28,6 +28,7 @@
 #include "head.h"
 #include "listener.h"
 #include "log.h"
+#include "records.h"
 #include "serve.h"
 
 #define IDLE_MS 30000
@@ -38,7 +39,6 @@
 #define CHUNK 65536
 /* Where BEGIN_REQUEST, the first record, has its flags. */
 #define FLAGS_AT 10
-#define FLAG_KEEP_CONN 1
 
 struct relay {
 	const struct relay_args *args;

@@ -84,8 +84,9 @@ class Site:
         self.gw.configure({"session": {"idle_timeout": "10 s"}})
         with open(self.gw.conf_path, "a") as f:
             f.write(self.ours(shown[0]))
-        mysql, redis, self.restored = blocks(PAGE, "sh")
+        mysql, redis, updated, self.restored = blocks(PAGE, "sh")
         self.t.match(self.shell(mysql), "the tables are right")
+        self.shell(updated)  # Of tables that are as they should be: nothing.
         self.shell(redis)
         self.redis.start(include=os.path.join(self.etc, "sessgate.conf"))
         with open(os.path.join(self.etc, "redis.conf")) as f:

@@ -219,6 +219,47 @@ def of_many_mutated_records_none_is_allowed_without_a_session(t):
     still_serves(t, gw, token)
 
 
+def odd_pairs(rng, token):
+    """Most of what a check has, and something that does not belong there."""
+    names = ["REQUEST_URI", "HTTP_COOKIE", "REQUEST_METHOD", "SESSGATE_CHECK", "SESSGATE_REALM", "SESSGATE_POLICY",
+             "REMOTE_ADDR", "REMOTE_USER", "CONTENT_LENGTH", "FCGI_ROLE", "FCGI_APACHE_ROLE", "HTTP_X_FORWARDED_FOR", "A"]
+    pairs = [(b"REQUEST_METHOD", rng.choice([b"GET", b"GET", b"GET", b"POST", b"X Y"])),
+             (b"REQUEST_URI", rng.choice([b"/a", b"/a", b"/a?b", b""])),
+             (b"HTTP_COOKIE", b"sid=" + rng.choice([token, token, b"x"])),
+             (b"REMOTE_ADDR", b"192.0.2.1"), (b"SESSGATE_CHECK", rng.choice([b"1", b"1", b"page", b""]))]
+    pairs = [one for one in pairs if rng.random() > 0.05]
+    for _ in range(rng.randrange(3)):
+        name = rng.choice(names).encode()
+        value = rng.choice([b"", b"1", b"x" * rng.randrange(300), token, b"ACCESS_CHECKER", b"a\0b"])
+        name = rng.choice([name, name, name.lower(), name[:-1], name + b"=", name + bytes([rng.randrange(256)])])
+        for _ in range(rng.choice([1, 1, 1, 2])):
+            pairs.insert(rng.randrange(len(pairs) + 1), (name, value))
+    return pairs
+
+
+@case
+def params_in_one_record_are_judged_as_in_two(t):
+    seed, count = int(os.environ.get("SESSGATE_SEED", "20261124")), 500 if SHORT else 3000
+    print("# seed %d, %d requests" % (seed, count))
+    rng = random.Random(seed)
+    gw, token = ready(t)
+    told = {}
+    for i in range(count):
+        # Those in one record are read where they lie, others by libfcgi.
+        content = b"".join(pair(*one) for one in odd_pairs(rng, token.encode()))
+        if rng.random() < 0.1:
+            where = rng.randrange(len(content))
+            content = content[:where] + bytes([rng.randrange(256)]) + content[where + 1:]
+        begin = record(BEGIN, struct.pack(">HB5x", rng.choice([AUTHORIZER, RESPONDER]), rng.randrange(2)))
+        cut, end = rng.randrange(1, len(content)), record(PARAMS) + record(STDIN)
+        one = send(gw, begin + record(PARAMS, content) + end)
+        two = send(gw, begin + record(PARAMS, content[:cut]) + record(PARAMS, content[cut:]) + end)
+        t.equal(one.stdout, two.stdout, "request %d: %r" % (i, content))
+        told[one.status] = told.get(one.status, 0) + 1
+    print("# answers: %r" % told)
+    t.true(min(told.get(status, 0) for status in (0, 200, 400, 401)) > 0, "of each kind")
+
+
 @case
 def a_pipelined_second_request_does_not_hurt(t):
     gw, token = ready(t)

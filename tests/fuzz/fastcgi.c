@@ -9,6 +9,8 @@
  * - It is the one of a slow reader written here from the specification.
  * - libfcgi takes what is complete, and finds the same params and body.
  * - request.c finds in them what the slow reader finds.
+ * - What plain.c takes is complete and not malformed, and has the same head and
+ *   the same fields.
  */
 #include "config.h"
 
@@ -16,6 +18,7 @@
 
 #include "fcgi.h"
 #include "head.h"
+#include "plain.h"
 #include "request.h"
 
 #include <stdbool.h>
@@ -357,7 +360,30 @@ must_have_fields(const struct request *req, const struct slow *slow)
 }
 
 static void
-read_request(struct sgate_bytes bytes, const struct slow *slow, size_t part)
+must_be_same_request(const struct request *a, const struct request *b)
+{
+	size_t at;
+
+	MUST(a->role == b->role);
+	MUST(a->method == b->method);
+	MUST(a->is_malformed == b->is_malformed);
+	for (at = offsetof(struct request, check); at < sizeof(*a);
+	     at += sizeof(struct sgate_bytes)) {
+		struct sgate_bytes one, other;
+
+		memcpy(&one, (const char *)a + at, sizeof(one));
+		memcpy(&other, (const char *)b + at, sizeof(other));
+		MUST((one.data == NULL) == (other.data == NULL));
+		MUST(one.len == other.len);
+		MUST(
+		    one.len == 0 || memcmp(one.data, other.data, one.len) == 0);
+	}
+}
+
+/* plain: of plain.c; NULL when it has not taken them. */
+static void
+read_request(struct sgate_bytes bytes, const struct slow *slow, size_t part,
+    const struct request *plain)
 {
 	static struct fcgi *fcgi;
 	struct request req;
@@ -366,6 +392,8 @@ read_request(struct sgate_bytes bytes, const struct slow *slow, size_t part)
 		MUST(fcgi_new(&fcgi, NULL) == SGATE_OK);
 	MUST(fcgi_open(fcgi, &slow->head, bytes));
 	request_init(&req, fcgi_params(fcgi), slow->head.is_authorizer);
+	if (plain != NULL)
+		must_be_same_request(plain, &req);
 	/* What is malformed is answered as such, whatever stands in it. */
 	if (!slow->head.is_malformed) {
 		must_have_params(fcgi_params(fcgi), slow);
@@ -393,8 +421,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t body_wait_max = body_maxes[limits / 4 % 4];
 	struct sgate_bytes bytes = fuzz_rest(&in);
 	struct slow *slow = calloc(1, sizeof(*slow));
+	static struct plain plain;
+	struct request plain_request;
+	struct head head, plain_head;
 	enum head_verdict verdict;
-	struct head head;
+	bool is_plain;
 
 	MUST(slow != NULL);
 	slow->params = malloc(bytes.len + 1);
@@ -404,9 +435,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	verdict = head_scan(bytes, params_max, body_wait_max, &head);
 	MUST(verdict == slow->verdict);
 	cut(bytes, params_max, body_wait_max, first, next, slow);
+	is_plain =
+	    plain_read(&plain, bytes, params_max, &plain_head, &plain_request);
+	if (is_plain) {
+		MUST(verdict == HEAD_COMPLETE);
+		MUST(!head.is_malformed);
+		must_be_same(&plain_head, &head);
+	}
 	if (verdict == HEAD_COMPLETE) {
 		must_be_same(&head, &slow->head);
-		read_request(bytes, slow, next * 16 + 1 + first % 2);
+		read_request(bytes, slow, next * 16 + 1 + first % 2,
+		    is_plain ? &plain_request : NULL);
 	}
 	free(slow->params);
 	free(slow->body);

@@ -172,6 +172,9 @@ struct sgate_manager {
 	void *gather_arg;
 	struct gathered *gathered; /* creations of calls that have begun */
 	unsigned gathered_count;
+	/* Monotonic: until when others may take time that are served within a
+	 * creation; 0: none are. */
+	int64_t inner_until_ms;
 	struct identified identified;
 	struct local_work local_work;
 

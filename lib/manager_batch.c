@@ -270,6 +270,7 @@ struct gathered {
 	struct gathered *outer;
 	struct batch_item item;
 	bool is_done;
+	int64_t deadline_ms; /* of the outermost, for all have one fate */
 };
 
 /* What of the manager is the running call's. */
@@ -319,19 +320,28 @@ _Static_assert(sizeof(((struct running *)0)->realm) ==
 		       sizeof(((struct sgate_manager *)0)->actor),
     "what is saved is all of it");
 
-/* Until there is no more, or a call within this one has committed it. */
+/*
+ * Until there is no more, or a call within this one has committed it. What is
+ * no such creation is given half of the time at most: a lock in its way must
+ * not leave those around it without any.
+ */
 static void
 gather_more(struct sgate_manager *mgr, const struct gathered *mine)
 {
-	int64_t until_ms = clock_monotonic_ms() + GATHER_MS;
+	int64_t now_ms = clock_monotonic_ms();
 	struct running call;
 
 	if (mgr->gather == NULL || mgr->gathered_count >= GATHERED_MAX)
 		return;
 	save_call(mgr, &call);
-	while (!mine->is_done && clock_monotonic_ms() < until_ms &&
+	if (mine->outer == NULL)
+		mgr->inner_until_ms =
+		    now_ms + clock_left_ms(mine->deadline_ms) / 2;
+	while (!mine->is_done && clock_monotonic_ms() < now_ms + GATHER_MS &&
 	       mgr->gather(mgr->gather_arg))
 		continue;
+	if (mine->outer == NULL)
+		mgr->inner_until_ms = 0;
 	restore_call(mgr, &call);
 }
 
@@ -362,7 +372,9 @@ do_gathered(struct sgate_manager *mgr, const struct buf *bytes,
     struct batch_answer *out)
 {
 	struct gathered mine = {.outer = mgr->gathered,
-	    .item = {.bytes = bytes->data, .len = bytes->len}};
+	    .item = {.bytes = bytes->data, .len = bytes->len},
+	    .deadline_ms = mgr->gathered != NULL ? mgr->gathered->deadline_ms
+						 : mgr->deadline_ms};
 	enum sgate_status status = SGATE_OK;
 
 	mine.item.answer.status = SGATE_UNAVAILABLE;
@@ -370,6 +382,7 @@ do_gathered(struct sgate_manager *mgr, const struct buf *bytes,
 	mgr->gathered = &mine;
 	mgr->gathered_count++;
 	gather_more(mgr, &mine);
+	mgr->deadline_ms = mine.deadline_ms;
 	if (!mine.is_done && (mine.outer == NULL || mine.outer->is_done)) {
 		status = batch_do(mgr->batch, mgr->batch_place, bytes->data,
 		    bytes->len, mgr->deadline_ms, do_joined, mgr,

@@ -600,9 +600,12 @@ put_again(struct creation *c, struct sgate_error *err)
 	struct sgate_session *row = NULL;
 	struct put_result put = {.answer = CACHE_PUT_RETRY};
 	struct sgate_error ignored;
-	enum sgate_status status = SGATE_OK;
+	enum sgate_status status;
 	int tries;
 
+	/* Another may have committed it, and others have used the store since.
+	 */
+	status = manager_need_durable(mgr, err);
 	for (tries = 0; tries < PUTS_AGAIN && status == SGATE_OK &&
 			put.answer == CACHE_PUT_RETRY;
 	     tries++) {

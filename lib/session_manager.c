@@ -463,6 +463,17 @@ manager_rows_older(const struct sgate_manager *mgr)
 	return atomic_load(&mgr->stores->counts[STORES_ROWS_OLDER]);
 }
 
+/* One that is served within a creation takes no time that this one needs. */
+static int64_t
+call_deadline_ms(const struct sgate_manager *mgr)
+{
+	int64_t deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
+
+	return mgr->inner_until_ms != 0 && mgr->inner_until_ms < deadline_ms
+		   ? mgr->inner_until_ms
+		   : deadline_ms;
+}
+
 static void
 begin(struct sgate_manager *mgr, struct sgate_error *err)
 {
@@ -474,7 +485,7 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 	mgr->is_let = false;
 	mgr->is_durable_let = false;
 	mgr->durable_asked_ms = 0;
-	mgr->deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
+	mgr->deadline_ms = call_deadline_ms(mgr);
 	if (mgr->forks != forks && !failpoint_is_off("fork"))
 		manager_settle_in(mgr, forks);
 }
@@ -508,7 +519,7 @@ round_by_the_way(struct sgate_manager *mgr)
 void
 manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
 {
-	int64_t deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
+	int64_t deadline_ms = call_deadline_ms(mgr);
 	struct sgate_error ignored;
 	bool is_up = round_by_the_way(mgr);
 

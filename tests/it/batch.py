@@ -4,6 +4,7 @@ together"), with MySQL and Redis."""
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -189,6 +190,65 @@ def others_at_the_door_are_served_within_it(t):
     for user, one in answers.items():
         t.equal([status(a) for a in one], [201] * 10, user)
     check_rows(t, fleet, answers)
+
+
+def one_behind_another(host, jobs):
+    """What each returns; the workers find them all at the door, in order."""
+    answers = [None] * len(jobs)
+
+    def do(number):
+        answers[number] = jobs[number]()
+
+    threads = [threading.Thread(target=do, args=(n,))
+               for n in range(len(jobs))]
+    pids = workers_of(host)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def hold(t, fleet, rows, seconds):
+    """Somebody has these rows locked for so long: a SELECT without its end."""
+    server = fleet.db.server
+    holder = subprocess.Popen(
+        [server.client, "--no-defaults", "--user=root", "--batch",
+         "--unbuffered", "--skip-column-names", "--socket=" + server.socket,
+         fleet.db.name],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    t.at_end(holder.wait)
+    t.at_end(holder.kill)
+    holder.stdin.write(b"START TRANSACTION; %s FOR UPDATE; "
+                       b"SELECT 'had'; SELECT SLEEP(%d);\n" % (
+                           rows.encode(), seconds))
+    holder.stdin.flush()
+    while holder.stdout.readline() not in (b"had\n", b""):
+        pass
+    return holder
+
+
+@case
+def what_is_slow_within_it_leaves_it_time(t):
+    # Two tries of write_timeout would be all of it.
+    fleet = fleet_of(t, gateway={"workers": 1, "request_timeout": "500 ms"})
+    fleet.expect_log(STORES + "|api")
+    host = fleet.hosts[0]
+    known = host.create("known")
+    hold(t, fleet, "SELECT 1 FROM session WHERE ref = X'%s'" % known.ref, 5)
+    answers = one_behind_another(host, [
+        lambda: host.try_create("one"), lambda: host.try_create("two"),
+        lambda: host.update(known, {"a": 1}, check=False)])
+    t.equal([status(a) for a in answers], [201, 201, 503])
+    t.equal(host.count("created_away"), 0)
+    check_rows(t, fleet, {"all": answers[:2]})
 
 
 @with_pauses

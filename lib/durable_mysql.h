@@ -25,6 +25,8 @@
 /* Rows of user_lock. All hosts must mean the same: another number is another
  * version of the schema. */
 #define MYDB_USER_LOCKS 4096
+/* Oracle's answer to NOWAIT; MariaDB's is ER_LOCK_WAIT_TIMEOUT. */
+#define MYDB_LOCK_NOWAIT 3572
 
 #define MYDB_HOSTS_MAX 16
 

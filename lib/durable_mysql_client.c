@@ -114,6 +114,7 @@ static const struct {
 	"the account is for other hosts"},
     {ER_LOCK_WAIT_TIMEOUT, SGATE_UNAVAILABLE, false,
 	"somebody else holds the row"},
+    {MYDB_LOCK_NOWAIT, SGATE_UNAVAILABLE, false, "somebody else holds the row"},
     {ER_LOCK_DEADLOCK, SGATE_UNAVAILABLE, false, "a deadlock"},
     {ER_STATEMENT_TIMEOUT, SGATE_UNAVAILABLE, false,
 	"not done in the time allowed"},

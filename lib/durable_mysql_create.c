@@ -9,8 +9,8 @@
  * judged before COMMIT: rows of somebody who is blocked are rolled back.
  *
  * The order of locks is that of one creation by itself. Those of users are
- * named in ascending order, so that two who do this wait for one another one
- * way only; the index is forced, so that nobody locks what he does not name.
+ * not waited for where there are several; the index is forced, so that nobody
+ * locks what he does not name.
  *
  * Rows go in by when they were made, not as they were handed over: InnoDB
  * leaves a page half empty where one that is earlier comes after one that is
@@ -223,6 +223,19 @@ add_sessions(struct creations *c, struct buf *sql)
 	return status;
 }
 
+/*
+ * One by itself waits for its lock. Many do not: each tries by itself then, so
+ * that nobody waits for what is in another's way.
+ */
+static const char *
+lock_clause(const struct creations *c)
+{
+	if (c->count == 1)
+		return "LOCK IN SHARE MODE";
+	return c->store->is_mariadb ? "LOCK IN SHARE MODE NOWAIT"
+				    : "FOR SHARE NOWAIT";
+}
+
 /* The locks of the users, and then which of them are blocked. */
 static void
 add_users(const struct creations *c, struct buf *sql)
@@ -237,8 +250,9 @@ add_users(const struct creations *c, struct buf *sql)
 			buf_add_char(sql, ',');
 		buf_add_uint(sql, c->locks[i]);
 	}
-	buf_add_text(sql, ") LOCK IN SHARE MODE; "
-			  "SELECT realm, user_id FROM user_state "
+	buf_add_text(sql, ") ");
+	buf_add_text(sql, lock_clause(c));
+	buf_add_text(sql, "; SELECT realm, user_id FROM user_state "
 			  "WHERE blocked_ms <> 0 AND (");
 	for (i = 0; i < c->count; i++) {
 		const struct sgate_session *s = c->items[i].session;

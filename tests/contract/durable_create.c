@@ -279,6 +279,30 @@ a_cleanup_waits_for_creations_of_the_user(struct fixture *f)
 	forget(&batch);
 }
 
+/* One by itself waits; who is told that it cannot be had tries by himself. */
+static void
+many_do_not_wait_for_a_lock_of_one(struct fixture *f)
+{
+	struct batch batch = {.count = 0};
+	struct durable_user state;
+
+	add(&batch, 1, 1, "", "anna");
+	add(&batch, 1, 2, "", "bob");
+	assert_ok(f, f->ops->begin(f->b, &f->err));
+	assert_ok(f, f->ops->user_lock(f->b, bytes_of(""), bytes_of("anna"),
+			 true, &state, &f->err));
+	f->a->deadline_ms = clock_monotonic_ms() + 500;
+	f->a->is_unreachable = false;
+	assert_status(f, SGATE_UNAVAILABLE, create(f, f->a, &batch));
+	/* An answer, not the end of somebody's patience. */
+	assert_false(f->a->is_unreachable);
+	f->a->deadline_ms = f->b->deadline_ms;
+	assert_ok(f, f->ops->commit(f->b, &f->err));
+	assert_ok(f, create(f, f->a, &batch));
+	assert_created(f, &batch);
+	forget(&batch);
+}
+
 static int
 create_rounds(struct fixture *f, unsigned first)
 {
@@ -334,6 +358,7 @@ const struct contract_case create_cases[] = {
     CASE(none_too_many_or_a_wrong_moment_is_refused),
     CASE(a_value_that_no_session_has_is_refused),
     CASE(a_cleanup_waits_for_creations_of_the_user),
+    CASE(many_do_not_wait_for_a_lock_of_one),
     CASE(two_that_name_the_same_users_do_not_deadlock),
 #undef CASE
     {NULL, NULL, 0},

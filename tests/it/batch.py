@@ -251,6 +251,23 @@ def what_is_slow_within_it_leaves_it_time(t):
     check_rows(t, fleet, {"all": answers[:2]})
 
 
+@case
+def a_lock_in_the_way_of_one_user_is_not_in_that_of_others(t):
+    fleet = fleet_of(t, workers=1)
+    fleet.expect_log(STORES + "|spool|api")
+    host = fleet.hosts[0]
+    host.create("warm")
+    place = "CRC32C(CONCAT(CHAR(0), 'user5')) % 4096"
+    hold(t, fleet, "SELECT 1 FROM user_lock WHERE id = " + place, 5)
+    answers = one_behind_another(host, [
+        lambda user=user: host.try_create(user) for user in users(WORKERS)])
+    t.equal([status(a) for a in answers], [201] * WORKERS)
+    # He alone is created as if MySQL were away.
+    t.equal(host.count("created_away"), 1)
+    t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE user_id <> "
+                         "'user5'"), str(WORKERS))
+
+
 @with_pauses
 def one_worker_that_is_killed_with_them_loses_no_answered_one(t):
     failpoint_build()

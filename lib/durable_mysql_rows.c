@@ -10,8 +10,6 @@
 #include "failpoint.h"
 #include "status.h"
 
-/* The row of meta that has the number of the settings. */
-
 /* ---- texts ---- */
 
 /* Whether the server is not read-only: check_is_primary(). */
@@ -243,6 +241,7 @@ add_last_seen(struct buf *sql, const struct touches *touches)
 	buf_add_text(sql, " ELSE 0 END)");
 }
 
+/* What is not set is NULL, so no number other than 0. */
 static void
 add_successors(struct buf *sql, const struct touches *touches)
 {
@@ -268,7 +267,7 @@ add_successors(struct buf *sql, const struct touches *touches)
 		buf_add_int(sql, touch->successor_used_ms);
 	}
 	if (is_any)
-		buf_add_text(sql, " ELSE 0 END");
+		buf_add_text(sql, " ELSE successor_used_ms END");
 }
 
 static void

@@ -453,6 +453,20 @@ drop_user_index(struct durable *d, struct sgate_error *err)
 	return status;
 }
 
+/*
+ * What is not set was 0 and is NULL. The rows of old keep their zeros, which
+ * mean the same, and go with their sessions.
+ */
+static enum sgate_status
+allow_nulls(struct durable *d, struct sgate_error *err)
+{
+	return mydb_query(d,
+	    "ALTER TABLE session MODIFY seq BIGINT, "
+	    "MODIFY prev_until_ms BIGINT, MODIFY successor_used_ms BIGINT, "
+	    "MODIFY ended_ms BIGINT",
+	    "schema_init", err);
+}
+
 static enum sgate_status
 set_version(struct durable *d, const char *sql, struct sgate_error *err)
 {
@@ -480,6 +494,8 @@ convert(struct durable *d, struct sgate_error *err)
 		status = drop_user_rows(d, err);
 	if (status == SGATE_OK)
 		status = drop_user_index(d, err);
+	if (status == SGATE_OK)
+		status = allow_nulls(d, err);
 	if (status == SGATE_OK)
 		status = set_version(d,
 		    "UPDATE store SET schema_version = " TEXT(

@@ -180,6 +180,15 @@ sql_bind_int(struct sql_run *r, int64_t value)
 }
 
 void
+sql_bind_if_set(struct sql_run *r, int64_t value)
+{
+	if (value == 0 && r->store->driver->has_nulls)
+		sql_bind_null(r);
+	else
+		sql_bind_int(r, value);
+}
+
+void
 sql_bind_limit(struct sql_run *r, size_t limit)
 {
 	sql_bind_int(r, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
@@ -285,6 +294,19 @@ int64_t
 sql_get_time(struct sql_run *r)
 {
 	return sql_get_int(r, 0, SQL_TIME_MAX_MS);
+}
+
+int64_t
+sql_get_if_set(struct sql_run *r, int64_t max)
+{
+	struct sql_value value;
+
+	if (take(r, SQL_INTEGER, 0, &value) && value.integer >= 0 &&
+	    value.integer <= max)
+		return value.integer;
+	if (value.kind != SQL_NULL)
+		sql_damaged(r);
+	return 0;
 }
 
 bool

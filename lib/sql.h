@@ -130,6 +130,8 @@ struct sql_driver {
 	const struct sql_text *texts; /* without one: the common text */
 	/* Before a column that must not choose the index: "+", or "". */
 	const char *no_index;
+	/* What is not set is NULL, which takes no room there; else 0. */
+	bool has_nulls;
 	/* What people know the store by. Borrowed. */
 	const char *(*peer)(const struct sql_store *store);
 
@@ -175,6 +177,7 @@ struct sql_run {
 	enum sql_statement which; /* SQL_STATEMENTS: a text of its own */
 	unsigned connection;      /* the statement goes with it */
 	bool is_executed;
+	bool is_fetched;   /* its first row, but not given yet */
 	bool is_own;       /* the caller's text */
 	bool is_first;     /* of its transaction */
 	bool was_repeated; /* on a new connection */
@@ -201,6 +204,8 @@ void sql_collect(struct sql_run *r, struct durable *d, const char *operation,
 
 /* Blobs, bytes and texts must stay until the run is closed. */
 void sql_bind_int(struct sql_run *r, int64_t value);
+/* 0: not set. */
+void sql_bind_if_set(struct sql_run *r, int64_t value);
 /* SIZE_MAX: no limit. */
 void sql_bind_limit(struct sql_run *r, size_t limit);
 void sql_bind_null(struct sql_run *r);
@@ -220,6 +225,8 @@ SGATE_MUST_CHECK enum sgate_status sql_finish(
  */
 int64_t sql_get_int(struct sql_run *r, int64_t min, int64_t max);
 int64_t sql_get_time(struct sql_run *r);
+/* What sql_bind_if_set() wrote: from 0, which NULL is, too. */
+int64_t sql_get_if_set(struct sql_run *r, int64_t max);
 void sql_get_blob(struct sql_run *r, void *out, size_t len);
 /* False: NULL, and *out is zeroed. */
 bool sql_get_blob_or_null(struct sql_run *r, void *out, size_t len);

@@ -60,7 +60,7 @@ session_bind(struct sql_run *r, const struct sgate_session *s, bool is_new)
 {
 	if (is_new)
 		sql_bind_blob(r, s->ref.bytes, SGATE_REF_BYTES);
-	sql_bind_int(r, (int64_t)s->seq);
+	sql_bind_if_set(r, (int64_t)s->seq);
 	sql_bind_int(r, (int64_t)s->version);
 	if (is_new) {
 		sql_bind_text(r, s->realm);
@@ -71,14 +71,14 @@ session_bind(struct sql_run *r, const struct sgate_session *s, bool is_new)
 		sql_bind_blob(r, s->prev_hash, TOKEN_HASH_BYTES);
 	else
 		sql_bind_null(r);
-	sql_bind_int(r, s->prev_until_ms);
-	sql_bind_int(r, s->successor_used_ms);
+	sql_bind_if_set(r, s->prev_until_ms);
+	sql_bind_if_set(r, s->successor_used_ms);
 	sql_bind_text(r, s->context);
 	sql_bind_text(r, s->contexts);
 	sql_bind_text(r, s->roles);
 	sql_bind_int(r, s->state);
 	sql_bind_int(r, s->end_reason);
-	sql_bind_int(r, s->ended_ms);
+	sql_bind_if_set(r, s->ended_ms);
 	if (is_new)
 		sql_bind_int(r, s->created_ms);
 	sql_bind_int(r, s->auth_ms);
@@ -182,14 +182,14 @@ read_columns(struct sql_run *r, struct sgate_session *s)
 	bool memory = true;
 
 	sql_get_blob(r, s->ref.bytes, SGATE_REF_BYTES);
-	s->seq = (uint64_t)sql_get_int(r, 0, INT64_MAX);
+	s->seq = (uint64_t)sql_get_if_set(r, INT64_MAX);
 	s->version = (uint64_t)sql_get_int(r, 1, INT64_MAX);
 	get_utf8(r, s->realm, sizeof(s->realm));
 	get_utf8(r, s->user, sizeof(s->user));
 	sql_get_blob(r, s->secret_hash, TOKEN_HASH_BYTES);
 	s->has_prev = sql_get_blob_or_null(r, s->prev_hash, TOKEN_HASH_BYTES);
-	s->prev_until_ms = sql_get_time(r);
-	s->successor_used_ms = sql_get_time(r);
+	s->prev_until_ms = sql_get_if_set(r, SQL_TIME_MAX_MS);
+	s->successor_used_ms = sql_get_if_set(r, SQL_TIME_MAX_MS);
 	get_utf8(r, s->context, sizeof(s->context));
 	get_string(r, &s->contexts, CONTEXTS_MAX_BYTES, &memory);
 	get_string(r, &s->roles, ROLES_MAX_BYTES, &memory);
@@ -197,7 +197,7 @@ read_columns(struct sql_run *r, struct sgate_session *s)
 	    (enum session_state)sql_get_int(r, SESSION_LIVE, SESSION_ENDED);
 	s->end_reason =
 	    (enum sgate_reason)sql_get_int(r, 0, SGATE_REASON_COUNT - 1);
-	s->ended_ms = sql_get_time(r);
+	s->ended_ms = sql_get_if_set(r, SQL_TIME_MAX_MS);
 	s->created_ms = sql_get_time(r);
 	s->auth_ms = sql_get_time(r);
 	s->last_seen_ms = sql_get_time(r);

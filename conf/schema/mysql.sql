@@ -9,7 +9,8 @@
 -- schema_version below and SCHEMA_VERSION in durable_mysql.h, and needs a
 -- conversion in durable_mysql_schema.c.
 --
--- Versions: 1 had a row in user_state for every user, and no user_lock.
+-- Versions: 1 had a row in user_state for every user, and no user_lock; in
+-- session nothing but prev_hash could be NULL.
 
 CREATE TABLE IF NOT EXISTS store (
   id             TINYINT NOT NULL PRIMARY KEY CHECK (id = 1),
@@ -35,25 +36,26 @@ CREATE TABLE IF NOT EXISTS setting (
   seq   BIGINT NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- change_log: what has changed since a number (a new session, seq 0, is no
--- change). user_live: absolute_ms makes the index enough for the statistics.
+-- NULL is what is not set, and takes no room; 0 there means the same.
+-- change_log: what has changed since a number (a new session, without seq, is
+-- no change). user_live: absolute_ms makes the index enough for the statistics.
 CREATE TABLE IF NOT EXISTS session (
   ref               BINARY(12) NOT NULL PRIMARY KEY, -- the first byte: group
   grp               SMALLINT NOT NULL,        -- fence group, 0 to 15
-  seq               BIGINT NOT NULL,
+  seq               BIGINT,
   version           BIGINT NOT NULL,
   realm             VARBINARY(64) NOT NULL,
   user_id           VARBINARY(128) NOT NULL,  -- '' = anonymous
   secret_hash       BINARY(32) NOT NULL,      -- SHA-256
   prev_hash         BINARY(32),
-  prev_until_ms     BIGINT NOT NULL,
-  successor_used_ms BIGINT NOT NULL,
+  prev_until_ms     BIGINT,
+  successor_used_ms BIGINT,
   context_id        VARBINARY(128) NOT NULL,
   contexts          BLOB NOT NULL,            -- joined by line feeds
   roles             BLOB NOT NULL,            -- joined by commas
   state             TINYINT NOT NULL,         -- 1 live, 2 ended
   end_reason        SMALLINT NOT NULL,        -- enum sgate_reason
-  ended_ms          BIGINT NOT NULL,
+  ended_ms          BIGINT,
   created_ms        BIGINT NOT NULL,
   auth_ms           BIGINT NOT NULL,
   last_seen_ms      BIGINT NOT NULL,

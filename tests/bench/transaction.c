@@ -32,13 +32,12 @@
 #define LIFE_S "28860"
 
 #define INSERT_SESSION                                                         \
-	"INSERT INTO session (ref, grp, seq, version, realm, user_id, "        \
-	"secret_hash, prev_until_ms, successor_used_ms, context_id, "          \
-	"contexts, "                                                           \
-	"roles, state, end_reason, ended_ms, created_ms, auth_ms, "            \
-	"last_seen_ms, idle_ms, absolute_ms, client_ip, user_agent, format, "  \
-	"exports, data) VALUES (?, 0, 0, 1, '', ?, REPEAT('h', 32), 0, 0, "    \
-	"'', '', '', 1, 0, 0, ?, ?, ?, 1800000, ?, '', '', 1, '', '{}')"
+	"INSERT INTO session (ref, grp, version, realm, user_id, "             \
+	"secret_hash, context_id, contexts, roles, state, end_reason, "        \
+	"created_ms, auth_ms, last_seen_ms, idle_ms, absolute_ms, client_ip, " \
+	"user_agent, format, exports, data) "                                  \
+	"VALUES (?, 0, 1, '', ?, REPEAT('h', 32), "                            \
+	"'', '', '', 1, 0, ?, ?, ?, 1800000, ?, '', '', 1, '', '{}')"
 #define INSERT_AUDIT                                                           \
 	"INSERT INTO audit (event_id, at_ms, host, actor, kind, reason, ref, " \
 	"realm, user_id, client_ip, detail) VALUES (?, ?, 'bench', 'login', "  \

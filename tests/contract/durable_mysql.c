@@ -1523,6 +1523,12 @@ static void
 make_version_1(struct fixture *f)
 {
 	run_sql(f, "DROP TABLE user_lock");
+	run_sql(f, "UPDATE session SET seq = COALESCE(seq, 0), "
+		   "prev_until_ms = 0, successor_used_ms = 0, ended_ms = 0");
+	run_sql(f, "ALTER TABLE session MODIFY seq BIGINT NOT NULL, "
+		   "MODIFY prev_until_ms BIGINT NOT NULL, "
+		   "MODIFY successor_used_ms BIGINT NOT NULL, "
+		   "MODIFY ended_ms BIGINT NOT NULL");
 	run_sql(f, "ALTER TABLE user_state ADD KEY blocked (blocked_ms)");
 	run_sql(f, "INSERT INTO user_state VALUES ('', 'anna', 0, ''), "
 		   "('', 'bob', 5, 'asked'), ('r', 'anna', 0, '')");
@@ -1564,6 +1570,37 @@ tables_of_version_1_are_converted_with_what_is_in_them(struct fixture *f)
 	check_is_converted(f, d);
 	assert_ok(f, f->ops->ping(d, &f->err));
 	f->ops->close(d);
+}
+
+/* What was 0 before is not set, as what is NULL now. */
+static void
+zeros_of_version_1_mean_the_same_as_nulls(struct fixture *f)
+{
+	struct durable *d = open_handle(f);
+	struct durable_touch touch = {
+	    .ref = make_ref(1, 1), .successor_used_ms = T0 + 60};
+	struct sgate_session *s = make_session(1, 1);
+
+	s->has_prev = true;
+	memcpy(touch.secret_hash, s->secret_hash, sizeof(touch.secret_hash));
+	add_session(f, s);
+	make_version_1(f);
+	assert_ok(f, f->ops->schema_init(d, &f->err));
+	f->ops->close(d);
+	s = get_session(f, f->a, &touch.ref);
+	assert_int_equal(s->ended_ms, 0);
+	assert_int_equal(s->prev_until_ms, 0);
+	assert_int_equal(s->successor_used_ms, 0);
+	sgate_session_free(s);
+	assert_ok(f, f->ops->touch(f->a, &touch, 1, &f->err));
+	assert_int_equal(
+	    number(f, "SELECT successor_used_ms FROM session"), T0 + 60);
+	add_session(f, make_session(1, 2));
+	assert_int_equal(
+	    number(f, "SELECT COUNT(*) FROM session WHERE ended_ms IS NULL AND "
+		      "seq IS NULL AND prev_until_ms IS NULL AND "
+		      "successor_used_ms IS NULL"),
+	    1);
 }
 
 static void
@@ -2244,6 +2281,7 @@ const struct contract_case mysql_cases[] = {
     CASE(a_database_without_tables_says_what_to_do),
     CASE(a_schema_of_another_version_is_refused_and_left_alone),
     CASE(tables_of_version_1_are_converted_with_what_is_in_them),
+    CASE(zeros_of_version_1_mean_the_same_as_nulls),
     CASE(tables_are_not_converted_while_a_gateway_runs),
     CASE(a_conversion_that_was_cut_off_goes_on),
     CASE(a_lock_of_users_that_is_missing_is_told_and_made_again),

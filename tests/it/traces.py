@@ -266,7 +266,7 @@ def trace_20_where_the_new_cookie_was_used_the_old_one_runs_out(t):
     new = a.rotate(old)
     t.equal(b.check(new).status, 200)
     until = time.monotonic() + 10
-    while (fleet.row(new, "successor_used_ms") == ["0"] and
+    while (fleet.row(new, "successor_used_ms") == ["NULL"] and
            time.monotonic() < until):
         time.sleep(0.1)
     time.sleep(1.6)

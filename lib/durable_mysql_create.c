@@ -5,6 +5,13 @@
  *   START TRANSACTION; audit rows; the users' locks, shared; who is blocked;
  *   sessions; counters and the store's id and epoch
  *
+ * COMMIT is a message of its own although nothing would have to be judged that
+ * the server cannot judge: a server that is slow may read a message when nobody
+ * waits for it any more. So far that makes rows which are rolled back with the
+ * connection: who has no answer knows that nothing was done, and may create the
+ * session without the store. With COMMIT in it he would not know, nor find out:
+ * a message that was not read yet has no audit row at which to wait for it.
+ *
  * The server does not go on behind a statement that it refuses. What it says is
  * judged before COMMIT: rows of somebody who is blocked are rolled back.
  *
@@ -108,6 +115,13 @@ find_locks(struct creations *c)
 			c->locks[c->locks_count++] = c->locks[i];
 }
 
+/* A creation by itself, of somebody: most are when little is to be done. */
+static bool
+is_one(const struct creations *c)
+{
+	return c->count == 1 && c->locks_count == 1;
+}
+
 static bool
 is_text(const MYSQL_ROW row, const unsigned long *lengths, unsigned column,
     const char *text)
@@ -135,6 +149,16 @@ take_blocked(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
 		if (is_text(row, lengths, 0, c->items[i].session->realm) &&
 		    is_text(row, lengths, 1, c->items[i].session->user))
 			c->items[i].is_blocked = true;
+}
+
+/* id, and realm and user_id if he is blocked: add_user() */
+static void
+take_lock_of_one(
+    struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
+{
+	take_lock(c, row, lengths);
+	if (row[1] != NULL)
+		take_blocked(c, row + 1, lengths + 1);
 }
 
 /* grp, seq, store_id, epoch */
@@ -224,14 +248,31 @@ add_sessions(struct creations *c, struct buf *sql)
 }
 
 /*
- * One by itself waits for its lock. Many do not: each tries by itself then, so
- * that nobody waits for what is in another's way.
+ * One user's lock and whether he is blocked, in one statement: as USER_LOCK of
+ * durable_mysql_rows.c the right side is read when the left one is locked.
+ */
+static void
+add_user(const struct creations *c, struct buf *sql)
+{
+	const struct sgate_session *s = c->items[0].session;
+
+	buf_add_text(sql, "; SELECT l.id, u.realm, u.user_id FROM user_lock l "
+			  "LEFT JOIN user_state u ON u.realm = ");
+	add_bytes(sql, s->realm);
+	buf_add_text(sql, " AND u.user_id = ");
+	add_bytes(sql, s->user);
+	buf_add_text(sql, " AND u.blocked_ms <> 0 WHERE l.id = ");
+	buf_add_uint(sql, c->locks[0]);
+	buf_add_text(sql, " LOCK IN SHARE MODE");
+}
+
+/*
+ * Many do not wait for the locks: each tries by itself then, and one by itself
+ * waits, so that nobody waits for what is in another's way.
  */
 static const char *
 lock_clause(const struct creations *c)
 {
-	if (c->count == 1)
-		return "LOCK IN SHARE MODE";
 	return c->store->is_mariadb ? "LOCK IN SHARE MODE NOWAIT"
 				    : "FOR SHARE NOWAIT";
 }
@@ -273,14 +314,26 @@ add_users(const struct creations *c, struct buf *sql)
 typedef void take_fn(
     struct creations *c, MYSQL_ROW row, const unsigned long *lengths);
 
-/* take: of each statement that gives rows, in their order, as many as count. */
+/* Of each statement that gives rows, in the order of make_text(). */
+static take_fn *const *
+takes_of(const struct creations *c)
+{
+	static take_fn *const of_none[] = {take_counter, NULL};
+	static take_fn *const of_one[] = {take_lock_of_one, take_counter, NULL};
+	static take_fn *const of_many[] = {
+	    take_lock, take_blocked, take_counter, NULL};
+
+	if (c->locks_count == 0)
+		return of_none;
+	return is_one(c) ? of_one : of_many;
+}
+
 static enum sgate_status
-send_text(struct creations *c, const struct buf *sql, take_fn *const *take,
-    size_t count)
+send_text(struct creations *c, const struct buf *sql, take_fn *const *take)
 {
 	MYSQL *conn = c->store->conn;
 	MYSQL_RES *result;
-	size_t seen = 0, answered = 0;
+	size_t answered = 0;
 	MYSQL_ROW row;
 	int more;
 
@@ -292,10 +345,10 @@ send_text(struct creations *c, const struct buf *sql, take_fn *const *take,
 		result = mysql_store_result(conn);
 		if (result == NULL && mysql_errno(conn) != 0)
 			return mydb_conn_fail(c->store, c->operation, c->err);
-		while (result != NULL && seen < count &&
+		while (result != NULL && *take != NULL &&
 		       (row = mysql_fetch_row(result)) != NULL)
-			take[seen](c, row, mysql_fetch_lengths(result));
-		seen += result != NULL ? 1 : 0;
+			(*take)(c, row, mysql_fetch_lengths(result));
+		take += result != NULL && *take != NULL ? 1 : 0;
 		mysql_free_result(result);
 		/* The first one is START TRANSACTION. */
 		c->is_audited = ++answered >= 2;
@@ -304,7 +357,7 @@ send_text(struct creations *c, const struct buf *sql, take_fn *const *take,
 	if (more > 0)
 		return mydb_conn_fail(c->store, c->operation, c->err);
 	/* The library says nothing when it had no memory for them. */
-	if (seen != count)
+	if (*take != NULL)
 		return mydb_fail(c->store, c->operation,
 		    CR_COMMANDS_OUT_OF_SYNC, "an answer without rows", c->err);
 	return SGATE_OK;
@@ -319,8 +372,8 @@ add_counters(struct creations *c, struct buf *sql)
 
 	for (i = 0; i < c->count; i++)
 		c->wanted |= 1u << token_ref_group(&c->items[i].session->ref);
-	buf_add_text(sql, "; SELECT grp, seq, " SQL_STORE_COLUMNS
-			  " FROM meta WHERE grp IN (");
+	buf_add_text(sql, "; SELECT grp, seq, store_id, epoch "
+			  "FROM meta, store WHERE id = 1 AND grp IN (");
 	for (group = 0; group < TOKEN_GROUPS; group++) {
 		if ((c->wanted & 1u << group) == 0)
 			continue;
@@ -338,7 +391,9 @@ make_text(struct creations *c, struct buf *sql)
 
 	buf_add_text(sql, "START TRANSACTION; ");
 	status = add_audit(c, sql);
-	if (c->locks_count > 0)
+	if (is_one(c))
+		add_user(c, sql);
+	else if (c->locks_count > 0)
 		add_users(c, sql);
 	buf_add_text(sql, "; ");
 	if (status == SGATE_OK)
@@ -352,8 +407,6 @@ make_text(struct creations *c, struct buf *sql)
 static enum sgate_status
 send_all(struct creations *c)
 {
-	static take_fn *const takes[] = {take_lock, take_blocked, take_counter};
-	size_t skipped = c->locks_count > 0 ? 0 : 2;
 	enum sgate_status status;
 	struct buf sql = {0};
 	int tries;
@@ -362,7 +415,7 @@ send_all(struct creations *c)
 	for (tries = 1; status == SGATE_OK; tries++) {
 		c->store->is_begun = true;
 		c->locks_had = 0;
-		status = send_text(c, &sql, takes + skipped, 3 - skipped);
+		status = send_text(c, &sql, takes_of(c));
 		if (status == SGATE_OK || tries > 1 ||
 		    !mydb_may_open_again(c->store, status))
 			break;

@@ -67,6 +67,8 @@ static const struct {
     FIELD("CONTENT_TYPE", content_type), FIELD("HTTP_REFERER", referer),
     FIELD("HTTP_IF_MATCH", if_match), FIELD("CONTENT_LENGTH", content_length),
     FIELD("REQUEST_METHOD", method_text), FIELD("SESSGATE_CHECK", check),
+    FIELD("SESSGATE_SET_COOKIE", set_cookie),
+    FIELD("REDIRECT_REQUEST_METHOD", first_method),
     FIELD("SESSGATE_REALM", realm), FIELD("HTTP_USER_AGENT", user_agent),
     FIELD("SESSGATE_POLICY", policy), FIELD("FCGI_APACHE_ROLE", apache_role),
     FIELD("HTTP_X_CSRF_TOKEN", csrf_token),
@@ -75,6 +77,19 @@ static const struct {
     FIELD("HTTP_SEC_FETCH_SITE", sec_fetch_site),
     FIELD("HTTP_IDEMPOTENCY_KEY", idempotency_key),
     FIELD("HTTP_X_FORWARDED_FOR", forwarded_for)};
+
+/* What describes a body, where nobody reads one. */
+static bool
+may_be_twice(const struct params *params, const char *name)
+{
+	const char *check;
+	size_t count;
+
+	check = params_find(params, "SESSGATE_CHECK", &count);
+	return check != NULL && check[0] != '\0' &&
+	       (strcmp(name, "CONTENT_LENGTH") == 0 ||
+		   strcmp(name, "CONTENT_TYPE") == 0);
+}
 
 static void
 check_fields(const struct params *params, const struct request *req)
@@ -90,7 +105,8 @@ check_fields(const struct params *params, const struct request *req)
 		    (const void *)((const char *)req + fields[i].offset);
 
 		text = params_find(params, fields[i].name, &count);
-		is_malformed |= count > 1;
+		is_malformed |=
+		    count > 1 && !may_be_twice(params, fields[i].name);
 		if (count == 1)
 			MUST(bytes_equal_text(*field, text));
 		MUST(count > 0 || field->len == 0);
@@ -103,7 +119,7 @@ check_fields(const struct params *params, const struct request *req)
 	text = params_find(params, "REQUEST_URI", &count);
 	is_malformed |= text == NULL || text[0] == '\0';
 	MUST(req->is_malformed == is_malformed);
-	if (request_is_safe(req))
+	if (request_is_safe(req) && !request_wants_page(req))
 		MUST(bytes_equal_text(req->method_text, "GET") ||
 		     bytes_equal_text(req->method_text, "HEAD") ||
 		     bytes_equal_text(req->method_text, "OPTIONS"));

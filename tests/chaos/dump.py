@@ -42,7 +42,7 @@ def rows(world, columns, table):
 
 def sessions(world, names):
     columns = [text("ref"), text("user_agent"), text("user_id"), "state",
-               "end_reason", "version", "seq", "grp", text("context_id"),
+               "end_reason", "version", "IFNULL(seq, 0)", "grp", text("context_id"),
                text("roles"), text("data")]
     for row in rows(world, columns, "session"):
         (ref, handle, user, state, reason, version, seq, group, context,

@@ -151,7 +151,6 @@ def wrong_usage_is_exit_2_with_a_hint(t):
             (["key", "use", "0"], "1 to 255"),
             (["key", "retire", "256"], "1 to 255"),
             (["config", "mount", "iis"], "there is: lighttpd"),
-            (["config", "mount", "apache"], "there is: lighttpd"),
             (["service", "add", "a"], "--scope is needed"),
             (["service", "add", "a", "--scope", "create,root"], "root"),
             (["service", "add", "a/b", "--scope", "create"], "name"),

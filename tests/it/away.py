@@ -8,8 +8,8 @@ import signal
 import time
 
 from harness import case, main, wait_until
-from scenario import (EXPORT, HAS_MUTANTS, SLOW_POLL, SOON_S, STORES, answer,
-                      hazard, never_accepted, promise)
+from scenario import (EXPORT, SLOW_POLL, SOON_S, STORES, answer, hazard,
+                      never_accepted, promise, with_pauses)
 from stores import (Fleet, MariaDB, failpoint_build, group_of, record_key, run,
                     sync_key)
 
@@ -163,10 +163,6 @@ def redis_that_loses_all_while_mysql_is_away_logs_nobody_out(t):
 # ---- kills -------------------------------------------------------------------
 
 
-def case_with_failpoints(function):
-    return case(function) if HAS_MUTANTS else function
-
-
 def killed_at(t, place, is_acknowledged_later):
     """The worker dies there; nobody has the token."""
     failpoint_build()
@@ -190,12 +186,12 @@ def killed_at(t, place, is_acknowledged_later):
     t.equal(a.check(a.create("bob")).status, 200)
 
 
-@case_with_failpoints
+@with_pauses
 def a_worker_killed_before_its_frame_leaves_nothing(t):
     killed_at(t, "away-spool", False)
 
 
-@case_with_failpoints
+@with_pauses
 def a_worker_killed_behind_its_frame_leaves_one_whole_event(t):
     killed_at(t, "away-acknowledge", True)
 

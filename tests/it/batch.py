@@ -9,7 +9,7 @@ import threading
 import time
 
 from harness import case, children, main, wait_until
-from scenario import HAS_MUTANTS, STORES
+from scenario import STORES, with_pauses
 from stores import Fleet, failpoint_build, run
 
 WORKERS = 12
@@ -51,12 +51,6 @@ def workers_of(host):
 
 def users(count):
     return ["user%d" % number for number in range(count)]
-
-
-def with_pauses(scenario):
-    """One of a build that has them; it runs elsewhere where that is "none"."""
-    if HAS_MUTANTS:
-        case(scenario)
 
 
 def fleet_of(t, workers=WORKERS, **more):

@@ -19,6 +19,7 @@ import time
 
 import harness
 from harness import case, connect, main, needs, read_answer, request_bytes, spawn, wait_until, web_params
+from scenario import with_pauses
 from stores import failpoint_build
 from webserver import Lighttpd, WebServer, authorizer, free_port
 
@@ -360,7 +361,7 @@ def who_asks_in_the_moment_of_his_end_is_answered(t):
         sock.close()
 
 
-@case
+@with_pauses
 def a_request_that_comes_while_the_worker_is_busy_does_not_come_too_late(t):
     build = failpoint_build()
     gw = t.gateway(COOKIE)
@@ -383,7 +384,7 @@ def a_request_that_comes_while_the_worker_is_busy_does_not_come_too_late(t):
     sock.close()
 
 
-@case
+@with_pauses
 def a_slow_disk_keeps_nobody_waiting_but_who_writes(t):
     build = failpoint_build()
     gw = t.gateway(COOKIE)

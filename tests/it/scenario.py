@@ -84,6 +84,12 @@ def hazard(off, pause="", has_local_cache=None):
     return register
 
 
+def with_pauses(scenario):
+    """A case of a build that has them; it runs elsewhere where that is "none"."""
+    if HAS_MUTANTS:
+        case(scenario)
+
+
 # ---- what scenarios have in common -------------------------------------------
 
 

@@ -14,7 +14,7 @@ from stores import (Fleet, MariaDB, failpoint_build, group_of, record_key, run,
                     sync_key)
 
 # After MySQL is back a breaker is closed within 3 s; then a second.
-LANDED_S = 3.0  # 0.2 where nothing else runs
+LANDED_S = 1.0
 
 
 def away_fleet(t, hosts=2, conf=None, **more):

@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "generation.h"
 #include "log.h"
+#include "notify.h"
 
 #define TICK_MS 200
 #define BUSY_TICK_MS 20 /* while somebody is awaited */
@@ -113,11 +114,14 @@ reload(struct master *m)
 		m->reload_again = true;
 		return;
 	}
+	notify_reloading();
 	log_notice("reload: reading %s",
 	    m->args->path == NULL ? "built-in defaults" : m->args->path);
 	conf = load_again(m);
 	if (conf != NULL)
 		begin_next(m, conf);
+	if (m->next == NULL) /* the old one goes on */
+		notify_ready(m->current->wanted);
 }
 
 static void
@@ -185,6 +189,7 @@ look_at_next(struct master *m)
 		give_next_up(m, "the new processes do not get ready");
 	if (m->next != NULL)
 		return;
+	notify_ready(m->current->wanted);
 	if (m->reload_again) {
 		m->reload_again = m->reopen_again = false;
 		reload(m);
@@ -229,6 +234,7 @@ look_after(struct master *m)
 	    generation_is_ready(m->current, &m->family)) {
 		m->is_ready_logged = true;
 		log_notice("ready: %d workers", m->current->wanted);
+		notify_ready(m->current->wanted);
 	}
 }
 
@@ -285,6 +291,7 @@ stop(struct master *m)
 {
 	int64_t started_ms = clock_monotonic_ms();
 
+	notify_stopping();
 	log_notice("stopping");
 	atomic_store(&m->args->shared->stopping, 1);
 	listeners_unlink(m->args->listeners);
@@ -353,6 +360,7 @@ master_run(const struct master_args *args)
 	m.family.batch = args->batch;
 	m.family.listeners = args->listeners;
 	m.family.child_mask = args->child_mask;
+	notify_open();
 	master_signals(&m.signals);
 	m.current = generation_new(args->conf);
 	if (m.current == NULL) {

@@ -21,6 +21,7 @@
 
 #include "batch.h"
 #include "conf.h"
+#include "confine.h"
 #include "instance.h"
 #include "listener.h"
 #include "local.h"
@@ -301,6 +302,8 @@ start_as_user(struct start *start)
 	if (conf_has_redis(conf) && start->local != NULL)
 		local_set_mode(start->local, LOCAL_TRACKED);
 	instance_warn(conf, &start->listeners, &start->user);
+	if (confine(&err) != SGATE_OK)
+		log_warning("%s", err.text);
 	return true;
 }
 

@@ -499,6 +499,37 @@ class Gateway:
 # ---- cases and TAP ---------------------------------------------------------
 
 
+def listening_socket(path, mode=0o666):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(path)
+    os.chmod(path, mode)
+    sock.listen(64)
+    return sock
+
+
+LISTEN_PY = """
+import fcntl, os, sys
+fds = [int(x) for x in sys.argv[1].split(",")]
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i, inheritable=True)
+os.environ["LISTEN_FDS"] = str(len(fds))
+os.environ["LISTEN_PID"] = str(os.getpid() + int(os.environ.get("OFF", "0")))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def start_with_listen_fds(gw, socks, names, **env):
+    """As systemd does: descriptors from 3 on, LISTEN_PID is its own pid."""
+    fds = [s.fileno() for s in socks]
+    more = {"LISTEN_FDNAMES": names} if names is not None else {}
+    with open(gw.log_path, "ab") as log:
+        gw.process = subprocess.Popen(
+            [sys.executable, "-c", LISTEN_PY, ",".join(map(str, fds))] +
+            gw.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            cwd="/", pass_fds=fds, env=dict(os.environ, **more, **env))
+
+
 class Case:
     """What a case function gets as `t`."""
 

@@ -2,6 +2,7 @@
 
 #include "api.h"
 
+#include "page.h"
 #include "session_manager.h"
 
 #include <stdio.h>
@@ -125,7 +126,11 @@ problem_title(int status)
 void
 api_problem(struct call *c, int status, const char *code, const char *detail)
 {
-	reply_problem(&c->reply, status, code, problem_title(status), detail);
+	if (c->wants_page)
+		page_problem(c, status, problem_title(status), detail);
+	else
+		reply_problem(
+		    &c->reply, status, code, problem_title(status), detail);
 }
 
 void
@@ -151,7 +156,13 @@ deny(struct call *c, enum sgate_reason reason, const char *detail)
 	if (c->conf->gateway.expose_reason)
 		reply_header(&c->reply, "X-Session-Reason",
 		    bytes_of(sgate_reason_text(reason)));
-	reply_problem_body(&c->reply, row->shown, row->title, detail);
+	if (!c->wants_page) {
+		reply_problem_body(&c->reply, row->shown, row->title, detail);
+		return;
+	}
+	if (row->api_status == 503 || row->api_status == 429)
+		reply_retry_after(&c->reply);
+	page_refusal(c, reason, c->conf->gateway.login_url, detail);
 }
 
 void

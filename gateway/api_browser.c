@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SESSIONS_LIST_MAX 200
-
 /* api_route.needs */
 #define NEEDS_SESSION (1u << 0)    /* else the reason's status */
 #define NEEDS_USER (1u << 1)       /* an anonymous session is not enough */
@@ -237,17 +235,12 @@ serve_session_rotate(struct call *c, const struct api_path *path)
 
 /* ---- logout ---- */
 
-/*
- * The answer to a form: 303 to its return_to, or a page. False: no form, the
- * route answers with JSON.
- */
+/* True: the form named where to go, and that is the answer. */
 static bool
-answer_form(struct call *c, const char *title)
+answer_return(struct call *c)
 {
 	struct sgate_bytes return_to;
 
-	if (!body_is_form(c))
-		return false;
 	/* A bad return_to must not undo what has been done: a page, then. */
 	if (form_get(buf_bytes(&c->body.text), "return_to", &c->body.field) ==
 	    FORM_FOUND) {
@@ -258,17 +251,24 @@ answer_form(struct call *c, const char *title)
 			return true;
 		}
 	}
-	page_message(c, title);
-	return true;
+	return false;
 }
 
+/*
+ * A form is answered with 303 to its return_to, or with the page of that title;
+ * all else with JSON.
+ */
 static void
-answer_ended(struct call *c, const char *title, uint64_t count)
+answer_ended(struct call *c, void (*page)(struct call *c, const char *title),
+    const char *title, uint64_t count)
 {
 	struct json j;
 
-	if (answer_form(c, title))
+	if (body_is_form(c)) {
+		if (!answer_return(c))
+			page(c, title);
 		return;
+	}
 	api_json_begin(c, 200, &j);
 	json_int(&j, "ended", (int64_t)count);
 	api_json_end(c, &j);
@@ -295,7 +295,8 @@ serve_logout(struct call *c, const struct api_path *path)
 	if (status == SGATE_OK)
 		call_count_ended(c, 1);
 	call_clear_cookie(c);
-	answer_ended(c, "Logged out", status == SGATE_OK ? 1 : 0);
+	answer_ended(
+	    c, page_logged_out, "Logged out", status == SGATE_OK ? 1 : 0);
 }
 
 static void
@@ -311,7 +312,10 @@ serve_logout_page(struct call *c, const struct api_path *path)
 	    return_to_is_allowed(
 		buf_bytes(&field), c->conf->gateway.return_to_allow))
 		return_to = buf_bytes(&field);
-	page_logout(c, has_ref ? &ref : NULL, return_to);
+	if (c->token.len == 0)
+		page_logged_out(c, "Not logged in");
+	else
+		page_logout(c, has_ref ? &ref : NULL, return_to);
 	buf_clear(&field);
 }
 
@@ -418,6 +422,16 @@ is_current(const struct call *c, const struct sgate_ref *ref)
 		   SGATE_REF_BYTES) == 0;
 }
 
+static bool
+is_login_fresh(const struct call *c)
+{
+	int64_t max_age_ms = c->conf->session.self_service_max_auth_age_ms;
+
+	return max_age_ms == 0 ||
+	       call_now_ms(c) - sgate_session_get_auth_ms(c->session) <=
+		   max_age_ms;
+}
+
 static void
 answer_list(struct call *c, const struct sgate_list *list)
 {
@@ -426,7 +440,7 @@ answer_list(struct call *c, const struct sgate_list *list)
 
 	api_json_begin(c, 200, &j);
 	json_array(&j, "sessions");
-	for (i = 0; i < sgate_list_count(list); i++) {
+	for (i = 0; i < sgate_list_count(list) && i < PAGE_SESSIONS_MAX; i++) {
 		const struct sgate_session *s = sgate_list_get(list, i);
 
 		json_object(&j, NULL);
@@ -444,7 +458,22 @@ answer_list(struct call *c, const struct sgate_list *list)
 		json_end(&j);
 	}
 	json_end(&j);
+	json_bool(&j, "more", sgate_list_count(list) > PAGE_SESSIONS_MAX);
 	api_json_end(c, &j);
+}
+
+static void
+answer_list_page(struct call *c, const struct sgate_list *list)
+{
+	struct page_sessions p = {.list = list,
+	    .has_more = sgate_list_count(list) > PAGE_SESSIONS_MAX,
+	    .may_end = is_login_fresh(c)};
+	struct buf done = {0};
+
+	if (form_get(c->req->query, "done", &done) == FORM_FOUND)
+		p.done = buf_bytes(&done);
+	page_sessions(c, &p);
+	buf_clear(&done);
 }
 
 static void
@@ -455,15 +484,25 @@ serve_sessions(struct call *c, const struct api_path *path)
 
 	(void)path;
 	status = sgate_user_sessions(c->gw->mgr,
-	    sgate_session_get_user_id(c->session), SESSIONS_LIST_MAX, &list,
+	    sgate_session_get_user_id(c->session), PAGE_SESSIONS_MAX + 1, &list,
 	    &c->err);
 	if (status != SGATE_OK)
 		api_fail(c, status);
 	else if (request_prefers_html(c->req))
-		page_sessions(c, list);
+		answer_list_page(c, list);
 	else
 		answer_list(c, list);
 	sgate_list_free(list);
+}
+
+static void
+answer_no_such_session(struct call *c)
+{
+	if (c->wants_page)
+		page_problem(c, 404, "No such session",
+		    "It has ended already, or it is not yours.");
+	else
+		api_not_found(c);
 }
 
 /*
@@ -487,7 +526,7 @@ find_own_ref(struct call *c, struct sgate_bytes text, struct sgate_ref *out_ref)
 	if (is_own)
 		return true;
 	if (status == SGATE_OK || status == SGATE_NOT_FOUND)
-		api_not_found(c);
+		answer_no_such_session(c);
 	else
 		api_fail(c, status);
 	return false;
@@ -506,7 +545,7 @@ serve_sessions_end(struct call *c, const struct api_path *path)
 		reason = SGATE_REASON_LOGGED_OUT;
 	status = sgate_session_end(c->gw->mgr, &ref, reason, &c->err);
 	if (status == SGATE_NOT_FOUND) {
-		api_not_found(c);
+		answer_no_such_session(c);
 		return;
 	}
 	if (status != SGATE_OK) {
@@ -514,9 +553,12 @@ serve_sessions_end(struct call *c, const struct api_path *path)
 		return;
 	}
 	call_count_ended(c, 1);
-	if (reason == SGATE_REASON_LOGGED_OUT)
+	if (reason == SGATE_REASON_LOGGED_OUT) {
 		call_clear_cookie(c);
-	answer_ended(c, "Session ended", 1);
+		answer_ended(c, page_logged_out, "Logged out", 1);
+	} else {
+		answer_ended(c, page_done, "Session ended", 1);
+	}
 }
 
 static void
@@ -535,7 +577,7 @@ serve_sessions_end_others(struct call *c, const struct api_path *path)
 		return;
 	}
 	call_count_ended(c, count);
-	answer_ended(c, "Other sessions ended", count);
+	answer_ended(c, page_done, "Other sessions ended", count);
 }
 
 static void
@@ -579,7 +621,6 @@ static enum sgate_reason
 find_caller(struct call *c, unsigned needs)
 {
 	unsigned flags = (needs & LOOKS_ONLY) != 0 ? SGATE_NO_TOUCH : 0;
-	int64_t max_age_ms = c->conf->session.self_service_max_auth_age_ms;
 	enum sgate_reason reason;
 
 	if ((needs & NEEDS_TOKEN) != 0) {
@@ -596,8 +637,7 @@ find_caller(struct call *c, unsigned needs)
 	}
 	if ((needs & NEEDS_USER) != 0 && sgate_session_is_anonymous(c->session))
 		return SGATE_REASON_NONE;
-	if ((needs & NEEDS_FRESH) != 0 && max_age_ms > 0 &&
-	    call_now_ms(c) - sgate_session_get_auth_ms(c->session) > max_age_ms)
+	if ((needs & NEEDS_FRESH) != 0 && !is_login_fresh(c))
 		return SGATE_REASON_AUTH_AGE;
 	return SGATE_REASON_OK;
 }
@@ -632,6 +672,7 @@ api_browser_serve(struct call *c, struct sgate_bytes path)
 	struct api_path parts;
 	enum sgate_reason reason;
 
+	c->wants_page = request_prefers_html(c->req);
 	if (!call_may(c, CONF_ALLOW_API)) {
 		api_deny(c, SGATE_REASON_LISTENER);
 		return;

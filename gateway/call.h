@@ -19,6 +19,7 @@ struct call {
 	struct body body;
 	struct sgate_bytes realm; /* set by call_find_realm() */
 	bool realm_is_given;      /* by listener, key or param: stands */
+	bool wants_page;          /* a browser's visitor: refusals are pages */
 	bool is_program; /* by service key: REMOTE_ADDR is no visitor's */
 	bool has_identity;
 	unsigned scopes;          /* of a program: api_programs.h */

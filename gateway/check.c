@@ -15,6 +15,7 @@
 
 #include "csrf.h"
 #include "log.h"
+#include "page.h"
 #include "return_to.h"
 #include "token.h"
 
@@ -361,21 +362,39 @@ is_redirected(const struct call *c, const struct decision *d)
 static void
 add_location(struct call *c, const struct decision *d)
 {
-	const char *url = login_url(c, d->policy);
 	struct buf location = {0};
 
-	buf_add_text(&location, url);
-	/* A longer one would be refused on the way back, and may be more than
-	 * the web server takes as a header. */
-	if (c->req->uri.len <= RETURN_TO_MAX) {
-		buf_add_char(&location, strchr(url, '?') == NULL ? '?' : '&');
-		buf_add_text(&location, "return_to=");
-		buf_add_url(&location, c->req->uri);
-	}
+	return_to_login(login_url(c, d->policy), c->req->uri, &location);
 	if (buf_failed(&location))
 		c->reply.is_broken = true;
 	reply_header(&c->reply, "Location", buf_bytes(&location));
 	buf_clear(&location);
+}
+
+/* nginx and mod_fcgid throw away what a check says, and a program reads none.
+ */
+static bool
+is_for_a_person(const struct call *c)
+{
+	return request_accepts_html(c->req) &&
+	       !request_is_access_checker(c->req) &&
+	       (c->req->role == REQUEST_AUTHORIZER ||
+		   request_wants_page(c->req));
+}
+
+static void
+add_short_page(struct call *c, const struct reply_reason *row)
+{
+	struct buf *out = c->reply.out;
+
+	reply_body(&c->reply, "text/html; charset=utf-8");
+	buf_add_text(out, "<!DOCTYPE html>\n<title>");
+	buf_add_text(out, row->title);
+	buf_add_text(out, "</title>\n<p>");
+	buf_add_text(out, row->title);
+	buf_add_text(out, " (");
+	buf_add_text(out, row->shown);
+	buf_add_text(out, ").</p>\n");
 }
 
 static void
@@ -391,18 +410,14 @@ answer_deny(struct call *c, const struct decision *d)
 	if (redirect)
 		add_location(c, d);
 	if (row->check_status == 503)
-		reply_header(r, "Retry-After", bytes_of("2"));
+		reply_retry_after(r);
 	if (c->conf->gateway.expose_reason)
 		reply_header(r, "X-Session-Reason",
 		    bytes_of(sgate_reason_text(d->reason)));
-	reply_body(r, "text/html; charset=utf-8");
-	buf_add_text(r->out, "<!DOCTYPE html>\n<title>");
-	buf_add_text(r->out, row->title);
-	buf_add_text(r->out, "</title>\n<p>");
-	buf_add_text(r->out, row->title);
-	buf_add_text(r->out, " (");
-	buf_add_text(r->out, row->shown);
-	buf_add_text(r->out, ").</p>\n");
+	if (!redirect && is_for_a_person(c))
+		page_refusal(c, d->reason, login_url(c, d->policy), NULL);
+	else
+		add_short_page(c, row);
 }
 
 /* The answer as it went out, not as it was meant: building it may fail. */

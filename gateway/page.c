@@ -2,30 +2,182 @@
 
 #include "page.h"
 
-#include "clock.h"
+#include "gateway/page_css.h"
 #include "return_to.h"
 #include "token.h"
 
+#include <sodium.h>
 #include <string.h>
 
+/* ---- the frame ---- */
+
+/* "sha256-...", by which alone a browser takes the style that stands in the
+ * page. */
+static const char *
+style_hash(void)
+{
+	static char text[7 + sodium_base64_ENCODED_LEN(crypto_hash_sha256_BYTES,
+				 sodium_base64_VARIANT_ORIGINAL)];
+	unsigned char hash[crypto_hash_sha256_BYTES];
+
+	if (text[0] != '\0')
+		return text;
+	crypto_hash_sha256(
+	    hash, (const unsigned char *)page_css, sizeof(page_css) - 1);
+	memcpy(text, "sha256-", 7);
+	sodium_bin2base64(text + 7, sizeof(text) - 7, hash, sizeof(hash),
+	    sodium_base64_VARIANT_ORIGINAL);
+	return text;
+}
+
+/*
+ * "https://host:port" of an absolute address; empty when it is a path, or has
+ * what would mean something in a policy.
+ */
+static struct sgate_bytes
+origin_of(struct sgate_bytes url)
+{
+	struct sgate_bytes none = {NULL, 0};
+	const char *host = memmem(url.data, url.len, "://", 3);
+	const char *end;
+
+	if (url.len == 0 || url.data[0] == '/' || host == NULL)
+		return none;
+	host += 3;
+	end = memchr(host, '/', url.len - (size_t)(host - url.data));
+	if (end != NULL)
+		url.len = (size_t)(end - url.data);
+	return bytes_is_name(url, 300, ":/.-[]") ? url : none;
+}
+
+/*
+ * goes_to: where the answer to the page's form may send the browser, which
+ * Chromium judges by form-action, too.
+ */
 static void
-page_begin(struct call *c, const char *title)
+page_headers(struct call *c, struct sgate_bytes goes_to)
+{
+	struct buf policy = {0};
+	struct sgate_bytes origin = origin_of(goes_to);
+
+	buf_add_text(&policy, "default-src 'none'; style-src '");
+	buf_add_text(&policy, style_hash());
+	buf_add_text(&policy, "'; form-action 'self'");
+	if (origin.len > 0) {
+		buf_add_char(&policy, ' ');
+		buf_add_bytes(&policy, origin);
+	}
+	buf_add_text(&policy, "; frame-ancestors 'none'; base-uri 'none'");
+	if (buf_failed(&policy))
+		c->reply.is_broken = true;
+	reply_header(&c->reply, "Content-Security-Policy", buf_bytes(&policy));
+	buf_clear(&policy);
+	reply_header(&c->reply, "X-Frame-Options", bytes_of("DENY"));
+	reply_header(&c->reply, "Referrer-Policy", bytes_of("same-origin"));
+	reply_body(&c->reply, "text/html; charset=utf-8");
+}
+
+static void
+page_open_to(struct call *c, const char *title, struct sgate_bytes goes_to)
 {
 	struct buf *out = c->reply.out;
 
-	reply_page(&c->reply, 200);
+	page_headers(c, goes_to);
 	buf_add_text(out,
-	    "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
-	    "<meta name=\"viewport\" content=\"width=device-width\">\n<title>");
+	    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n"
+	    "<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+	    "content=\"width=device-width, initial-scale=1\">\n<title>");
 	buf_add_html(out, bytes_of(title));
-	buf_add_text(out, "</title>\n<h1>");
+	buf_add_text(out, "</title>\n<style>");
+	buf_add(out, page_css, sizeof(page_css) - 1);
+	buf_add_text(out, "</style>\n</head>\n<body>\n<main>\n<h1>");
 	buf_add_html(out, bytes_of(title));
 	buf_add_text(out, "</h1>\n");
 }
 
-/* <form ...> with the CSRF token, open. */
+void
+page_open(struct call *c, const char *title)
+{
+	page_open_to(c, title, (struct sgate_bytes){NULL, 0});
+}
+
+void
+page_begin(struct call *c, int status, const char *title)
+{
+	reply_begin(&c->reply, status);
+	page_open(c, title);
+}
+
+void
+page_end(struct call *c)
+{
+	buf_add_text(c->reply.out, "</main>\n</body>\n</html>\n");
+}
+
+/* ---- parts ---- */
+
+void
+page_paragraph(struct call *c, const char *text)
+{
+	if (text == NULL || text[0] == '\0')
+		return;
+	buf_add_text(c->reply.out, "<p>");
+	buf_add_html(c->reply.out, bytes_of(text));
+	buf_add_text(c->reply.out, "</p>\n");
+}
+
 static void
-form_begin(struct call *c, const struct sgate_ref *ref, const char *route)
+page_link(
+    struct call *c, struct sgate_bytes url, const char *class, const char *text)
+{
+	struct buf *out = c->reply.out;
+
+	buf_add_text(out, "<p><a");
+	buf_add_text(out, class);
+	buf_add_text(out, " href=\"");
+	buf_add_html(out, url);
+	buf_add_text(out, "\">");
+	buf_add_text(out, text);
+	buf_add_text(out, "</a></p>\n");
+}
+
+void
+page_login_link(
+    struct call *c, const char *login_url, struct sgate_bytes return_to)
+{
+	struct buf url = {0};
+
+	if (login_url[0] == '\0')
+		return;
+	return_to_login(login_url, return_to, &url);
+	if (buf_failed(&url))
+		c->reply.is_broken = true;
+	page_link(c, buf_bytes(&url), " class=\"button\"", "Log in");
+	buf_clear(&url);
+}
+
+/* mount + route, to be cleared by the caller. */
+static struct sgate_bytes
+own_url(struct call *c, const char *route, struct buf *out)
+{
+	buf_add_text(out, c->conf->gateway.mount);
+	buf_add_text(out, route);
+	if (buf_failed(out))
+		c->reply.is_broken = true;
+	return buf_bytes(out);
+}
+
+void
+page_sessions_link(struct call *c)
+{
+	struct buf url = {0};
+
+	page_link(c, own_url(c, "sessions", &url), "", "Your sessions");
+	buf_clear(&url);
+}
+
+void
+page_form_begin(struct call *c, const struct sgate_ref *ref, const char *route)
 {
 	char token[TOKEN_CSRF_LEN + 1];
 	struct buf *out = c->reply.out;
@@ -34,38 +186,40 @@ form_begin(struct call *c, const struct sgate_ref *ref, const char *route)
 	buf_add_html(out, bytes_of(c->conf->gateway.mount));
 	buf_add_html(out, bytes_of(route));
 	buf_add_text(out, "\">");
-	if (ref == NULL || !token_csrf_write(manager_keys(c->gw->mgr), ref,
+	if (ref != NULL && token_csrf_write(manager_keys(c->gw->mgr), ref,
 			       call_now_ms(c), token))
-		return;
-	buf_add_text(out, "<input type=\"hidden\" name=\"csrf\" value=\"");
-	buf_add_html(out, bytes_of(token));
-	buf_add_text(out, "\">");
-}
-
-static void
-form_end(struct call *c, const char *label)
-{
-	buf_add_text(c->reply.out, "<button>");
-	buf_add_html(c->reply.out, bytes_of(label));
-	buf_add_text(c->reply.out, "</button></form>\n");
-}
-
-static void
-form_return_to(struct call *c, struct sgate_bytes return_to)
-{
-	if (return_to.len == 0)
-		return;
-	buf_add_text(
-	    c->reply.out, "<input type=\"hidden\" name=\"return_to\" value=\"");
-	buf_add_html(c->reply.out, return_to);
-	buf_add_text(c->reply.out, "\">");
+		page_form_field(c, "csrf", bytes_of(token));
 }
 
 void
-page_message(struct call *c, const char *title)
+page_form_field(struct call *c, const char *name, struct sgate_bytes value)
 {
-	page_begin(c, title);
+	struct buf *out = c->reply.out;
+
+	buf_add_text(out, "<input type=\"hidden\" name=\"");
+	buf_add_text(out, name);
+	buf_add_text(out, "\" value=\"");
+	buf_add_html(out, value);
+	buf_add_text(out, "\">");
 }
+
+void
+page_form_end(
+    struct call *c, const char *label, struct sgate_bytes about, bool is_main)
+{
+	struct buf *out = c->reply.out;
+
+	buf_add_text(out, is_main ? "<button class=\"main\">" : "<button>");
+	buf_add_html(out, bytes_of(label));
+	if (about.len > 0) {
+		buf_add_text(out, "<span class=\"unseen\">: ");
+		buf_add_html(out, about);
+		buf_add_text(out, "</span>");
+	}
+	buf_add_text(out, "</button></form>\n");
+}
+
+/* ---- pages ---- */
 
 void
 page_redirect(struct call *c, struct sgate_bytes return_to)
@@ -81,70 +235,106 @@ page_redirect(struct call *c, struct sgate_bytes return_to)
 	buf_clear(&location);
 }
 
+/* Whether the visitor pressed a button of the list of sessions. */
+static bool
+came_from_the_list(const struct call *c)
+{
+	struct sgate_bytes path = c->req->path;
+	size_t mount = strlen(c->conf->gateway.mount);
+
+	return c->req->role == REQUEST_API && path.len > mount &&
+	       path.len - mount > sizeof("sessions/") - 1 &&
+	       memcmp(path.data + mount, "sessions/",
+		   sizeof("sessions/") - 1) == 0;
+}
+
+/* The same request once more, where that is no more than a look. */
+static void
+page_again_link(struct call *c)
+{
+	struct buf url = {0};
+
+	if (!request_is_safe(c->req) ||
+	    !return_to_is_allowed(c->req->uri, NULL))
+		return;
+	return_to_write(c->req->uri, &url);
+	if (buf_failed(&url))
+		c->reply.is_broken = true;
+	page_link(c, buf_bytes(&url), " class=\"button\"", "Try again");
+	buf_clear(&url);
+}
+
+static void
+page_refused_login_link(struct call *c, const char *login_url)
+{
+	struct buf url = {0};
+	struct sgate_bytes back = {NULL, 0};
+
+	if (request_is_safe(c->req))
+		back = c->req->uri;
+	else if (came_from_the_list(c))
+		back = own_url(c, "sessions", &url);
+	page_login_link(c, login_url, back);
+	buf_clear(&url);
+}
+
+void
+page_refusal(struct call *c, enum sgate_reason reason, const char *login_url,
+    const char *detail)
+{
+	const struct reply_reason *row = reply_reason(reason);
+
+	page_open(c, row->title);
+	page_paragraph(c, row->help);
+	page_paragraph(c, detail);
+	if (row->check_status == 401)
+		page_refused_login_link(c, login_url);
+	else if (row->check_status == 503)
+		page_again_link(c);
+	if (row->check_status != 401 && came_from_the_list(c))
+		page_sessions_link(c);
+	page_end(c);
+}
+
+void
+page_problem(struct call *c, int status, const char *title, const char *detail)
+{
+	page_begin(c, status, title);
+	page_paragraph(c, detail);
+	if (came_from_the_list(c))
+		page_sessions_link(c);
+	page_end(c);
+}
+
+void
+page_done(struct call *c, const char *title)
+{
+	page_begin(c, 200, title);
+	page_sessions_link(c);
+	page_end(c);
+}
+
+void
+page_logged_out(struct call *c, const char *title)
+{
+	page_begin(c, 200, title);
+	page_paragraph(c, "On this device nobody is logged in to this site.");
+	page_login_link(
+	    c, c->conf->gateway.login_url, (struct sgate_bytes){NULL, 0});
+	page_end(c);
+}
+
 void
 page_logout(
     struct call *c, const struct sgate_ref *ref, struct sgate_bytes return_to)
 {
-	page_begin(c, "Log out");
-	form_begin(c, ref, "logout");
-	form_return_to(c, return_to);
-	form_end(c, "Log out");
-}
-
-static void
-add_cell(struct buf *out, struct sgate_bytes value)
-{
-	buf_add_text(out, "<td>");
-	buf_add_html(out, value);
-	buf_add_text(out, "</td>");
-}
-
-static void
-add_time_cell(struct buf *out, int64_t ms)
-{
-	char text[25];
-
-	clock_text(ms, text);
-	add_cell(out, bytes_of(text));
-}
-
-static void
-add_row(struct call *c, const struct sgate_session *s)
-{
-	const struct sgate_ref *own = sgate_session_get_ref(c->session);
-	const struct sgate_ref *ref = sgate_session_get_ref(s);
-	char text[SGATE_REF_HEX + 1];
-	char route[SGATE_REF_HEX + sizeof("sessions//end")];
-	struct buf *out = c->reply.out;
-
-	sgate_ref_text(ref, text);
-	buf_add_text(out, "<tr>");
-	add_time_cell(out, sgate_session_get_created_ms(s));
-	add_time_cell(out, sgate_session_get_last_seen_ms(s));
-	add_cell(out, bytes_of(sgate_session_get_client_ip(s)));
-	add_cell(out, sgate_session_get_user_agent(s));
-	buf_add_text(out, "<td>");
-	if (memcmp(own->bytes, ref->bytes, SGATE_REF_BYTES) == 0)
-		buf_add_text(out, "this one ");
-	snprintf(route, sizeof(route), "sessions/%s/end", text);
-	form_begin(c, own, route);
-	form_end(c, "End");
-	buf_add_text(out, "</td></tr>\n");
-}
-
-void
-page_sessions(struct call *c, const struct sgate_list *list)
-{
-	struct buf *out = c->reply.out;
-	size_t i;
-
-	page_begin(c, "Your sessions");
-	buf_add_text(out,
-	    "<table>\n<tr><th>Since</th><th>Last seen</th><th>Address</th>"
-	    "<th>Browser</th><th></th></tr>\n");
-	for (i = 0; i < sgate_list_count(list); i++)
-		add_row(c, sgate_list_get(list, i));
-	buf_add_text(out, "</table>\n");
-	form_begin(c, sgate_session_get_ref(c->session), "sessions/end-others");
-	form_end(c, "End all others");
+	reply_begin(&c->reply, 200);
+	page_open_to(c, "Log out", return_to);
+	page_paragraph(
+	    c, "This ends your session on this device, and no other.");
+	page_form_begin(c, ref, "logout");
+	if (return_to.len > 0)
+		page_form_field(c, "return_to", return_to);
+	page_form_end(c, "Log out", (struct sgate_bytes){NULL, 0}, true);
+	page_end(c);
 }

@@ -16,32 +16,70 @@ const char serve_unavailable[] = "Status: 503 Service Unavailable\r\n"
 				 "\r\n"
 				 "Service unavailable\n";
 
+/* What a visitor reads below the title. */
+#define LOG_IN_HELP "Please log in."
+#define TWICE_HELP                                                             \
+	"Your browser sent two session cookies of this site, and one of "      \
+	"them is not ours. Please delete this site's cookies and log in "      \
+	"again."
+#define EXPIRED_HELP                                                           \
+	"Your session ended after a long pause, or because you had been "      \
+	"logged in for a long time. Please log in again."
+#define ENDED_HELP                                                             \
+	"Your session was ended: by you, here or on another device, or by "    \
+	"those who run this site. Please log in again."
+#define ROLE_HELP                                                              \
+	"You are logged in, but your account does not have the role that "     \
+	"this needs."
+#define AUTH_AGE_HELP                                                          \
+	"This needs a recent login, and yours is too old. Please log in "      \
+	"again."
+#define CSRF_HELP                                                              \
+	"Nothing was done: the request did not come from a page of this "      \
+	"site. If you did not expect this, go back, reload the page, and try " \
+	"again."
+#define DENIED_HELP "This is not available here."
+#define RATE_HELP                                                              \
+	"There were too many logins from your address. Please wait a minute, " \
+	"then try again."
+#define MAINTENANCE_HELP "The site is being worked on. Please try again later."
+#define STORE_HELP                                                             \
+	"This cannot be answered at the moment. You have not been logged "     \
+	"out. Please try again in a few seconds."
+
 /* When you add a reason to sessgate.h, add its row here. */
 static const struct reply_reason reason_table[SGATE_REASON_COUNT] = {
-    [SGATE_REASON_NONE] = {401, 401, "none", "Not logged in"},
-    [SGATE_REASON_MALFORMED] = {401, 401, "none", "Not logged in"},
-    [SGATE_REASON_BAD_TAG] = {401, 401, "none", "Not logged in"},
-    [SGATE_REASON_AMBIGUOUS] = {401, 400, "none", "Not logged in"},
-    [SGATE_REASON_UNKNOWN] = {401, 401, "none", "Not logged in"},
-    [SGATE_REASON_EXPIRED_IDLE] = {401, 401, "expired", "Session expired"},
-    [SGATE_REASON_EXPIRED_ABSOLUTE] = {401, 401, "expired", "Session expired"},
-    [SGATE_REASON_LOGGED_OUT] = {401, 401, "ended", "Session ended"},
-    [SGATE_REASON_REVOKED] = {401, 401, "ended", "Session ended"},
-    [SGATE_REASON_REPLACED] = {401, 401, "ended", "Session ended"},
-    [SGATE_REASON_THEFT] = {401, 401, "ended", "Session ended"},
-    [SGATE_REASON_LIMIT] = {401, 401, "ended", "Session ended"},
-    [SGATE_REASON_BLOCKED] = {401, 401, "ended", "Session ended"},
-    [SGATE_REASON_FLUSHED] = {401, 401, "ended", "Session ended"},
-    [SGATE_REASON_BINDING] = {401, 401, "ended", "Session ended"},
-    [SGATE_REASON_ROLE] = {403, 403, "role", "Role missing"},
-    [SGATE_REASON_AUTH_AGE] = {401, 401, "reauth", "Login too long ago"},
-    [SGATE_REASON_CSRF] = {403, 403, "csrf", "Request from another site"},
-    [SGATE_REASON_POLICY] = {403, 403, "denied", "Not allowed"},
-    [SGATE_REASON_LISTENER] = {403, 403, "denied", "Not allowed"},
-    [SGATE_REASON_RATE] = {503, 429, "busy", "Too many logins"},
-    [SGATE_REASON_MAINTENANCE] = {503, 503, "maintenance", "Maintenance"},
-    [SGATE_REASON_STORE] = {503, 503, "unavailable", "Unavailable"},
-    [SGATE_REASON_OVERLOAD] = {503, 503, "unavailable", "Unavailable"},
+    [SGATE_REASON_NONE] = {401, 401, "none", "Not logged in", LOG_IN_HELP},
+    [SGATE_REASON_MALFORMED] = {401, 401, "none", "Not logged in", LOG_IN_HELP},
+    [SGATE_REASON_BAD_TAG] = {401, 401, "none", "Not logged in", LOG_IN_HELP},
+    [SGATE_REASON_AMBIGUOUS] = {401, 400, "none", "Not logged in", TWICE_HELP},
+    [SGATE_REASON_UNKNOWN] = {401, 401, "none", "Not logged in", LOG_IN_HELP},
+    [SGATE_REASON_EXPIRED_IDLE] = {401, 401, "expired", "Session expired",
+	EXPIRED_HELP},
+    [SGATE_REASON_EXPIRED_ABSOLUTE] = {401, 401, "expired", "Session expired",
+	EXPIRED_HELP},
+    [SGATE_REASON_LOGGED_OUT] = {401, 401, "ended", "Session ended",
+	ENDED_HELP},
+    [SGATE_REASON_REVOKED] = {401, 401, "ended", "Session ended", ENDED_HELP},
+    [SGATE_REASON_REPLACED] = {401, 401, "ended", "Session ended", ENDED_HELP},
+    [SGATE_REASON_THEFT] = {401, 401, "ended", "Session ended", ENDED_HELP},
+    [SGATE_REASON_LIMIT] = {401, 401, "ended", "Session ended", ENDED_HELP},
+    [SGATE_REASON_BLOCKED] = {401, 401, "ended", "Session ended", ENDED_HELP},
+    [SGATE_REASON_FLUSHED] = {401, 401, "ended", "Session ended", ENDED_HELP},
+    [SGATE_REASON_BINDING] = {401, 401, "ended", "Session ended", ENDED_HELP},
+    [SGATE_REASON_ROLE] = {403, 403, "role", "Role missing", ROLE_HELP},
+    [SGATE_REASON_AUTH_AGE] = {401, 401, "reauth", "Login too long ago",
+	AUTH_AGE_HELP},
+    [SGATE_REASON_CSRF] = {403, 403, "csrf", "Request from another site",
+	CSRF_HELP},
+    [SGATE_REASON_POLICY] = {403, 403, "denied", "Not allowed", DENIED_HELP},
+    [SGATE_REASON_LISTENER] = {403, 403, "denied", "Not allowed", DENIED_HELP},
+    [SGATE_REASON_RATE] = {503, 429, "busy", "Too many logins", RATE_HELP},
+    [SGATE_REASON_MAINTENANCE] = {503, 503, "maintenance", "Maintenance",
+	MAINTENANCE_HELP},
+    [SGATE_REASON_STORE] = {503, 503, "unavailable", "Unavailable", STORE_HELP},
+    [SGATE_REASON_OVERLOAD] = {503, 503, "unavailable", "Unavailable",
+	STORE_HELP},
 };
 
 const struct reply_reason *
@@ -207,6 +245,12 @@ reply_end(struct reply *reply)
 }
 
 void
+reply_retry_after(struct reply *reply)
+{
+	reply_header(reply, "Retry-After", bytes_of(RETRY_AFTER_S));
+}
+
+void
 reply_problem(struct reply *reply, int status, const char *code,
     const char *title, const char *detail)
 {
@@ -221,7 +265,7 @@ reply_problem_body(struct reply *reply, const char *code, const char *title,
 	struct json j;
 
 	if (reply->status == 503 || reply->status == 429)
-		reply_header(reply, "Retry-After", bytes_of(RETRY_AFTER_S));
+		reply_retry_after(reply);
 	reply_body(reply, "application/problem+json");
 	json_init(&j, reply->out);
 	json_object(&j, NULL);
@@ -233,15 +277,4 @@ reply_problem_body(struct reply *reply, const char *code, const char *title,
 		json_text(&j, "detail", detail);
 	json_end(&j);
 	buf_add_char(reply->out, '\n');
-}
-
-void
-reply_page(struct reply *reply, int status)
-{
-	reply_begin(reply, status);
-	reply_header(reply, "Content-Security-Policy",
-	    bytes_of("default-src 'none'; style-src 'unsafe-inline'; "
-		     "frame-ancestors 'none'; base-uri 'none'"));
-	reply_header(reply, "Referrer-Policy", bytes_of("same-origin"));
-	reply_body(reply, "text/html; charset=utf-8");
 }

@@ -26,6 +26,7 @@ struct reply_reason {
 	int api_status;
 	const char *shown; /* the `code` of the answer: "expired", "role" ... */
 	const char *title;
+	const char *help; /* what a visitor can do about it */
 };
 /* Any value; what is not known is answered as a store's failure. */
 const struct reply_reason *reply_reason(enum sgate_reason reason);
@@ -56,6 +57,9 @@ void reply_no_body(struct reply *reply);
 /* Once, last: what is broken or could not be allocated becomes a 503. */
 void reply_end(struct reply *reply);
 
+/* When to try again, before the body of a 503 or 429. */
+void reply_retry_after(struct reply *reply);
+
 /* application/problem+json, RFC 9457. detail may be NULL. 503 and 429 carry
  * Retry-After. */
 void reply_problem(struct reply *reply, int status, const char *code,
@@ -63,7 +67,5 @@ void reply_problem(struct reply *reply, int status, const char *code,
 /* The same behind headers of one's own: reply_begin() has been called. */
 void reply_problem_body(struct reply *reply, const char *code,
     const char *title, const char *detail);
-/* A small page: no script, no frame, nothing from elsewhere. */
-void reply_page(struct reply *reply, int status);
 
 #endif

@@ -61,3 +61,16 @@ return_to_write(struct sgate_bytes text, struct buf *out)
 		}
 	}
 }
+
+void
+return_to_login(const char *login_url, struct sgate_bytes text, struct buf *out)
+{
+	buf_add_text(out, login_url);
+	/* A longer one would be refused on the way back, and may be more than
+	 * the web server takes as a header. */
+	if (text.len == 0 || text.len > RETURN_TO_MAX)
+		return;
+	buf_add_char(out, strchr(login_url, '?') == NULL ? '?' : '&');
+	buf_add_text(out, "return_to=");
+	buf_add_url(out, text);
+}

@@ -17,5 +17,11 @@
 bool return_to_is_allowed(struct sgate_bytes text, char *const *allow);
 /* Append it as a Location value: what a URI cannot hold becomes %XX. */
 void return_to_write(struct sgate_bytes text, struct buf *out);
+/*
+ * Append the address of a login page that is to come back to `text`. Where that
+ * is longer than RETURN_TO_MAX, or empty, it is left out.
+ */
+void return_to_login(
+    const char *login_url, struct sgate_bytes text, struct buf *out);
 
 #endif

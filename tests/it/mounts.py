@@ -286,6 +286,10 @@ def policies_are_the_servers(t, front):
         t.equal(answer.status, 403)
         t.match(answer.body.decode(), "Role missing")
         t.equal(answer.header("Cache-Control"), "no-store")
+        # A page for people comes whole, and under its own policy.
+        t.true(answer.body.endswith(b"</html>\n"), answer)
+        t.match(answer.header("Content-Security-Policy"), "default-src 'none'; style-src 'sha256-")
+        t.equal(answer.header("X-Frame-Options"), "DENY")
         saw("a role is missing, CSRF, an unknown policy", front, "403")
         t.equal(front.ask("GET", "/app/unknown/env.cgi", cookie=staff.cookie).status, 403, "an unknown policy")
         for header in ("SESSGATE_POLICY: open", "Sessgate-Policy: open", "HTTP_SESSGATE_POLICY: open"):

@@ -120,6 +120,8 @@ void ctl_table_object(
 
 /* ---- the commands ---- */
 
+extern const struct ctl_command ctl_commands[]; /* ended by a NULL name */
+
 enum ctl_exit ctl_config_check(struct ctl *ctl);
 enum ctl_exit ctl_config_show(struct ctl *ctl);
 enum ctl_exit ctl_config_template(struct ctl *ctl);
@@ -128,6 +130,7 @@ enum ctl_exit ctl_key_new(struct ctl *ctl);
 enum ctl_exit ctl_key_use(struct ctl *ctl);
 enum ctl_exit ctl_key_list(struct ctl *ctl);
 enum ctl_exit ctl_key_retire(struct ctl *ctl);
+enum ctl_exit ctl_manual(struct ctl *ctl);
 enum ctl_exit ctl_service_add(struct ctl *ctl);
 enum ctl_exit ctl_service_list(struct ctl *ctl);
 enum ctl_exit ctl_service_remove(struct ctl *ctl);

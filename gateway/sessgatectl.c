@@ -80,7 +80,7 @@ static const struct ctl_option service_options[] = {
     {NULL, NULL, NULL},
 };
 
-static const struct ctl_command commands[] = {
+const struct ctl_command ctl_commands[] = {
     {"config check", CTL_LOCAL, "", 0, 0, NULL,
 	"say whether the configuration is right",
 	"Run it before a reload: sessgated refuses what this refuses.",
@@ -161,6 +161,10 @@ static const struct ctl_command commands[] = {
     {"key use", CTL_LOCAL, "ID", 1, 1, NULL, "sign with this key from now on",
 	"Refused until every gateway host has said that it has loaded the key.",
 	"sessgatectl key use 2\n", ctl_key_use},
+    {"manual", CTL_LOCAL, "PAGE", 1, 1, NULL, "print a manual page, for man(1)",
+	"PAGE is sessgatectl, sessgated or sessgate.conf: for where the pages "
+	"are not\ninstalled.",
+	"sessgatectl manual sessgate.conf | man -l -\n", ctl_manual},
     {"service add", CTL_LOCAL, "NAME", 1, 1, service_options,
 	"give a program a key for the v1 API",
 	"The key is printed once; the store keeps only its hash. With --realm "
@@ -422,7 +426,7 @@ print_group(enum ctl_group group, FILE *out)
 	const struct ctl_command *c;
 	char left[64];
 
-	for (c = commands; c->name != NULL; c++) {
+	for (c = ctl_commands; c->name != NULL; c++) {
 		if (c->group != group)
 			continue;
 		snprintf(left, sizeof(left), "%s %s", c->name, c->arguments);
@@ -522,7 +526,7 @@ main(int argc, char **argv)
 		return CTL_UNAVAILABLE;
 	signal(SIGPIPE, SIG_IGN);
 	if (!ctl_args_parse(
-		commands, argc - 1, argv + 1, &ctl.args, &problem)) {
+		ctl_commands, argc - 1, argv + 1, &ctl.args, &problem)) {
 		code = ctl_fail(CTL_USAGE, "%s", buf_text(&problem));
 		if (ctl.args.command != NULL)
 			fprintf(stderr, "try: sessgatectl %s --help\n",

@@ -230,6 +230,8 @@ void conf_option_name(const struct sgate_conf *conf,
  */
 bool conf_value(const struct sgate_conf *conf, size_t option_index,
     size_t section_index, struct buf *out_value, struct buf *out_origin);
+/* What a value may be: ", 0 to 200" or ": \"evict\" or \"refuse\"". */
+void conf_option_range(size_t index, struct buf *out);
 /* The whole template: every option with its help, commented out. */
 void conf_template(struct buf *out);
 /*

@@ -27,6 +27,15 @@ conf_value(const struct sgate_conf *conf, size_t option_index,
 	return true;
 }
 
+void
+conf_option_range(size_t index, struct buf *out)
+{
+	const struct option *option = option_at(index);
+
+	if (option != NULL)
+		option_print_range(option, out);
+}
+
 /* ---- template ---- */
 
 static const char head[] =

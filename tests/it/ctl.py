@@ -91,7 +91,7 @@ def help_names_every_command_and_each_has_examples(t):
     names = commands()
     t.equal(sorted(names), sorted(
         ["config check", "config show", "config template", "config mount",
-         "key new", "key use", "key list", "key retire", "service add",
+         "key new", "key use", "key list", "key retire", "manual", "service add",
          "service list", "service remove", "doctor", "db init", "db check",
          "db maintain", "db restored", "create",
          "show", "list", "end", "cleanup", "block", "audit", "explain",

@@ -489,7 +489,11 @@ serve_create(struct call *c, const struct api_path *path)
 		break;
 	case SGATE_DENIED:
 		call_note_denial(c, c->err.reason);
-		api_problem(c, 403, sgate_reason_text(c->err.reason), NULL);
+		api_problem(c, 403, sgate_reason_text(c->err.reason),
+		    c->err.reason == SGATE_REASON_LIMIT
+			? "the user has as many sessions as "
+			  "session.max_sessions allows"
+			: NULL);
 		break;
 	default:
 		api_fail(c, status);

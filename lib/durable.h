@@ -38,6 +38,10 @@ struct durable {
 	bool is_unreachable;
 	/* Set beside it: nobody listens there. To ask again tells no more. */
 	bool is_refused;
+	/* Set with SGATE_UNAVAILABLE by user_lock: others have the lock, and
+	 * let go of it soon. The transaction is over; to do all of it again is
+	 * worth it. */
+	bool is_busy;
 	/* Borrowed; NULL: nobody tells which server is the primary, should
 	 * there be several: the first is used that takes writes. */
 	const struct place *at;

@@ -183,6 +183,8 @@ SGATE_MUST_CHECK enum sgate_status mydb_get_own(struct sql_run *r,
 /* ---- durable_mysql_rows.c ---- */
 
 extern const struct sql_text mydb_texts[SQL_STATEMENTS];
+/* The text with which SQL_USER_LOCK is prepared. */
+void mydb_lock_text(const struct mydb *store, const char *sql, struct buf *out);
 /* Which row of user_lock is a user's: 0 to MYDB_USER_LOCKS - 1. */
 unsigned mydb_user_place(struct sgate_bytes realm, struct sgate_bytes user);
 enum sgate_status mydb_user_lock(struct durable *d, struct sgate_bytes realm,

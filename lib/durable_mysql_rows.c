@@ -3,6 +3,7 @@
 
 #include "durable_mysql.h"
 
+#include <mysqld_error.h>
 #include <string.h>
 
 #include "buf.h"
@@ -115,6 +116,32 @@ mydb_user_place(struct sgate_bytes realm, struct sgate_bytes user)
 	return crc32c(sum, user.data, user.len) % MYDB_USER_LOCKS;
 }
 
+/* The server gave up waiting before we did (mydb_lock_text()). */
+static bool
+was_in_the_way(const struct durable *d)
+{
+	int code = ((const struct mydb *)d)->last_code;
+
+	return code == ER_STATEMENT_TIMEOUT || code == ER_LOCK_WAIT_TIMEOUT;
+}
+
+/*
+ * For a lock that many may want at once. The server tells that it has waited in
+ * vain while we still listen: that is an answer, and "no answer in time", which
+ * is what a store that hangs gives, opens the breaker for everybody.
+ */
+void
+mydb_lock_text(const struct mydb *store, const char *sql, struct buf *out)
+{
+	int64_t wait_ms = store->write_timeout_ms * 3 / 5;
+
+	if (store->is_mariadb)
+		buf_printf(out,
+		    "SET STATEMENT max_statement_time = %lld.%03lld FOR ",
+		    (long long)(wait_ms / 1000), (long long)(wait_ms % 1000));
+	buf_add_text(out, sql);
+}
+
 /*
  * The lock that is needed is taken at once: shared first and exclusive after
  * it is a deadlock as soon as two do it.
@@ -138,9 +165,10 @@ mydb_user_lock(struct durable *d, struct sgate_bytes realm,
 	sql_bind_bytes(&r, user);
 	sql_bind_int(&r, mydb_user_place(realm, user));
 	status = sql_user_read(&r, out);
-	return status == SGATE_NOT_FOUND
-		   ? sql_missing(&r, "a row of table user_lock")
-		   : status;
+	if (status == SGATE_NOT_FOUND)
+		return sql_missing(&r, "a row of table user_lock");
+	d->is_busy = status == SGATE_UNAVAILABLE && was_in_the_way(d);
+	return status;
 }
 
 /* ---- numbers ---- */

@@ -106,6 +106,22 @@ begin_now(struct sql_run *r)
 	    &store->sql.durable, "START TRANSACTION", r->operation, r->err);
 }
 
+static enum sgate_status
+prepare_ours(struct sql_run *r)
+{
+	const char *sql = sql_text(r->store, r->which).sql;
+	enum sgate_status status;
+	struct buf text = {0};
+
+	if (r->which != SQL_USER_LOCK)
+		return run_prepare(r, sql);
+	mydb_lock_text(mydb_of(r), sql, &text);
+	status = buf_failed(&text) ? error_memory(r->err, r->operation)
+				   : run_prepare(r, buf_text(&text));
+	buf_clear(&text);
+	return status;
+}
+
 /* With a connection: what is to be told first, and the statement. */
 static enum sgate_status
 run_enter(struct sql_run *r, const char *sql)
@@ -127,7 +143,7 @@ run_enter(struct sql_run *r, const char *sql)
 		return status == SGATE_OK ? run_prepare(r, sql) : status;
 	r->stmt = store->prepared[r->which];
 	if (r->stmt == NULL) {
-		status = run_prepare(r, sql_text(r->store, r->which).sql);
+		status = prepare_ours(r);
 		store->prepared[r->which] = r->stmt;
 	}
 	return status;

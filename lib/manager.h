@@ -134,6 +134,7 @@ struct sgate_manager {
 	bool is_durable_let; /* its breaker has let this call through */
 	/* Its last answer: it could not be reached, rather than it refused. */
 	bool is_durable_away;
+	bool is_durable_busy; /* or: others have the lock (durable.h) */
 	/* Generations of the breakers when the handles were opened. */
 	uint32_t durable_generation, cache_generation;
 	uint64_t cache_connections; /* of the handles before */

@@ -24,7 +24,7 @@
  * | a block          | as a cleanup; a blocked user's session ends as it      |
  * |                  | lands. Creating asks the list of blocked users, which  |
  * |                  | the rounds keep, and is refused without one            |
- * | max_sessions     | is not enforced meanwhile                              |
+ * | max_sessions     | is not enforced once the durable store is given up     |
  * | a change         | lands it first, or is "unavailable"                    |
  *
  * A genuine token of a session that the durable store does not know is

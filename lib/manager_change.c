@@ -21,6 +21,7 @@
 
 #include <sodium.h>
 
+#include "clock.h"
 #include "failpoint.h"
 #include "status.h"
 
@@ -267,9 +268,23 @@ is_no_answer(enum sgate_status status)
 }
 
 /*
- * At most two tries with the same event id. A second try that gets past its
- * audit row knows that the first did not happen, so its verdict stands; only
- * one that cannot answer leaves the first in doubt.
+ * Where others have the lock, as often as the server can wait for it and say so
+ * in vain.
+ */
+static bool
+may_try_again(const struct sgate_manager *mgr, int tries)
+{
+	if (mgr->is_durable_busy)
+		return clock_left_ms(mgr->deadline_ms) >=
+		       mgr->conf->mysql.write_timeout_ms;
+	return tries < 2 && manager_has_time(mgr);
+}
+
+/*
+ * At most two tries with the same event id, and as many more as there is time
+ * for while it is others who have the user's lock. A second try that gets past
+ * its audit row knows that the first did not happen, so its verdict stands;
+ * only one that cannot answer leaves the first in doubt.
  */
 enum sgate_status
 change_run(struct change *change, struct sgate_error *err)
@@ -301,7 +316,7 @@ change_run(struct change *change, struct sgate_error *err)
 		}
 		if (status != SGATE_UNAVAILABLE && status != SGATE_UNCERTAIN)
 			break;
-		if (tries == 2 || !manager_has_time(change->mgr))
+		if (!may_try_again(change->mgr, tries))
 			break;
 	}
 	if (status == SGATE_OK)

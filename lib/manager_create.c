@@ -412,6 +412,13 @@ collect_live(void *arg, const struct sgate_session *session)
 	return live->status != SGATE_OK;
 }
 
+static bool
+has_limit(const struct creation *c)
+{
+	return c->mgr->conf->session.max_sessions > 0 &&
+	       c->session->user[0] != '\0';
+}
+
 /* max_sessions, under the user's lock: the oldest make room, or none does. */
 static enum sgate_status
 make_room(struct creation *c, struct sgate_error *err)
@@ -446,7 +453,6 @@ static enum sgate_status
 lock_user(struct creation *c, struct sgate_error *err)
 {
 	struct sgate_manager *mgr = c->mgr;
-	bool has_limit = mgr->conf->session.max_sessions > 0;
 	struct durable_user user;
 	enum sgate_status status;
 
@@ -455,14 +461,14 @@ lock_user(struct creation *c, struct sgate_error *err)
 	memset(&user, 0, sizeof(user));
 	status = manager_write(mgr,
 	    mgr->ops->user_lock(mgr->durable, manager_realm(mgr),
-		bytes_of(c->session->user), has_limit, &user, err),
+		bytes_of(c->session->user), has_limit(c), &user, err),
 	    err);
 	if (status != SGATE_OK)
 		return status;
 	if (user.blocked_ms != 0)
 		return error_reason(
 		    err, SGATE_DENIED, SGATE_REASON_BLOCKED, "create");
-	return has_limit ? make_room(c, err) : SGATE_OK;
+	return has_limit(c) ? make_room(c, err) : SGATE_OK;
 }
 
 static enum sgate_status
@@ -563,9 +569,7 @@ create_apply(struct change *change, struct sgate_error *err)
 static bool
 is_plain(const struct creation *c)
 {
-	return !c->has_key && !c->has_replaced &&
-	       (c->mgr->conf->session.max_sessions <= 0 ||
-		   c->session->user[0] == '\0');
+	return !c->has_key && !c->has_replaced && !has_limit(c);
 }
 
 static enum sgate_status
@@ -789,9 +793,22 @@ is_no_answer(enum sgate_status status)
 }
 
 /*
- * The durable store has not answered. A creation with an Idempotency-Key waits
- * for it: nobody else could tell another host's repeat from a second login.
+ * Whether a creation goes on without an answer. One with an Idempotency-Key
+ * does not: nobody else could tell another host's repeat from a second login.
+ * Nor, until the durable store is given up, does one that has a limit to keep:
+ * that one user's logins wait for each other, or one answer comes late, must
+ * not be a way past max_sessions.
  */
+static bool
+may_go_away(const struct creation *c)
+{
+	const struct sgate_manager *mgr = c->mgr;
+
+	return away_is_on(mgr) && mgr->spool != NULL && !c->has_key &&
+	       (!has_limit(c) || breaker_is_open(&mgr->stores->durable));
+}
+
+/* The durable store has not answered. */
 static enum sgate_status
 create_away(
     struct creation *c, enum sgate_status answer, struct sgate_error *err)
@@ -800,8 +817,7 @@ create_away(
 	struct sgate_session *replaced = NULL;
 	enum sgate_status status;
 
-	if (!is_no_answer(answer) || !away_is_on(mgr) || mgr->spool == NULL ||
-	    c->has_key)
+	if (!is_no_answer(answer) || !may_go_away(c))
 		return answer;
 	status = read_replaced(c, &replaced, err);
 	if (status == SGATE_OK && !c->has_token)

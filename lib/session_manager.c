@@ -146,8 +146,11 @@ was_unreachable(struct sgate_manager *mgr, bool *out_refused)
 	    mgr->durable != NULL && mgr->durable->is_unreachable;
 
 	*out_refused = mgr->durable != NULL && mgr->durable->is_refused;
-	if (mgr->durable != NULL)
+	mgr->is_durable_busy = mgr->durable != NULL && mgr->durable->is_busy;
+	if (mgr->durable != NULL) {
 		mgr->durable->is_unreachable = mgr->durable->is_refused = false;
+		mgr->durable->is_busy = false;
+	}
 	return is_unreachable;
 }
 

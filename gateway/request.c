@@ -254,6 +254,43 @@ address_read(struct sgate_bytes text)
 	return a;
 }
 
+/* The digits behind the last colon are a port, but in an IPv6 address without
+ * brackets its last part. */
+static struct sgate_bytes
+without_port(struct sgate_bytes text)
+{
+	size_t len = text.len;
+
+	while (
+	    len > 0 && text.data[len - 1] >= '0' && text.data[len - 1] <= '9')
+		len--;
+	if (len == 0 || len == text.len || text.len - len > 5 ||
+	    text.data[len - 1] != ':' ||
+	    (text.data[0] != '[' && memchr(text.data, ':', len - 1) != NULL))
+		return text;
+	text.len = len - 1;
+	return text;
+}
+
+/*
+ * As proxies write them: "192.0.2.1", "2001:db8::1", and with the port that
+ * some add, "192.0.2.1:4711", "[2001:db8::1]:4711", "[2001:db8::1]".
+ */
+static struct address
+address_read_forwarded(struct sgate_bytes text)
+{
+	struct address none = {0};
+
+	text = without_port(text);
+	if (text.len < 2 || text.data[0] != '[' ||
+	    text.data[text.len - 1] != ']')
+		return address_read(text);
+	text.data++;
+	text.len -= 2;
+	return memchr(text.data, ':', text.len) == NULL ? none
+							: address_read(text);
+}
+
 static bool
 is_in_network(const struct address *a, const char *network)
 {
@@ -312,7 +349,7 @@ request_client(const struct request *req, char *const *trusted, char out[46])
 
 		if (client.len == 0 || !is_trusted(&client, trusted))
 			break;
-		next = address_read(take_last(&rest));
+		next = address_read_forwarded(take_last(&rest));
 		/* What cannot be read was not written by a trusted proxy. */
 		if (next.len == 0)
 			break;

@@ -199,8 +199,65 @@ forwarded_addresses_count_from_trusted_proxies_alone(void **state)
 	    client("2001:db8::5", "7.7.7.7", "2001:db8::/32", NULL), "7.7.7.7");
 	assert_string_equal(
 	    client("::ffff:192.0.2.1", NULL, NULL, NULL), "192.0.2.1");
+	assert_string_equal(client("::ffff:192.0.2.1", "::ffff:198.51.100.7",
+				"192.0.2.1", NULL),
+	    "198.51.100.7");
 	assert_string_equal(client("unix:", "7.7.7.7", "0.0.0.0/0", NULL), "");
 	assert_string_equal(client(NULL, "7.7.7.7", "0.0.0.0/0", NULL), "");
+}
+
+/* What stands last in X-Forwarded-For, and whom that names. */
+static void
+a_forwarded_address_may_have_a_port_and_nothing_else(void **state)
+{
+	static const char *const proxy = "192.0.2.1";
+	static const char *const cases[][2] = {
+	    {"198.51.100.7:4711", "198.51.100.7"},
+	    {"6.6.6.6, 198.51.100.7:1", "198.51.100.7"},
+	    {"2001:db8::7", "2001:db8::7"},
+	    {"2001:db8::7:4711", "2001:db8::7:4711"},
+	    {"2001:DB8:0::7", "2001:db8::7"},
+	    {"[2001:db8::7]", "2001:db8::7"},
+	    {"[2001:db8::7]:65535", "2001:db8::7"},
+	    {" [2001:db8::7]:1 ", "2001:db8::7"},
+	    {"[::ffff:198.51.100.7]:1", "198.51.100.7"},
+	    /* Whom it names is not known: the proxy stands for him. */
+	    {"unknown", proxy},
+	    {"_hidden", proxy},
+	    {"6.6.6.6, unknown", proxy},
+	    {"6.6.6.6,", proxy},
+	    {",", proxy},
+	    {"6.6.6.6 7.7.7.7", proxy},
+	    {"198.51.100.7:", proxy},
+	    {"198.51.100.7:x", proxy},
+	    {"198.51.100.7:123456", proxy},
+	    {":4711", proxy},
+	    {"198.51.100.7:1:2", proxy},
+	    {"[198.51.100.7]", proxy},
+	    {"[198.51.100.7]:1", proxy},
+	    {"[2001:db8::7", proxy},
+	    {"2001:db8::7]", proxy},
+	    {"[2001:db8::7]x", proxy},
+	    {"[2001:db8::7]:", proxy},
+	    {"[[2001:db8::7]]", proxy},
+	    {"[]", proxy},
+	    {"[", proxy},
+	    {"\"198.51.100.7\"", proxy},
+	    {"for=198.51.100.7", proxy},
+	    {"198.51.100.07", proxy},
+	    {"198.51.100", proxy},
+	    {"3325256711", proxy},
+	    {"fe80::1%eth0", proxy},
+	    {"198.51.100.7/32", proxy},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (strcmp(client(proxy, cases[i][0], proxy, NULL),
+			cases[i][1]) != 0)
+			fail_msg("\"%s\": %s", cases[i][0],
+			    client(proxy, cases[i][0], proxy, NULL));
 }
 
 /* ---- forms ---- */
@@ -360,6 +417,7 @@ static const struct CMUnitTest request_tests[] = {
     cmocka_unit_test(what_describes_a_body_may_stand_twice_in_a_check),
     cmocka_unit_test(only_a_named_html_is_accepted),
     cmocka_unit_test(forwarded_addresses_count_from_trusted_proxies_alone),
+    cmocka_unit_test(a_forwarded_address_may_have_a_port_and_nothing_else),
     cmocka_unit_test(form_fields_are_decoded_once),
     cmocka_unit_test(doubtful_forms_are_refused),
     cmocka_unit_test(bad_return_targets_are_refused),

@@ -93,6 +93,15 @@ is_listed(const struct sgate_conf *conf, const struct origin *origin)
 	return false;
 }
 
+/* Every browser that sends Sec-Fetch-Site sends Origin with what is unsafe. */
+static bool
+is_of_listed(const struct sgate_conf *conf, struct sgate_bytes text)
+{
+	struct origin origin;
+
+	return parse_origin(text, false, &origin) && is_listed(conf, &origin);
+}
+
 /*
  * The Host header has no scheme. With secure cookies our pages are on https,
  * so a bare host means port 443 and a page on http is another site; without,
@@ -144,7 +153,8 @@ csrf_is_ours(const struct sgate_conf *conf, const struct keys *keys,
 
 	if (req->sec_fetch_site.len > 0)
 		return bytes_equal_text(req->sec_fetch_site, "same-origin") ||
-		       bytes_equal_text(req->sec_fetch_site, "none");
+		       bytes_equal_text(req->sec_fetch_site, "none") ||
+		       is_of_listed(conf, req->origin);
 	if (req->origin.len > 0 && !bytes_equal_text(req->origin, "null"))
 		return is_same_site(conf, req, req->origin, false);
 	if (req->referer.len > 0)

@@ -1,8 +1,9 @@
 /*
  * Whether a request that changes something comes from our own pages. The first
- * of these that the browser sent decides: Sec-Fetch-Site (same-origin or
- * none), Origin (the Host's, or one of session.origins), Referer (the same),
- * our token. Nothing sent: session.csrf_unknown.
+ * of these that the browser sent decides: Sec-Fetch-Site (same-origin or none;
+ * else Origin must be one of session.origins), Origin (the Host's, or one of
+ * session.origins), Referer (the same), our token. Nothing sent:
+ * session.csrf_unknown.
  */
 #ifndef SESSGATE_CSRF_H
 #define SESSGATE_CSRF_H

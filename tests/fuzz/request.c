@@ -189,7 +189,7 @@ is_of(const char *text, const char *origin)
 
 /* With a Host and an origin that are ours, and secure cookies. */
 static bool
-is_ours(struct sgate_bytes text, bool may_have_path)
+is_ours(struct sgate_bytes text, bool may_have_path, bool must_be_listed)
 {
 	static const char *const origins[] = {"https://www.example.org",
 	    "https://www.example.org:443", "https://app.example.net:8443",
@@ -198,7 +198,8 @@ is_ours(struct sgate_bytes text, bool may_have_path)
 	size_t i;
 
 	write_plainly(text, plain, sizeof(plain));
-	for (i = 0; i < sizeof(origins) / sizeof(origins[0]); i++)
+	for (i = must_be_listed ? 2 : 0;
+	     i < sizeof(origins) / sizeof(origins[0]); i++)
 		if (may_have_path ? is_of(plain, origins[i])
 				  : strcmp(plain, origins[i]) == 0)
 			return true;
@@ -242,11 +243,12 @@ check_origin(struct request req)
 	if (req.sec_fetch_site.len > 0)
 		expected =
 		    bytes_equal_text(req.sec_fetch_site, "same-origin") ||
-		    bytes_equal_text(req.sec_fetch_site, "none");
+		    bytes_equal_text(req.sec_fetch_site, "none") ||
+		    is_ours(req.origin, false, true);
 	else if (req.origin.len > 0 && !bytes_equal_text(req.origin, "null"))
-		expected = is_ours(req.origin, false);
+		expected = is_ours(req.origin, false, false);
 	else if (req.referer.len > 0)
-		expected = is_ours(req.referer, true);
+		expected = is_ours(req.referer, true, false);
 	else if (req.csrf_token.len > 0)
 		expected = bytes_equal_text(req.csrf_token, token);
 	else

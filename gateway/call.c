@@ -223,7 +223,10 @@ call_check_binding(struct call *c, const struct sgate_session *session)
 	log_limited(&limit, LOG_LEVEL_NOTICE,
 	    "session %s: used with another %s than it was made with; accepted "
 	    "(session.bind_agent, bind_address)",
-	    ref, agent_differs ? "user agent" : "address");
+	    ref,
+	    !address_differs ? "user agent"
+	    : agent_differs  ? "user agent and address"
+			     : "address");
 	return SGATE_REASON_OK;
 }
 

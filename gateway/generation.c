@@ -190,7 +190,8 @@ run_process(enum process_kind kind, const struct process_args *args)
  * A worker that is woken does not interrupt who is running, so the web server
  * comes to write more before workers read: fewer switches, and longer waits
  * for the slowest. Not for the other processes: what they renew
- * must not be late.
+ * must not be late. Where who started us has given another class (systemd's
+ * CPUSchedulingPolicy, chrt), that stays.
  */
 static void
 set_scheduling(const struct sgate_conf *conf)
@@ -198,8 +199,11 @@ set_scheduling(const struct sgate_conf *conf)
 	struct sched_param none = {0};
 
 	if (conf->gateway.scheduling == CONF_SCHEDULING_BATCH &&
+	    sched_getscheduler(0) == SCHED_OTHER &&
 	    sched_setscheduler(0, SCHED_BATCH, &none) != 0)
-		log_warning("gateway.scheduling: %s; going on as \"normal\"",
+		log_warning("gateway.scheduling = \"batch\": %s; going on as "
+			    "\"normal\": let the service call "
+			    "sched_setscheduler(), or say \"normal\"",
 		    strerror(errno));
 }
 

@@ -102,7 +102,7 @@ class Check(Contender):
         web = getattr(self.site, self.web)
         self.port = web.port
         self.processes = {"web": [web.name], "gateway": ["sessgate-" + self.profile],
-                          "store": {"l1": ["redis", "mariadb"], "batch": ["redis", "mariadb"],
+                          "store": {"l1": ["redis", "mariadb"], "normal": ["redis", "mariadb"],
                                     "redis": ["redis", "mariadb"], "mysql": ["mariadb"]}.get(self.profile, [])}
 
     def cookies(self):
@@ -239,7 +239,7 @@ def all_contenders():
     rows = []
     routes = [("lighttpd", "", ""), ("nginx", "", ""), ("nginx", "-ka", " kept"), ("apache", "", ""),
               ("apache", "-ka", " kept")]
-    titles = {"l1": "local cache", "batch": "local cache batch", "redis": "Redis", "mysql": "MySQL", "sqlite": "SQLite",
+    titles = {"l1": "local cache", "normal": "local cache normal", "redis": "Redis", "mysql": "MySQL", "sqlite": "SQLite",
               "hitsqlite": "local cache on SQLite"}
     for web, kept, word in routes:
         if not kept:
@@ -282,7 +282,7 @@ def all_contenders():
 
 def is_extra(profile, web, kept):
     """Run only when it is asked for by name."""
-    if profile == "batch":
+    if profile == "normal":
         return (web, kept) == ("apache", "")
     if profile == "hitsqlite":
         return (web, kept) not in (("lighttpd", ""), ("nginx", "-ka"))

@@ -19,11 +19,11 @@ import stores  # pylint: disable=wrong-import-position
 IS_ROOT = os.geteuid() == 0
 # What sessgate keeps its sessions in; each is an instance of its own. cache:
 # with its local cache. workers: None is what the command line says. more: lines
-# of its configuration. scheduling: of its workers (gateway.scheduling).
-Profile = collections.namedtuple("Profile", "mysql redis cache workers more scheduling", defaults=("", "normal"))
+# of its configuration. scheduling: gateway.scheduling, "" for the default.
+Profile = collections.namedtuple("Profile", "mysql redis cache workers more scheduling", defaults=("", ""))
 PROFILES = {
     "l1": Profile(mysql=True, redis=True, cache=True, workers=None),
-    "batch": Profile(mysql=True, redis=True, cache=True, workers=None, scheduling="batch"),
+    "normal": Profile(mysql=True, redis=True, cache=True, workers=None, scheduling="normal"),
     "redis": Profile(mysql=True, redis=True, cache=False, workers=None),
     "mysql": Profile(mysql=True, redis=False, cache=False, workers=None),
     "sqlite": Profile(mysql=False, redis=False, cache=False, workers=None),
@@ -301,9 +301,10 @@ class Site:
         profile = PROFILES.get(name, PROFILES[like])
         place = self.directory(name)
         cache = "" if profile.cache else 'cache: { size = "0 B"; };'
+        scheduling = f'scheduling = "{profile.scheduling}"; ' if profile.scheduling else ""
         conf = self.machine.write(f"{name}/sessgate.conf", f'''
 gateway: {{ runtime_dir = "{place}/run"; workers = {profile.workers or self.workers}; mount = "/{name}/";
-  scheduling = "{profile.scheduling}"; {self.user()} }};
+  {scheduling}{self.user()} }};
 listener: {{ login: {{ mode = "0600"; group = ""; }}; }};
 cookie: {{ name = "sid"; secure = false; }};
 keys: {{ file = "{self.work}/{like}/keys/keys"; }};

@@ -74,19 +74,19 @@ def calls_table(names, rows):
             print(f"{name.ljust(widths[0])}  {store.ljust(widths[1])}  {said}")
 
 
-def batch_table(found):
-    """gateway.scheduling = "batch" beside the rows without it, of the same rounds."""
+def scheduling_table(found):
+    """gateway.scheduling = "batch", the default, beside "normal" in the same rounds."""
     rate = found["about"]["rate"]
     lines = [['scheduling "batch" to "normal"', "CPU", "req/s", "p99 ms, as fast as can be", f"p99 ms at {rate}/s"]]
     rows, rounds, fixed = found["rows"], found["rounds"], found.get("fixed", {})
 
     def both(some, normal, batch):
         return " / ".join(milliseconds((some.get(name) or {}).get("p99_us")) for name in (batch, normal))
-    for batch in rows:
-        normal = batch.replace(" batch,", ",")
-        if batch == normal or not rows[batch] or not rows.get(normal):
+    for normal in rows:
+        batch = normal.replace(" normal,", ",")
+        if batch == normal or not rows[normal] or not rows.get(batch):
             continue
-        lines.append([normal] + [number(figures.against(rows, rounds, batch, normal, key), 2) for key in ("cpu_us", "per_second")]
+        lines.append([batch] + [number(figures.against(rows, rounds, batch, normal, key), 2) for key in ("cpu_us", "per_second")]
                      + [both(rows, normal, batch), both(fixed, normal, batch)])
     if len(lines) > 1:
         print()
@@ -178,7 +178,7 @@ def table(found, order):
         print()
         aligned(lines)
         missing_lines(checks, found["too_slow"])
-    batch_table(found)
+    scheduling_table(found)
     if "failures" in found["special"]:
         outages_table(found["special"]["failures"])
     specials(found["special"])

@@ -1,10 +1,13 @@
 """The processes of sessgated: start, stop, reload, deaths, scaling, relay."""
 
+import ctypes
+import errno
 import os
 import signal
 import socket
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -12,7 +15,7 @@ import threading
 import time
 
 from harness import (AUTHORIZER, IS_ROOT, PATIENCE, SESSGATED, USER, Gateway,
-                     case, children, connect, fastcgi, is_alive,
+                     Skip, case, children, connect, fastcgi, is_alive,
                      listening_socket, main, needs_root, read_answer, record,
                      request_bytes, start_with_listen_fds, wait_until,
                      web_params, BEGIN)
@@ -134,14 +137,57 @@ def files_have_the_modes_that_the_manual_says(t):
 def workers_are_scheduled_as_is_said(t):
     gw = t.gateway()
     gw.start()
-    for word, policy in (("batch", os.SCHED_BATCH), ("normal", os.SCHED_OTHER)):
+    settled(gw)
+    must_be_scheduled(t, gw, os.SCHED_BATCH, "by default")
+    for word, policy in (("normal", os.SCHED_OTHER), ("batch", os.SCHED_BATCH)):
         before = settled(gw)
         gw.configure({"gateway": {"scheduling": word}})
         gw.signal(signal.SIGHUP)
         wait_until(lambda: len(workers_of(gw)) == 3 and not set(before) & set(workers_of(gw)), "a new generation")
-        for pid in workers_of(gw):
-            is_worker = name_of(pid).startswith("sessgated-w")
-            t.equal(os.sched_getscheduler(pid), policy if is_worker else os.SCHED_OTHER, name_of(pid))
+        must_be_scheduled(t, gw, policy, word)
+
+
+def must_be_scheduled(t, gw, of_workers, why, of_others=os.SCHED_OTHER):
+    """Master and keeper never wait behind others."""
+    t.equal(os.sched_getscheduler(gw.pid), of_others, why + ": the master")
+    for pid in workers_of(gw):
+        is_worker = name_of(pid).startswith("sessgated-w")
+        t.equal(os.sched_getscheduler(pid), of_workers if is_worker else of_others, f"{why}: {name_of(pid)}")
+
+
+@case
+def a_class_that_was_given_from_outside_stays(t):
+    gw = t.gateway()
+    gw.start(preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)))
+    settled(gw)
+    must_be_scheduled(t, gw, os.SCHED_IDLE, "idle", os.SCHED_IDLE)
+
+
+def forbid_scheduling():
+    """A seccomp filter, as systemd's SystemCallFilter: sched_setscheduler() is EPERM."""
+    number = {"x86_64": 144, "aarch64": 119}[os.uname().machine]
+    allow, refuse = 0x7fff0000, 0x00050000 | errno.EPERM
+    program = b"".join(struct.pack("=HBBI", *step) for step in (
+        (0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, refuse), (0x06, 0, 0, allow)))
+    filters = ctypes.create_string_buffer(program)
+    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(filters))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, ctypes.create_string_buffer(header)) != 0:
+        raise OSError(ctypes.get_errno(), "no seccomp filter can be set")
+
+
+@case
+def where_the_kernel_refuses_a_class_workers_go_on_without(t):
+    if os.uname().machine not in ("x86_64", "aarch64"):
+        raise Skip("the number of sched_setscheduler() here is not known to this test")
+    gw = t.gateway()
+    gw.expect_log("gateway.scheduling")
+    gw.start(preexec_fn=forbid_scheduling)
+    settled(gw)
+    must_be_scheduled(t, gw, os.SCHED_OTHER, "refused")
+    token, _ = gw.create()
+    t.equal(gw.check("__Host-sid=" + token).status, 200)
+    t.match(gw.log(), 'gateway.scheduling = "batch": Operation not permitted')
 
 
 @case

@@ -354,7 +354,7 @@ static const char all_changed[] =
     " workers_min = 3; workers_max = 30; spare_min = 2; spare_max = 9; "
     "max_requests = 1000;\n"
     " request_terminate_timeout = \"1 min\"; request_timeout = \"2s\"; "
-    "read_timeout = \"90 ms\"; keep_timeout = 0; scheduling = \"batch\";\n"
+    "read_timeout = \"90 ms\"; keep_timeout = 0; scheduling = \"normal\";\n"
     " params_max = \"4096 B\"; body_max = \"1 MiB\"; login_url = "
     "\"/login\";\n"
     " return_to_allow = [\"https://a.example/x\", \"/y\"]; trusted_proxies = "
@@ -465,7 +465,7 @@ every_option_can_be_changed(void **state)
 	assert_int_equal(conf->gateway.workers_max, 30);
 	assert_int_equal(conf->gateway.read_timeout_ms, 90);
 	assert_int_equal(conf->gateway.keep_timeout_ms, 0);
-	assert_int_equal(conf->gateway.scheduling, CONF_SCHEDULING_BATCH);
+	assert_int_equal(conf->gateway.scheduling, CONF_SCHEDULING_NORMAL);
 	assert_int_equal(conf->gateway.params_max_bytes, 4096);
 	assert_int_equal(conf->gateway.body_max_bytes, 1048576);
 	assert_string_equal(conf->gateway.trusted_proxies[0], "10.0.0.0/8");

@@ -2,7 +2,10 @@
 
 #include "api.h"
 
+#include "clock.h"
+#include "log.h"
 #include "page.h"
+#include "rate.h"
 #include "session_manager.h"
 
 #include <stdio.h>
@@ -169,6 +172,29 @@ void
 api_deny(struct call *c, enum sgate_reason reason)
 {
 	deny(c, reason, NULL);
+}
+
+bool
+api_count_login(struct call *c, struct sgate_bytes address)
+{
+	static struct log_limit limit = {10, 60000, 0, 0, 0};
+	int max = c->conf->limit.login_per_minute;
+	int64_t now_ms = clock_monotonic_ms();
+	unsigned char parsed[16];
+
+	if (max == 0 || c->gw->shared == NULL ||
+	    address_parse(address, parsed) == 0 ||
+	    request_is_trusted(address, c->conf->gateway.trusted_proxies) ||
+	    rate_take(&c->gw->shared->logins, address, (unsigned)max, now_ms))
+		return true;
+	log_limited(&limit, LOG_LEVEL_NOTICE,
+	    "logins from %.*s: more than %d in a minute "
+	    "(limit.login_per_minute), refused until it is over; if that is "
+	    "a proxy of yours, name it in gateway.trusted_proxies",
+	    (int)address.len, address.data, max);
+	c->reply.retry_after_s = rate_wait_s(now_ms);
+	api_deny(c, SGATE_REASON_RATE);
+	return false;
 }
 
 void

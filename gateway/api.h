@@ -61,6 +61,13 @@ void api_refuse_member(
     struct call *c, int status, const char *code, const char *name);
 /* A refusal by reason, in the words that a browser may know; noted. */
 void api_deny(struct call *c, enum sgate_reason reason);
+/*
+ * One more login of this address, which is none ("") where it is not known. A
+ * trusted proxy's is no visitor's and is not counted. False: they were too many
+ * in this minute; answered with 429.
+ */
+SGATE_MUST_CHECK bool api_count_login(
+    struct call *c, struct sgate_bytes address);
 /* What c->err and a status of the library come to. */
 void api_fail(struct call *c, enum sgate_status status);
 

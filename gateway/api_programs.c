@@ -83,6 +83,19 @@ api_id(
 }
 
 bool
+api_bool(struct call *c, const char *name, int *out)
+{
+	bool value;
+
+	if (data_kind(c->body.json, name) == DATA_ABSENT)
+		return true;
+	if (!data_get_bool(c->body.json, name, &value))
+		return refuse_member(c, name, "is not true or false");
+	*out = value;
+	return true;
+}
+
+bool
 api_strings(struct call *c, const char *name, struct sgate_bytes **out_items,
     size_t *out_count)
 {
@@ -377,18 +390,6 @@ creation_clear(struct creation *n)
 	buf_wipe(&n->data);
 }
 
-static bool
-read_remember(struct call *c, int *out)
-{
-	bool value = false;
-
-	if (data_kind(c->body.json, "remember") != DATA_ABSENT &&
-	    !data_get_bool(c->body.json, "remember", &value))
-		return refuse_member(c, "remember", "is not true or false");
-	*out = value;
-	return true;
-}
-
 /* False: answered. */
 static bool
 read_creation(struct call *c, struct creation *n)
@@ -414,7 +415,7 @@ read_creation(struct call *c, struct creation *n)
 	    !api_strings(c, "roles", &n->roles, &create->roles_count) ||
 	    !api_object(c, "data", &n->data, &create->data) ||
 	    !api_string(c, "replaces", &create->replaces) ||
-	    !read_remember(c, &create->remember) ||
+	    !api_bool(c, "remember", &create->remember) ||
 	    !api_duration(c, "idle_timeout", &create->idle_timeout_ms) ||
 	    !api_duration(
 		c, "absolute_timeout", &create->absolute_timeout_ms) ||
@@ -424,6 +425,17 @@ read_creation(struct call *c, struct creation *n)
 	create->contexts = n->contexts;
 	create->roles = n->roles;
 	return api_may_grant(c, create->roles, create->roles_count);
+}
+
+/*
+ * Only where the program has said who the visitor is: its own address is
+ * everybody's. The operator at control.sock may log in as many as he wants.
+ */
+static bool
+count_login(struct call *c, const struct creation *n)
+{
+	return call_may(c, CONF_ALLOW_ALL) || n->create.user_id.len == 0 ||
+	       api_count_login(c, n->create.client_ip);
 }
 
 static void
@@ -473,7 +485,7 @@ serve_create(struct call *c, const struct api_path *path)
 
 	(void)path;
 	memset(&n, 0, sizeof(n));
-	if (!body_json(c) || !read_creation(c, &n)) {
+	if (!body_json(c) || !read_creation(c, &n) || !count_login(c, &n)) {
 		creation_clear(&n);
 		return;
 	}

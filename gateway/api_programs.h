@@ -52,6 +52,8 @@ SGATE_MUST_CHECK bool api_string(
 /* A string, or an integer as text in *buf: ids of either kind. */
 SGATE_MUST_CHECK bool api_id(
     struct call *c, const char *name, struct buf *buf, struct sgate_bytes *out);
+/* true or false; absent: *out stays. */
+SGATE_MUST_CHECK bool api_bool(struct call *c, const char *name, int *out);
 /* free() *out_items. */
 SGATE_MUST_CHECK bool api_strings(struct call *c, const char *name,
     struct sgate_bytes **out_items, size_t *out_count);

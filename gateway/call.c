@@ -429,8 +429,8 @@ is_worth_a_note(const struct call *c, enum sgate_reason reason)
 	if (reason != SGATE_REASON_BAD_TAG && reason != SGATE_REASON_MALFORMED)
 		return true;
 	return max == 0 || c->gw->shared == NULL ||
-	       shared_bad_token(c->gw->shared, c->client_ip, (unsigned)max,
-		   clock_monotonic_ms());
+	       rate_take(&c->gw->shared->bad_tokens, bytes_of(c->client_ip),
+		   (unsigned)max, clock_monotonic_ms());
 }
 
 void

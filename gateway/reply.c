@@ -4,6 +4,7 @@
 
 #include "serve.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define RETRY_AFTER_S "2"
@@ -247,7 +248,11 @@ reply_end(struct reply *reply)
 void
 reply_retry_after(struct reply *reply)
 {
-	reply_header(reply, "Retry-After", bytes_of(RETRY_AFTER_S));
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", reply->retry_after_s);
+	reply_header(reply, "Retry-After",
+	    bytes_of(reply->retry_after_s > 0 ? text : RETRY_AFTER_S));
 }
 
 void

@@ -17,6 +17,7 @@ struct reply {
 	int status;
 	bool is_head; /* headers of a GET, no body */
 	bool is_broken;
+	int retry_after_s; /* of a 503 or 429; 0 = the usual */
 	struct buf cookie; /* a Set-Cookie value that waits; "" = none */
 };
 

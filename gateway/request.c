@@ -238,6 +238,22 @@ request_wants_page(const struct request *req)
 	       memcmp(req->check.data, "page", sizeof("page") - 1) == 0;
 }
 
+bool
+request_only(char *const *params, const char *name, struct sgate_bytes *out)
+{
+	size_t len = strlen(name);
+	unsigned found = 0;
+
+	memset(out, 0, sizeof(*out));
+	for (; *params != NULL; params++) {
+		if (strncmp(*params, name, len) != 0 || (*params)[len] != '=')
+			continue;
+		found++;
+		*out = bytes_of(*params + len + 1);
+	}
+	return found == 1;
+}
+
 /* ---- the visitor's address ---- */
 
 struct address {
@@ -320,6 +336,14 @@ is_trusted(const struct address *a, char *const *trusted)
 		if (is_in_network(a, *trusted))
 			return true;
 	return false;
+}
+
+bool
+request_is_trusted(struct sgate_bytes address, char *const *trusted)
+{
+	struct address a = address_read(address);
+
+	return a.len > 0 && is_trusted(&a, trusted);
 }
 
 /* Cuts the part behind the last comma off *rest. */

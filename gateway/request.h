@@ -5,8 +5,8 @@
  *
  * What a browser can choose (HTTP_*, the URI) and what only the web server's
  * configuration can set (SESSGATE_*, FCGI_APACHE_ROLE, REMOTE_ADDR) are marked
- * apart. REMOTE_USER and AUTH_TYPE are not read at all: with nginx's stock
- * configuration the client chooses them.
+ * apart. REMOTE_USER and AUTH_TYPE are not among them: with nginx's stock
+ * configuration the client chooses them. A login looks for them itself.
  */
 #ifndef SESSGATE_REQUEST_H
 #define SESSGATE_REQUEST_H
@@ -101,6 +101,16 @@ bool request_is_access_checker(const struct request *req);
  */
 bool request_wants_page(const struct request *req);
 
+/*
+ * A param that is there exactly once: its value, which may be empty. False:
+ * there is none or more than one. For what request.h does not read, because in
+ * most requests it says nothing: REMOTE_USER, AUTH_TYPE.
+ */
+bool request_only(
+    char *const *params, const char *name, struct sgate_bytes *out);
+
+/* Whether the text is one of these addresses, or in one of these networks. */
+bool request_is_trusted(struct sgate_bytes address, char *const *trusted);
 /*
  * The visitor's address as text in out ("" when not known): REMOTE_ADDR, or,
  * where that is one of the trusted addresses or networks, the right-most

@@ -183,6 +183,7 @@ struct sgate_conf {
 		int64_t ended_keep_ms, audit_keep_ms;
 	} reap;
 	struct {
+		int login_per_minute; /* 0 = no limit */
 		int bad_token_per_minute;
 	} limit;
 	struct {

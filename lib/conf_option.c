@@ -351,6 +351,9 @@ static const struct option options[] = {
 	NUMBER(DURATION, "reap", "audit_keep", IN_CONF(reap.audit_keep_ms),
 	    "90 d", LIVE, DAY, 36500 * DAY, "How long audit rows are kept"),
 
+	NUMBER(INTEGER, "limit", "login_per_minute",
+	    IN_CONF(limit.login_per_minute), "30", LIVE, 0, 1000000,
+	    "Logins of one address, IPv6 by /64; 0: no limit"),
 	NUMBER(INTEGER, "limit", "bad_token_per_minute",
 	    IN_CONF(limit.bad_token_per_minute), "60", LIVE, 0, 1000000,
 	    "Bad tokens of one address that are logged and counted; 0: all"),

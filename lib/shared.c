@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define SHARED_MAGIC "sessgate"
-#define SHARED_VERSION 4
+#define SHARED_VERSION 5
 #define LOCK_WAIT_MS 20
 
 static const char *const counter_names[SHARED_COUNTER_COUNT] = {
@@ -128,6 +128,8 @@ shared_create(const char *runtime_dir, struct shared **out_shared,
 		    path, strerror(rc));
 		goto fail;
 	}
+	rate_init(&shared->bad_tokens);
+	rate_init(&shared->logins);
 	shared->version = SHARED_VERSION;
 	shared->size = sizeof(*shared);
 	atomic_store(&shared->started_ms, clock_utc_ms());
@@ -157,34 +159,6 @@ shared_remove(const char *runtime_dir)
 
 	if (file_path(runtime_dir, path, sizeof(path)))
 		unlink(path);
-}
-
-/* ---- bad tokens ---- */
-
-bool
-shared_bad_token(
-    struct shared *shared, const char *address, unsigned max, int64_t now_ms)
-{
-	static const unsigned char key[crypto_shorthash_KEYBYTES] = {0};
-	unsigned char hash[crypto_shorthash_BYTES];
-	uint64_t minute = (uint64_t)(now_ms / 60000) << 32;
-	uint64_t old, next;
-	_Atomic uint64_t *slot;
-	size_t index;
-
-	crypto_shorthash(
-	    hash, (const unsigned char *)address, strlen(address), key);
-	index = (size_t)hash[0] << 8 | hash[1];
-	slot = &shared->bad_tokens[index % SHARED_ADDRESS_SLOTS];
-	old = atomic_load_explicit(slot, memory_order_relaxed);
-	do {
-		next = old >> 32 == minute >> 32 ? old : minute;
-		if ((next & UINT32_MAX) >= max)
-			return false;
-		next++;
-	} while (!atomic_compare_exchange_weak_explicit(
-	    slot, &old, next, memory_order_relaxed, memory_order_relaxed));
-	return true;
 }
 
 /* ---- touches ---- */

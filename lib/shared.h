@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #include "durable.h"
+#include "rate.h"
 #include "sessgate.h"
 #include "stores.h"
 
@@ -24,8 +25,6 @@
 /* First uses of successors that are written: room for 256 Ki sessions. */
 #define SHARED_MARK_SETS 65536
 #define SHARED_MARK_WAYS 4
-/* More addresses than can send bad tokens worth telling apart in a minute. */
-#define SHARED_ADDRESS_SLOTS 1024
 
 enum shared_worker_state {
 	SHARED_FREE = 0,
@@ -119,7 +118,7 @@ struct shared {
 	struct shared_state state;
 	struct stores stores; /* fence, breakers, counters of decisions */
 	_Atomic uint64_t marks[SHARED_MARK_SETS][SHARED_MARK_WAYS];
-	_Atomic uint64_t bad_tokens[SHARED_ADDRESS_SLOTS]; /* minute, count */
+	struct rate_table bad_tokens, logins; /* by address */
 	struct shared_worker workers[SHARED_WORKERS_MAX];
 	struct shared_touch_bucket touches[SHARED_TOUCH_BUCKETS];
 };
@@ -144,14 +143,6 @@ shared_count(struct shared *shared, enum shared_counter counter)
 {
 	shared_count_many(shared, counter, 1);
 }
-
-/*
- * Whether this bad token is one of the first `max` that came from the address
- * in this minute (of now_ms, any clock that is the same to all processes).
- * Addresses are told apart by a hash: two that meet in it share a count.
- */
-bool shared_bad_token(
-    struct shared *shared, const char *address, unsigned max, int64_t now_ms);
 
 /*
  * Touches: put merges with what is pending for that ref; false when the bucket

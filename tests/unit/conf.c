@@ -149,6 +149,7 @@ defaults_are_what_is_documented(void **state)
 	assert_int_equal(conf->sqlite.busy_timeout_ms, 600);
 	assert_int_equal(conf->reap.interval_ms, 60000);
 	assert_int_equal(conf->reap.chunk, 500);
+	assert_int_equal(conf->limit.login_per_minute, 30);
 	assert_int_equal(conf->limit.bad_token_per_minute, 60);
 	assert_int_equal(conf->log.level, LOG_LEVEL_NOTICE);
 	assert_string_equal(conf->log.destination, "stderr");
@@ -389,7 +390,7 @@ static const char all_changed[] =
     "reap: { interval = \"1 s\"; chunk = 1; ended_keep = \"2 d\"; audit_keep "
     "= \"1 d\"; };\n"
     "cache: { size = \"128 KiB\"; lease = \"500 ms\"; };\n"
-    "limit: { bad_token_per_minute = 1; };\n"
+    "limit: { login_per_minute = 2; bad_token_per_minute = 1; };\n"
     "log: { level = \"debug\"; destination = \"file:/var/log/s\"; "
     "denials_per_minute = 0; };\n";
 

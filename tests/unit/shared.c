@@ -435,34 +435,6 @@ a_count_out_of_range_is_taken_as_none(void **state)
 	assert_int_equal(take(f->shared, out, 4), 1);
 }
 
-static void
-bad_tokens_are_counted_by_address_and_minute(void **state)
-{
-	struct fixture *f = *state;
-	int i;
-
-	for (i = 0; i < 5; i++)
-		assert_int_equal(
-		    shared_bad_token(f->shared, "192.0.2.1", 3, 60000 + i),
-		    i < 3);
-	assert_true(shared_bad_token(f->shared, "192.0.2.2", 3, 60005));
-	assert_true(shared_bad_token(f->shared, "", 3, 60005));
-	assert_true(shared_bad_token(f->shared, "192.0.2.1", 3, 120000));
-	assert_false(shared_bad_token(f->shared, "192.0.2.1", 0, 120000));
-}
-
-static void
-a_count_of_bad_tokens_out_of_range_ends_with_its_minute(void **state)
-{
-	struct fixture *f = *state;
-	size_t i;
-
-	for (i = 0; i < SHARED_ADDRESS_SLOTS; i++)
-		f->shared->bad_tokens[i] = UINT64_MAX;
-	assert_true(shared_bad_token(f->shared, "192.0.2.1", 1, 60000));
-	assert_false(shared_bad_token(f->shared, "192.0.2.1", 1, 60000));
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 /* ---- marks ---- */
@@ -579,8 +551,6 @@ static const struct CMUnitTest shared_tests[] = {
     TEST(a_killed_owner_costs_its_bucket_and_nothing_else),
     TEST(killing_writers_at_any_moment_leaves_no_lock),
     TEST(a_count_out_of_range_is_taken_as_none),
-    TEST(bad_tokens_are_counted_by_address_and_minute),
-    TEST(a_count_of_bad_tokens_out_of_range_ends_with_its_minute),
     TEST(a_mark_is_of_one_session_and_one_secret),
     TEST(a_mark_takes_one_place_however_often_it_is_set),
     TEST(in_a_full_set_the_newest_mark_has_its_place),

@@ -119,7 +119,8 @@ add_beginning(struct sgate_bytes agent, struct buf *out)
 
 	if (len > AGENT_SHOWN_MAX) {
 		len = AGENT_SHOWN_MAX;
-		while (len > 0 && ((unsigned char)agent.data[len] & 0xc0) == 0x80)
+		while (
+		    len > 0 && ((unsigned char)agent.data[len] & 0xc0) == 0x80)
 			len--;
 	}
 	buf_add(out, agent.data, len);

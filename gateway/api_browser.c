@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "api.h"
+#include "api_browser.h"
 #include "csrf.h"
 #include "form.h"
 #include "page.h"
@@ -23,6 +23,7 @@
 #define NEEDS_FRESH (1u << 3)      /* self_service_max_auth_age */
 #define LOOKS_ONLY (1u << 4)       /* is no activity */
 #define SESSION_OPTIONAL (1u << 5) /* the route answers without one */
+#define IS_LOGIN (1u << 6)         /* of a listener with remote-user */
 
 /* ---- the own session ---- */
 
@@ -56,8 +57,8 @@ add_readable_data(struct call *c, struct json *j)
 	return is_ok;
 }
 
-static void
-answer_session(struct call *c)
+void
+api_browser_session(struct call *c)
 {
 	char etag[API_ETAG_MAX];
 	struct json j;
@@ -80,7 +81,7 @@ static void
 serve_session(struct call *c, const struct api_path *path)
 {
 	(void)path;
-	answer_session(c);
+	api_browser_session(c);
 }
 
 /* The session as a change left it takes the place of the loaded one. */
@@ -158,7 +159,7 @@ patch_apply(struct call *c, const struct sgate_update *update)
 	case SGATE_OK:
 		call_count(c, SHARED_CHANGED);
 		take_session(c, changed);
-		answer_session(c);
+		api_browser_session(c);
 		return;
 	case SGATE_CONFLICT:
 		api_problem(c, 412, "version",
@@ -190,7 +191,7 @@ serve_session_patch(struct call *c, const struct api_path *path)
 	if (buf_failed(&patch))
 		api_deny(c, SGATE_REASON_STORE);
 	else if (update.data_patch.len == 0 && update.context.len == 0)
-		answer_session(c);
+		api_browser_session(c);
 	else
 		patch_apply(c, &update);
 	buf_wipe(&patch);
@@ -209,7 +210,7 @@ serve_session_extend(struct call *c, const struct api_path *path)
 		return;
 	}
 	take_session(c, changed);
-	answer_session(c);
+	api_browser_session(c);
 }
 
 static void
@@ -230,28 +231,34 @@ serve_session_rotate(struct call *c, const struct api_path *path)
 	take_session(c, changed);
 	call_send_cookie(c, token, c->session);
 	sgate_token_free(token);
-	answer_session(c);
+	api_browser_session(c);
 }
 
 /* ---- logout ---- */
 
-/* True: the form named where to go, and that is the answer. */
-static bool
-answer_return(struct call *c)
+struct sgate_bytes
+api_browser_return_to(
+    struct call *c, struct sgate_bytes fields, struct buf *buf)
+{
+	if (form_get(fields, "return_to", buf) == FORM_FOUND &&
+	    return_to_is_allowed(
+		buf_bytes(buf), c->conf->gateway.return_to_allow))
+		return buf_bytes(buf);
+	return (struct sgate_bytes){NULL, 0};
+}
+
+bool
+api_browser_return(struct call *c)
 {
 	struct sgate_bytes return_to;
 
 	/* A bad return_to must not undo what has been done: a page, then. */
-	if (form_get(buf_bytes(&c->body.text), "return_to", &c->body.field) ==
-	    FORM_FOUND) {
-		return_to = buf_bytes(&c->body.field);
-		if (return_to_is_allowed(
-			return_to, c->conf->gateway.return_to_allow)) {
-			page_redirect(c, return_to);
-			return true;
-		}
-	}
-	return false;
+	return_to =
+	    api_browser_return_to(c, buf_bytes(&c->body.text), &c->body.field);
+	if (return_to.len == 0)
+		return false;
+	page_redirect(c, return_to);
+	return true;
 }
 
 /*
@@ -265,7 +272,7 @@ answer_ended(struct call *c, void (*page)(struct call *c, const char *title),
 	struct json j;
 
 	if (body_is_form(c)) {
-		if (!answer_return(c))
+		if (!api_browser_return(c))
 			page(c, title);
 		return;
 	}
@@ -302,20 +309,16 @@ serve_logout(struct call *c, const struct api_path *path)
 static void
 serve_logout_page(struct call *c, const struct api_path *path)
 {
-	struct sgate_bytes return_to = {NULL, 0};
 	struct buf field = {0};
 	struct sgate_ref ref;
 	bool has_ref = call_token_ref(c, &ref);
 
 	(void)path;
-	if (form_get(c->req->query, "return_to", &field) == FORM_FOUND &&
-	    return_to_is_allowed(
-		buf_bytes(&field), c->conf->gateway.return_to_allow))
-		return_to = buf_bytes(&field);
 	if (c->token.len == 0)
 		page_logged_out(c, "Not logged in");
 	else
-		page_logout(c, has_ref ? &ref : NULL, return_to);
+		page_logout(c, has_ref ? &ref : NULL,
+		    api_browser_return_to(c, c->req->query, &field));
 	buf_clear(&field);
 }
 
@@ -602,6 +605,8 @@ static const struct api_route browser_routes[] = {
 	serve_session_extend},
     {"session/rotate", REQUEST_POST, BODY_NONE, NEEDS_SESSION,
 	serve_session_rotate},
+    {"login", REQUEST_POST, BODY_F, NEEDS_TOKEN | IS_LOGIN, api_login},
+    {"login", REQUEST_GET, 0, NEEDS_TOKEN | IS_LOGIN, api_login_page},
     {"logout", REQUEST_POST, BODY_F, NEEDS_TOKEN, serve_logout},
     {"logout", REQUEST_GET, 0, NEEDS_TOKEN, serve_logout_page},
     {"state", REQUEST_GET, 0, SESSION_OPTIONAL | LOOKS_ONLY, serve_state},
@@ -665,6 +670,21 @@ pass_csrf(struct call *c)
 	return false;
 }
 
+/* False: answered. */
+static bool
+pass_listener(struct call *c, const struct api_route *route)
+{
+	bool is_login = (route->needs & IS_LOGIN) != 0;
+
+	if (call_may(c, is_login ? CONF_ALLOW_REMOTE_USER : CONF_ALLOW_API))
+		return true;
+	if (is_login)
+		api_login_unserved(c);
+	else
+		api_deny(c, SGATE_REASON_LISTENER);
+	return false;
+}
+
 void
 api_browser_serve(struct call *c, struct sgate_bytes path)
 {
@@ -673,13 +693,13 @@ api_browser_serve(struct call *c, struct sgate_bytes path)
 	enum sgate_reason reason;
 
 	c->wants_page = request_prefers_html(c->req);
-	if (!call_may(c, CONF_ALLOW_API)) {
+	if (!call_may(c, CONF_ALLOW_API | CONF_ALLOW_REMOTE_USER)) {
 		api_deny(c, SGATE_REASON_LISTENER);
 		return;
 	}
 	route = api_find_route(c, browser_routes,
 	    sizeof(browser_routes) / sizeof(browser_routes[0]), path, &parts);
-	if (route == NULL)
+	if (route == NULL || !pass_listener(c, route))
 		return;
 	if (route->needs == 0) {
 		route->serve(c, &parts);
@@ -687,7 +707,8 @@ api_browser_serve(struct call *c, struct sgate_bytes path)
 	}
 	reason = call_find_realm(c);
 	if (reason == SGATE_REASON_OK)
-		reason = call_introduce(c, "browser");
+		reason = call_introduce(c,
+		    (route->needs & IS_LOGIN) != 0 ? "remote-user" : "browser");
 	if (reason != SGATE_REASON_OK) {
 		api_deny(c, reason);
 		return;

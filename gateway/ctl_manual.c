@@ -244,8 +244,8 @@ no_such_page(const char *name)
 	size_t i;
 
 	for (i = 0; i < PAGES; i++)
-		buf_printf(&names, "%s%s", i == 0 ? "" : ", ",
-		    manual_files[i].name);
+		buf_printf(
+		    &names, "%s%s", i == 0 ? "" : ", ", manual_files[i].name);
 	ctl_fail(CTL_USAGE, "there is no page \"%.100s\"; there are %s", name,
 	    buf_text(&names));
 	buf_clear(&names);

@@ -27,6 +27,7 @@ struct place {
 enum {
 	PLACE_SOCKET,
 	PLACE_CHECK,
+	PLACE_LOGIN,
 	PLACE_MOUNT,
 	PLACE_COOKIE,
 	PLACE_PROGRAM,
@@ -44,10 +45,10 @@ static const struct place shipped_places[PLACES] = {
     [PLACE_COOKIE] = {.text = "__Host-sid", .keep = "", .is_in_pattern = true},
     [PLACE_PROGRAM] = {.text = "/usr/sbin/sessgated", .keep = ""},
     [PLACE_CONF] = {.text = "/etc/sessgate/sessgate.conf", .keep = ""},
-    [PLACE_LIGHTTPD_TIMEOUT] = {.text = "sessgate_read_timeout = 12",
-	.keep = "sessgate_read_timeout = "},
-    [PLACE_APACHE_TIMEOUT] = {.text = "SESSGATE_TIMEOUT 12",
-	.keep = "SESSGATE_TIMEOUT "},
+    [PLACE_LOGIN] = {.text = "/run/sessgate/remote.sock", .keep = ""},
+    [PLACE_LIGHTTPD_TIMEOUT] = {.text = "_read_timeout = 12",
+	.keep = "_read_timeout = "},
+    [PLACE_APACHE_TIMEOUT] = {.text = "_TIMEOUT 12", .keep = "_TIMEOUT "},
     [PLACE_NGINX_TIMEOUT] = {.text = "_read_timeout 12s",
 	.keep = "_read_timeout "},
 };
@@ -98,6 +99,19 @@ tcp_check_address(const struct sgate_conf *conf)
 	return NULL;
 }
 
+/* NULL: no listener for POST login that a web server can ask. */
+static const char *
+login_address(const struct sgate_conf *conf)
+{
+	size_t i;
+
+	for (i = 0; i < conf->listeners_count; i++)
+		if ((conf->listeners[i].allow & CONF_ALLOW_REMOTE_USER) != 0 &&
+		    strncmp(conf->listeners[i].address, "unix:", 5) == 0)
+			return conf->listeners[i].address + 5;
+	return NULL;
+}
+
 /* sessgated beside this program, if that is how they are installed. */
 static void
 find_program(struct buf *out)
@@ -143,6 +157,7 @@ set_places(struct place *places, const struct sgate_conf *conf)
 {
 	const struct conf_listener *pool = conf_listener(conf, "pool");
 	const char *check = tcp_check_address(conf);
+	const char *login = login_address(conf);
 	long long seconds =
 	    (long long)(conf->gateway.request_terminate_timeout_ms / 1000 + 2);
 
@@ -157,6 +172,9 @@ set_places(struct place *places, const struct sgate_conf *conf)
 	    !set_place(
 		&places[PLACE_COOKIE], "cookie.name", conf->cookie.name) ||
 	    !set_conf_path(&places[PLACE_CONF], conf))
+		return false;
+	if (login != NULL && !set_place(&places[PLACE_LOGIN],
+				 "the address of a listener", login))
 		return false;
 	if (check != NULL)
 		buf_add_text(&places[PLACE_CHECK].value, check);
@@ -225,6 +243,12 @@ note_missing_listener(const struct sgate_conf *conf, const char *text)
 		    "sessgate.conf has no listener for this mount yet: add "
 		    "listener: { apache: { address = \"tcp:127.0.0.1:9733\"; "
 		    "allow = [\"check\"]; }; };");
+	if (login_address(conf) == NULL &&
+	    strstr(text, shipped_places[PLACE_LOGIN].text) != NULL)
+		ctl_fail(CTL_YES,
+		    "sessgate.conf has no listener for this mount yet: add "
+		    "listener: { remote: { allow = [\"remote-user\"]; group = "
+		    "\"www-data\"; }; }; (the web server's group)");
 }
 
 static enum ctl_exit

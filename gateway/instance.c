@@ -546,6 +546,24 @@ warn_create(const struct listeners *listeners, const struct user *user,
 	}
 }
 
+/* The web server must, so there is nothing to be seen of who else can. */
+static void
+warn_remote_user(const struct listeners *listeners)
+{
+	size_t i;
+
+	for (i = 0; i < listeners->count; i++) {
+		const struct conf_listener *conf = listeners->items[i].conf;
+
+		if ((conf->allow & CONF_ALLOW_REMOTE_USER) != 0)
+			log_warning("listener.%s: a program that runs as the "
+				    "web server's user can log in as anybody "
+				    "(remote-user); let CGI programs run as "
+				    "another user",
+			    conf->name);
+	}
+}
+
 void
 instance_warn(const struct sgate_conf *conf, const struct listeners *listeners,
     const struct user *user)
@@ -557,4 +575,5 @@ instance_warn(const struct sgate_conf *conf, const struct listeners *listeners,
 			    "CGI program of that user can read the keys (%s)",
 		    user->name, conf->keys.file);
 	warn_create(listeners, user, inherited != NULL);
+	warn_remote_user(listeners);
 }

@@ -325,6 +325,26 @@ page_logged_out(struct call *c, const char *title)
 }
 
 void
+page_login(struct call *c, const struct sgate_ref *ref, struct sgate_bytes user,
+    struct sgate_bytes return_to)
+{
+	struct buf *out = c->reply.out;
+
+	page_begin(c, 200, "Log in");
+	buf_add_text(out, "<p>As <strong>");
+	buf_add_html(out, user);
+	buf_add_text(out, "</strong></p>\n");
+	page_form_begin(c, ref, "login");
+	if (return_to.len > 0)
+		page_form_field(c, "return_to", return_to);
+	buf_add_text(out, "<p><label><input type=\"checkbox\" "
+			  "name=\"remember\" value=\"1\"> Stay logged in on "
+			  "this device</label></p>");
+	page_form_end(c, "Log in", (struct sgate_bytes){NULL, 0}, true);
+	page_end(c);
+}
+
+void
 page_logout(
     struct call *c, const struct sgate_ref *ref, struct sgate_bytes return_to)
 {

@@ -53,6 +53,9 @@ void page_problem(
     struct call *c, int status, const char *title, const char *detail);
 /* A form has been obeyed. */
 void page_done(struct call *c, const char *title);
+/* A button for a user whom the web server has authenticated. ref as below. */
+void page_login(struct call *c, const struct sgate_ref *ref,
+    struct sgate_bytes user, struct sgate_bytes return_to);
 /* The page with the button. ref NULL: no token can be put into the form. */
 void page_logout(
     struct call *c, const struct sgate_ref *ref, struct sgate_bytes return_to);

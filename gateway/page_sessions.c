@@ -46,8 +46,8 @@ compare_seen(const void *a, const void *b)
  * was loaded: it has been seen since.
  */
 static void
-rows_fill(struct rows *rows, const struct call *c,
-    const struct sgate_list *list)
+rows_fill(
+    struct rows *rows, const struct call *c, const struct sgate_list *list)
 {
 	size_t i, n = sgate_list_count(list);
 
@@ -56,8 +56,7 @@ rows_fill(struct rows *rows, const struct call *c,
 	for (i = 0; i < n && rows->count <= PAGE_SESSIONS_MAX; i++)
 		if (!is_same(sgate_list_get(list, i), c->session))
 			rows->at[rows->count++] = sgate_list_get(list, i);
-	qsort(rows->at + 1, rows->count - 1, sizeof(rows->at[0]),
-	    compare_seen);
+	qsort(rows->at + 1, rows->count - 1, sizeof(rows->at[0]), compare_seen);
 }
 
 /* ---- moments ---- */
@@ -97,8 +96,8 @@ add_moment(struct buf *out, int64_t ms, int64_t now_ms)
 	buf_printf(out, "<time datetime=\"%s\">", text);
 	add_age(out, (now_ms - ms) / 1000);
 	buf_printf(out, " (%d %.3s %.4s, %.5s UTC)</time>",
-	    (text[8] - '0') * 10 + (text[9] - '0'), months + (size_t)3 * (size_t)month, text,
-	    text + 11);
+	    (text[8] - '0') * 10 + (text[9] - '0'),
+	    months + (size_t)3 * (size_t)month, text, text + 11);
 }
 
 /* ---- one session ---- */
@@ -146,8 +145,8 @@ add_return(struct call *c, const char *done)
 }
 
 static void
-add_end_form(struct call *c, const struct sgate_session *s,
-    struct sgate_bytes about)
+add_end_form(
+    struct call *c, const struct sgate_session *s, struct sgate_bytes about)
 {
 	char ref[SGATE_REF_HEX + 1];
 	char route[SGATE_REF_HEX + sizeof("sessions//end")];
@@ -184,8 +183,8 @@ add_session(struct call *c, const struct sgate_session *s, bool may_end)
 	about_session(s, buf_bytes(&device), &about);
 	if (buf_failed(&device) || buf_failed(&about))
 		c->reply.is_broken = true;
-	buf_add_text(out, is_own ? "<li class=\"own\">\n<h2><bdi>"
-				 : "<li>\n<h2><bdi>");
+	buf_add_text(
+	    out, is_own ? "<li class=\"own\">\n<h2><bdi>" : "<li>\n<h2><bdi>");
 	buf_add_html(out, buf_bytes(&device));
 	buf_add_text(out, "</bdi>");
 	if (is_own)
@@ -276,8 +275,8 @@ add_end_others(struct call *c, const struct page_sessions *p, size_t others)
 	if (!p->has_more && others == 1)
 		snprintf(label, sizeof(label), "End the other session");
 	else if (!p->has_more)
-		snprintf(label, sizeof(label), "End the other %zu sessions",
-		    others);
+		snprintf(
+		    label, sizeof(label), "End the other %zu sessions", others);
 	page_form_begin(
 	    c, sgate_session_get_ref(c->session), "sessions/end-others");
 	add_return(c, PAGE_DONE_OTHERS);

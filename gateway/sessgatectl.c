@@ -90,9 +90,9 @@ const struct ctl_command ctl_commands[] = {
     {"config mount", CTL_LOCAL, "NAME", 1, 1, NULL,
 	"print the web server's configuration for this gateway",
 	"NAME is one of these files of conf/: lighttpd, lighttpd-bin-path, "
-	"lighttpd-cookie,\nlighttpd-cookie.lua; apache, apache-fcgid; "
-	"nginx-http, nginx-server, nginx-params,\nnginx-protect, "
-	"nginx-fcgiwrap.",
+	"lighttpd-cookie,\nlighttpd-cookie.lua, lighttpd-login; apache, "
+	"apache-fcgid, apache-login; nginx-http,\nnginx-server, "
+	"nginx-params, nginx-protect, nginx-fcgiwrap, nginx-login.",
 	"sessgatectl config mount lighttpd > "
 	"/etc/lighttpd/conf-enabled/50-sessgate.conf\n"
 	"sessgatectl config mount apache > "

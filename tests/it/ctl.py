@@ -412,8 +412,9 @@ def config_mount_prints_the_shipped_file_with_our_values(t):
 
 
 MOUNTS = {"lighttpd-bin-path": "lighttpd/bin-path.conf", "lighttpd-cookie": "lighttpd/cookie.conf",
-          "lighttpd-cookie.lua": "lighttpd/cookie.lua", "apache": "apache/sessgate.conf",
-          "apache-fcgid": "apache/fcgid.conf", "nginx-http": "nginx/http.conf", "nginx-server": "nginx/server.conf",
+          "lighttpd-cookie.lua": "lighttpd/cookie.lua", "lighttpd-login": "lighttpd/login.conf",
+          "apache": "apache/sessgate.conf", "apache-fcgid": "apache/fcgid.conf", "apache-login": "apache/login.conf",
+          "nginx-login": "nginx/login.conf", "nginx-http": "nginx/http.conf", "nginx-server": "nginx/server.conf",
           "nginx-params": "nginx/params.conf", "nginx-protect": "nginx/protect.conf",
           "nginx-fcgiwrap": "nginx/fcgiwrap.conf"}
 
@@ -421,11 +422,13 @@ MOUNTS = {"lighttpd-bin-path": "lighttpd/bin-path.conf", "lighttpd-cookie": "lig
 @case
 def config_mount_puts_our_values_in_place_of_the_defaults(t):
     site = Site(t, {"gateway": {"mount": "/auth/", "request_terminate_timeout": "5 s"}, "cookie": {"name": "who"},
-                    "listener": {"apache": {"address": "tcp:127.0.0.1:7001", "allow": ["check"]}}})
-    ours = (("/run/sessgate/pool.sock", site.gw.pool), ("/.sessgate/", "/auth/"), ("__Host-sid", "who"),
+                    "listener": {"apache": {"address": "tcp:127.0.0.1:7001", "allow": ["check"]},
+                                 "remote": {"allow": ["remote-user"]}}})
+    remote = os.path.join(site.gw.run_dir, "remote.sock")
+    ours = (("/run/sessgate/pool.sock", site.gw.pool), ("/run/sessgate/remote.sock", remote), ("/.sessgate/", "/auth/"), ("__Host-sid", "who"),
             ("127.0.0.1:9733", "127.0.0.1:7001"), ("/usr/sbin/sessgated", harness.SESSGATED),
-            ("/etc/sessgate/sessgate.conf", site.gw.conf_path), ("sessgate_read_timeout = 12", "sessgate_read_timeout = 7"),
-            ("SESSGATE_TIMEOUT 12", "SESSGATE_TIMEOUT 7"), ("_read_timeout 12s", "_read_timeout 7s"))
+            ("/etc/sessgate/sessgate.conf", site.gw.conf_path), ("_read_timeout = 12", "_read_timeout = 7"),
+            ("_TIMEOUT 12", "_TIMEOUT 7"), ("_read_timeout 12s", "_read_timeout 7s"))
     for name, path in MOUNTS.items():
         with open(os.path.join(harness.SOURCE, "conf", path)) as f:
             shipped = f.read()
@@ -451,9 +454,10 @@ def config_mount_prints_nothing_that_a_server_would_read_otherwise(t):
     done = site("config", "mount", "nginx")
     t.equal((done.code, done.out), (2, ""))
     t.match(done.err, "there is: lighttpd, .*nginx-fcgiwrap")
-    done = site("config", "mount", "apache")
-    t.equal(done.code, 0)
-    t.match(done.err, "no listener for this mount yet")
+    for name in ("apache", "apache-login", "lighttpd-login", "nginx-login"):
+        done = site("config", "mount", name)
+        t.equal(done.code, 0)
+        t.match(done.err, "no listener for this mount yet")
 
 
 def flat(section, values):

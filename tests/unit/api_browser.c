@@ -114,7 +114,7 @@ unknown_routes_are_404_and_methods_405(void **state)
 	static const char *const unknown[] = {"/", "/other", "/.sessgate",
 	    "/.sessgate/", "/.sessgate/sessionfoo", "/.sessgate/session/",
 	    "/.sessgate/Session", "/.sessgate/session/x", "/.sessgatex/session",
-	    "/.sessgate/login", "/.sessgate/admin/", "/.sessgate/v1",
+	    "/.sessgate/login/", "/.sessgate/admin/", "/.sessgate/v1",
 	    "/.sessgate/sessions/a/b/c/d/e"};
 	struct site site;
 	size_t i;

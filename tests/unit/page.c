@@ -34,7 +34,8 @@ press(struct site *site, const char *uri, const char *body)
 	return site_ask(site, &ask);
 }
 
-/* The hash of what stands between <style> and </style>, as a browser sees it. */
+/* The hash of what stands between <style> and </style>, as a browser sees it.
+ */
 static void
 style_hash(const char *body, char *out, size_t size)
 {
@@ -179,8 +180,8 @@ devices_have_the_names_that_people_use(void **state)
 /* ---- the list ---- */
 
 static void
-login_with(struct site *site, const char *user, const char *agent,
-    const char *address)
+login_with(
+    struct site *site, const char *user, const char *agent, const char *address)
 {
 	struct sgate_create create;
 
@@ -200,8 +201,8 @@ the_list_tells_devices_apart(void **state)
 
 	(void)state;
 	site_open(&site, NULL);
-	login_with(&site, "alice",
-	    "Mozilla/5.0 (Windows NT 10.0) Firefox/1", "192.0.2.1");
+	login_with(&site, "alice", "Mozilla/5.0 (Windows NT 10.0) Firefox/1",
+	    "192.0.2.1");
 	snprintf(other, sizeof(other), "%s", site.ref);
 	site.now_ms += INT64_C(5) * 60000;
 	login_with(&site, "alice", "", "2001:db8::7");
@@ -226,8 +227,8 @@ the_list_tells_devices_apart(void **state)
 	    "End this session<span class=\"unseen\">: Firefox on Windows, "
 	    "192.0.2.1</span></button>"));
 	assert_true(site_body_has(&site, "End the other session</button>"));
-	snprintf(text, sizeof(text), "action=\"" MOUNT "sessions/%s/end\"",
-	    other);
+	snprintf(
+	    text, sizeof(text), "action=\"" MOUNT "sessions/%s/end\"", other);
 	assert_true(site_body_has(&site, text));
 	/* Our own is ended by logging out, which needs no young login. */
 	snprintf(text, sizeof(text), "action=\"" MOUNT "sessions/%s/end\"",
@@ -279,8 +280,8 @@ what_was_done_is_told_only_if_it_is_true(void **state)
 	assert_int_equal(press(&site, uri, body), 303);
 	snprintf(uri, sizeof(uri), "%s", site_header(&site, "Location"));
 	assert_int_equal(look(&site, uri), 200);
-	assert_true(site_body_has(
-	    &site, "role=\"status\">The session has ended.</p>"));
+	assert_true(
+	    site_body_has(&site, "role=\"status\">The session has ended.</p>"));
 	assert_true(site_body_has(&site, "and nowhere else"));
 	assert_false(site_body_has(&site, "end-others"));
 	site_login(&site, "alice", NULL);
@@ -406,8 +407,8 @@ hostile_values_stay_text(void **state)
 static void
 refusals_of_the_api_are_pages_for_people(void **state)
 {
-	static const char *const overrides[] = {"gateway.login_url=/login",
-	    "gateway.expose_reason=yes", NULL};
+	static const char *const overrides[] = {
+	    "gateway.login_url=/login", "gateway.expose_reason=yes", NULL};
 	struct site site;
 	struct ask ask = {.method = "POST",
 	    .uri = MOUNT "logout",
@@ -527,9 +528,8 @@ the_logout_page_says_who_is_logged_in(void **state)
 	is_page(&site, "Log out");
 	assert_non_null(strstr(site_header(&site, "Content-Security-Policy"),
 	    "form-action 'self';"));
-	assert_int_equal(look(&site,
-			     MOUNT "logout?return_to=https://"
-				   "ok.example:8443/bye"),
+	assert_int_equal(look(&site, MOUNT "logout?return_to=https://"
+					   "ok.example:8443/bye"),
 	    200);
 	assert_non_null(strstr(site_header(&site, "Content-Security-Policy"),
 	    "form-action 'self' https://ok.example:8443;"));

@@ -10,6 +10,7 @@
 #include "cookie.h"
 #include "form.h"
 #include "log.h"
+#include "return_to.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -378,6 +379,7 @@ struct creation {
 	struct sgate_create create;
 	struct sgate_bytes *contexts, *roles;
 	struct buf user_id, context, data;
+	struct sgate_bytes return_to; /* no part of the session */
 };
 
 static void
@@ -397,7 +399,7 @@ read_creation(struct call *c, struct creation *n)
 	static const char *const names[] = {"user_id", "replaces", "realm",
 	    "context", "platform_connection_id", "contexts", "roles", "data",
 	    "remember", "idle_timeout", "absolute_timeout", "client_ip",
-	    "user_agent", NULL};
+	    "user_agent", "return_to", NULL};
 	struct sgate_create *create = &n->create;
 
 	if (!api_only(c, names, 400, "invalid"))
@@ -420,7 +422,8 @@ read_creation(struct call *c, struct creation *n)
 	    !api_duration(
 		c, "absolute_timeout", &create->absolute_timeout_ms) ||
 	    !api_string(c, "client_ip", &create->client_ip) ||
-	    !api_string(c, "user_agent", &create->user_agent))
+	    !api_string(c, "user_agent", &create->user_agent) ||
+	    !api_string(c, "return_to", &n->return_to))
 		return false;
 	create->contexts = n->contexts;
 	create->roles = n->roles;
@@ -438,9 +441,30 @@ count_login(struct call *c, const struct creation *n)
 	       api_count_login(c, n->create.client_ip);
 }
 
+/*
+ * Where the program wanted to send the visitor, as a Location to be written as
+ * it is; null: it leads away from this site. So a program need not know the
+ * rule, and its visitors come to no other site by it.
+ */
 static void
-answer_created(
-    struct call *c, const struct sgate_session *session, const char *token)
+add_return_to(struct call *c, struct json *j, const struct creation *n)
+{
+	struct buf location = {0};
+
+	if (data_kind(c->body.json, "return_to") == DATA_ABSENT)
+		return;
+	if (return_to_is_allowed(
+		n->return_to, c->conf->gateway.return_to_allow))
+		return_to_write(n->return_to, &location);
+	if (buf_failed(&location))
+		c->reply.is_broken = true;
+	api_json_optional(j, "return_to", buf_bytes(&location));
+	buf_clear(&location);
+}
+
+static void
+answer_created(struct call *c, const struct creation *n,
+    const struct sgate_session *session, const char *token)
 {
 	struct buf cookie = {0};
 	struct json j;
@@ -452,6 +476,7 @@ answer_created(
 	api_json_begin(c, 201, &j);
 	json_text(&j, "token", token);
 	json_text(&j, "set_cookie", buf_text(&cookie));
+	add_return_to(c, &j, n);
 	api_json_session_full(&j, "session", session, true);
 	api_json_end(c, &j);
 	buf_wipe(&cookie);
@@ -494,7 +519,7 @@ serve_create(struct call *c, const struct api_path *path)
 	switch (status) {
 	case SGATE_OK:
 		call_count(c, SHARED_CREATED);
-		answer_created(c, session, token);
+		answer_created(c, &n, session, token);
 		break;
 	case SGATE_CONFLICT:
 		answer_conflict(c);

@@ -10,6 +10,8 @@
 
 #include "conf.h"
 #include "cookie.h"
+#include "form.h"
+#include "return_to.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,30 +59,69 @@ cookie_name(struct ctl *ctl)
 	return conf == NULL ? NULL : conf->cookie.name;
 }
 
-/*
- * Whether the daemon knows the token as a live session without a user: only
- * such a one can be replaced. Whoever logs in again keeps the old session.
- */
-static bool
-is_anonymous(struct ctl *ctl, struct sgate_bytes token)
+/* A question about a token, or what shall become of it; quietly. */
+static enum ctl_exit
+ask_about(struct ctl *ctl, const char *route, struct sgate_bytes token,
+    struct ctl_reply *out_reply)
 {
 	struct ctl_request request;
-	struct ctl_reply reply;
 	struct json json;
-	bool active = false;
+	enum ctl_exit code;
 
-	ctl_request_init(&request, "POST", "v1/introspect");
+	ctl_request_init(&request, "POST", route);
 	request.is_quiet = true;
 	json_init(&json, &request.body);
 	json_object(&json, NULL);
 	json_string(&json, "token", token);
+	if (ctl->realm[0] != '\0')
+		json_text(&json, "realm", ctl->realm);
 	json_end(&json);
-	if (ctl_ask(ctl, &request, &reply) == CTL_YES &&
+	code = ctl_ask(ctl, &request, out_reply);
+	ctl_request_clear(&request);
+	return code;
+}
+
+/*
+ * Whether the daemon knows the token as a live session without a user: only
+ * such a one can be replaced.
+ */
+static bool
+is_anonymous(struct ctl *ctl, struct sgate_bytes token)
+{
+	struct ctl_reply reply;
+	bool active = false;
+
+	if (ask_about(ctl, "v1/introspect", token, &reply) == CTL_YES &&
 	    data_get_bool(reply.data, "active", &active) && active)
 		active = ctl_member(reply.data, "sub").len == 0;
 	ctl_reply_clear(&reply);
-	ctl_request_clear(&request);
 	return active;
+}
+
+/*
+ * The session that this browser has had ends with the new login: its cookie is
+ * overwritten, and nobody could log it out any more. One that was replaced has
+ * ended already. Whatever comes of it, the login stands.
+ */
+static void
+end_old(struct ctl *ctl)
+{
+	const char *header = getenv("HTTP_COOKIE");
+	const char *name;
+	struct sgate_bytes token;
+	struct ctl_reply reply;
+	enum ctl_exit code;
+
+	if (header == NULL || !ctl_args_has(&ctl->args, "from-cgi"))
+		return;
+	name = cookie_name(ctl);
+	token = name == NULL ? (struct sgate_bytes){NULL, 0}
+			     : find_token(bytes_of(header), name);
+	if (token.len == 0)
+		return;
+	code = ask_about(ctl, "v1/end", token, &reply);
+	(void)code;
+	ctl_reply_clear(&reply);
 }
 
 /* False: said what is wrong. *out_token is {NULL, 0} when there is none. */
@@ -278,10 +319,48 @@ add_replaces(struct ctl *ctl, struct json *json)
 	return is_right;
 }
 
+/*
+ * What the visitor was on the way to, for the daemon to judge: it knows what is
+ * allowed. What cannot be read leads nowhere, and that is no error.
+ */
+static void
+add_return_to(const struct ctl *ctl, struct json *json)
+{
+	const char *given = ctl_args_get(&ctl->args, "return-to");
+	const char *query = getenv("QUERY_STRING");
+	struct buf field = {0};
+	struct sgate_bytes text = bytes_of(given == NULL ? "" : given);
+
+	if (!ctl_args_has(&ctl->args, "redirect"))
+		return;
+	if (given == NULL && query != NULL &&
+	    form_get(bytes_of(query), "return_to", &field) == FORM_FOUND)
+		text = buf_bytes(&field);
+	if (text.len > RETURN_TO_MAX || !bytes_is_utf8(text))
+		text.len = 0;
+	json_string(json, "return_to", text);
+	buf_clear(&field);
+}
+
+static bool
+check_redirect(const struct ctl *ctl)
+{
+	if (ctl_args_has(&ctl->args, "return-to") &&
+	    !ctl_args_has(&ctl->args, "redirect"))
+		return refuse("return-to", "is for --redirect");
+	if (ctl_args_has(&ctl->args, "redirect") &&
+	    !ctl_args_has(&ctl->args, "set-cookie"))
+		return refuse("redirect", "is for --set-cookie");
+	return true;
+}
+
 static bool
 add_body(struct ctl *ctl, struct buf *body)
 {
 	struct json json;
+
+	if (!check_redirect(ctl))
+		return false;
 
 	if (ctl_args_has(&ctl->args, "replaces-stdin") &&
 	    ctl_args_has(&ctl->args, "data") &&
@@ -303,24 +382,39 @@ add_body(struct ctl *ctl, struct buf *body)
 		json_text(&json, "realm", ctl->realm);
 	if (ctl_args_has(&ctl->args, "remember"))
 		json_bool(&json, "remember", true);
+	add_return_to(ctl, &json);
 	json_end(&json);
 	return true;
 }
 
 /* ---- the answer ---- */
 
-/* One header line and nothing else; never a part of one. */
+static void
+print_line(const char *name, struct sgate_bytes value)
+{
+	printf("%s: ", name);
+	fwrite(value.data, 1, value.len, stdout);
+	putchar('\n');
+}
+
+/* Header lines and nothing else; never a part of one. */
 static enum ctl_exit
-print_set_cookie(const struct ctl_reply *reply)
+print_set_cookie(const struct ctl *ctl, const struct ctl_reply *reply)
 {
 	struct sgate_bytes cookie = ctl_member(reply->data, "set_cookie");
+	struct sgate_bytes location = ctl_member(reply->data, "return_to");
 
-	if (cookie.len == 0 || bytes_has_control(cookie))
+	if (location.len == 0)
+		location = bytes_of("/");
+	if (cookie.len == 0 || bytes_has_control(cookie) ||
+	    bytes_has_control(location))
 		return ctl_fail(CTL_UNAVAILABLE,
 		    "the daemon's answer has no cookie that can be printed");
-	fputs("Set-Cookie: ", stdout);
-	fwrite(cookie.data, 1, cookie.len, stdout);
-	putchar('\n');
+	print_line("Set-Cookie", cookie);
+	if (ctl_args_has(&ctl->args, "redirect")) {
+		print_line("Status", bytes_of("303 See Other"));
+		print_line("Location", location);
+	}
 	return CTL_YES;
 }
 
@@ -354,7 +448,7 @@ print_created(const struct ctl *ctl, const struct ctl_reply *reply)
 	struct ctl_table table;
 
 	if (ctl_args_has(&ctl->args, "set-cookie"))
-		return print_set_cookie(reply);
+		return print_set_cookie(ctl, reply);
 	if (ctl->json)
 		return with_token ? ctl_print_json(reply) : print_json(reply);
 	if (session == NULL)
@@ -382,8 +476,10 @@ ctl_create(struct ctl *ctl)
 		return CTL_USAGE;
 	}
 	code = ctl_ask(ctl, &request, &reply);
-	if (code == CTL_YES)
+	if (code == CTL_YES) {
+		end_old(ctl);
 		code = print_created(ctl, &reply);
+	}
 	ctl_reply_clear(&reply);
 	ctl_request_clear(&request);
 	return code;

@@ -34,13 +34,18 @@ static const struct ctl_option create_options[] = {
     {"client-ip", "ADDRESS", "the visitor's address"},
     {"user-agent", "TEXT", "the visitor's browser"},
     {"from-cgi", NULL,
-	"address, browser and the session to replace from the CGI environment"},
+	"address, browser and the session that ends by it, from the CGI "
+	"environment"},
     {"cookie-name", "NAME",
 	"for --from-cgi (default: cookie.name; with --socket: __Host-sid)"},
     {"replaces-stdin", NULL,
 	"replace the anonymous session whose token is on standard input"},
     {"idempotency-key", "TEXT", "a repeat with the same key makes no second"},
     {"set-cookie", NULL, "print the header line for the browser, nothing else"},
+    {"redirect", NULL,
+	"with --set-cookie: and the lines that send the browser to the "
+	"query's return_to, or to / when that is none of this site"},
+    {"return-to", "URL", "where --redirect leads in the place of the query's"},
     {"print-token", NULL, "print the token too"},
     {NULL, NULL, NULL},
 };

@@ -690,7 +690,7 @@ def from_cgi_takes_the_visitor_from_the_environment(t):
 
 
 @case
-def from_cgi_replaces_the_anonymous_session_and_nothing_else(t):
+def from_cgi_ends_the_session_of_the_cookie_and_no_other(t):
     site = Site(t).start()
 
     def anonymous():
@@ -719,8 +719,38 @@ def from_cgi_replaces_the_anonymous_session_and_nothing_else(t):
     login("other=%s" % token, "--cookie-name", "other")
     t.equal(state(ref), ("ended", "replaced"))
     user_token, user_ref = site.new("alice")
-    login("__Host-sid=%s" % user_token)
+    login("__Host-sid=%s; __Host-sid=%s" % (user_token, user_token))
     t.equal(state(user_ref), ("live", None))
+    # A user's, when the new one is there: nobody could log that out any more.
+    t.true(site.login("create", "--user", "a\n", "--from-cgi", env={"HTTP_COOKIE": "__Host-sid=" + user_token}).code)
+    t.equal(state(user_ref), ("live", None))
+    login("__Host-sid=%s" % user_token)
+    t.equal(state(user_ref), ("ended", "logged_out"))
+
+
+@case
+def redirect_leads_to_this_site_or_to_its_front_page(t):
+    site = Site(t, {"gateway": {"return_to_allow": ["https://other.test/in"]}}).start()
+
+    def location(*args, **env):
+        done = site.login("create", "--user", "bob", "--set-cookie", "--redirect", *args, env=env)
+        t.equal((done.code, done.err), (0, ""), done)
+        found = re.match(r"Set-Cookie: [^\n]*\nStatus: 303 See Other\nLocation: ([^\n]*)\n\Z", done.out)
+        t.true(found, done.out)
+        return found.group(1)
+    t.equal(location(), "/")
+    for query, wanted in (("return_to=/app/%3Fa%3Db%26c", "/app/?a=b&c"), ("x=1&return_to=%2Fapp%2F&y", "/app/"),
+                          ("return_to=//evil.test/", "/"), ("return_to=https://evil.test/", "/"),
+                          ("return_to=/a%0d%0aX:%20y", "/"), ("return_to=/a&return_to=/b", "/"), ("return_to=%ff", "/"),
+                          ("return_to=https://other.test/in", "https://other.test/in"), ("return_to=", "/"),
+                          ("return_to=https://other.test/in/", "/"), ("return_to=/" + "a" * 5000, "/"),
+                          ("return_to=/%c3%ab%22%3C%3E", "/%c3%ab%22%3c%3e"), ("other=/app/", "/")):
+        t.equal(location("--from-cgi", QUERY_STRING=query), wanted, query)
+        t.equal(location(QUERY_STRING=query), wanted, query)
+    t.equal(location("--return-to", "/a", QUERY_STRING="return_to=/b"), "/a")
+    t.equal(location("--return-to", "//evil.test", QUERY_STRING="return_to=/b"), "/")
+    for args in (["--redirect"], ["--set-cookie", "--return-to", "/a"]):
+        t.equal(site.login("create", "--user", "bob", *args).code, 2)
 
 
 @case

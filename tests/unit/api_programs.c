@@ -195,6 +195,43 @@ create_refuses_what_it_cannot_take(void **state)
 }
 
 static void
+create_judges_where_to_go(void **state)
+{
+	static const char *const overrides[] = {
+	    "gateway.return_to_allow=https://other.example/in", NULL};
+	static const struct {
+		const char *given, *wanted;
+	} rows[] = {{"/app/?a=b", "\"/app/?a=b\""},
+	    {"https://other.example/in", "\"https://other.example/in\""},
+	    {"/\\u00e9", "\"/%c3%a9\""}, {"//evil.example/", "null"},
+	    {"https://other.example/in2", "null"}, {"", "null"},
+	    {"/a\\r\\nX: y", "null"}, {"/\\\\evil.example", "null"}};
+	struct site site;
+	char body[128], wanted[128];
+	size_t i;
+
+	(void)state;
+	site_open(&site, overrides);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(body, sizeof(body),
+		    "{\"user_id\":\"a\",\"return_to\":\"%s\"}", rows[i].given);
+		snprintf(wanted, sizeof(wanted), "\"return_to\":%s,",
+		    rows[i].wanted);
+		assert_int_equal(
+		    login(&site, "POST", V1 "sessions", body), 201);
+		if (!site_body_has(&site, wanted))
+			fail_msg("%s: %s", rows[i].given, site_body(&site));
+	}
+	assert_int_equal(login(&site, "POST", V1 "sessions",
+			     "{\"user_id\":\"a\",\"return_to\":1}"),
+	    400);
+	assert_int_equal(
+	    login(&site, "POST", V1 "sessions", "{\"user_id\":\"a\"}"), 201);
+	assert_false(site_body_has(&site, "return_to"));
+	site_close(&site);
+}
+
+static void
 create_may_replace_an_anonymous_session(void **state)
 {
 	struct site site;
@@ -1059,6 +1096,7 @@ static const struct CMUnitTest api_programs_tests[] = {
     cmocka_unit_test(create_makes_a_session_with_all_its_members),
     cmocka_unit_test(create_takes_integers_and_the_old_name),
     cmocka_unit_test(create_refuses_what_it_cannot_take),
+    cmocka_unit_test(create_judges_where_to_go),
     cmocka_unit_test(create_may_replace_an_anonymous_session),
     cmocka_unit_test(an_idempotency_key_gives_the_same_session),
     cmocka_unit_test(blocked_users_and_full_ones_are_403),

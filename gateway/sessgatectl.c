@@ -43,8 +43,7 @@ static const struct ctl_option create_options[] = {
     {"idempotency-key", "TEXT", "a repeat with the same key makes no second"},
     {"set-cookie", NULL, "print the header line for the browser, nothing else"},
     {"redirect", NULL,
-	"with --set-cookie: and the lines that send the browser to the "
-	"query's return_to, or to / when that is none of this site"},
+	"with --set-cookie: lines that lead to the query's return_to, or to /"},
     {"return-to", "URL", "where --redirect leads in the place of the query's"},
     {"print-token", NULL, "print the token too"},
     {NULL, NULL, NULL},

@@ -8,10 +8,12 @@
 #include "api_browser.h"
 #include "csrf.h"
 #include "form.h"
+#include "gateway/sessgate_js.h"
 #include "page.h"
 #include "return_to.h"
 #include "token.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -590,6 +592,41 @@ serve_health(struct call *c, const struct api_path *path)
 	api_status_public(c);
 }
 
+/* The script's ETag: it changes with a release. */
+static const char *
+script_etag(void)
+{
+	static char text[2 + 2 * crypto_generichash_BYTES_MIN + 1];
+	unsigned char hash[crypto_generichash_BYTES_MIN];
+
+	if (text[0] != '\0')
+		return text;
+	crypto_generichash(hash, sizeof(hash),
+	    (const unsigned char *)sessgate_js, sizeof(sessgate_js) - 1, NULL,
+	    0);
+	text[0] = '"';
+	sodium_bin2hex(text + 1, sizeof(text) - 1, hash, sizeof(hash));
+	text[sizeof(text) - 2] = '"';
+	return text;
+}
+
+static void
+serve_script(struct call *c, const struct api_path *path)
+{
+	const char *etag = script_etag();
+	bool is_known = api_etag_listed(c->req->if_none_match, etag, true);
+
+	(void)path;
+	reply_begin_public(&c->reply, is_known ? 304 : 200);
+	reply_header(&c->reply, "ETag", bytes_of(etag));
+	if (is_known) {
+		reply_no_body(&c->reply);
+		return;
+	}
+	reply_body(&c->reply, "text/javascript; charset=utf-8");
+	buf_add(c->reply.out, sessgate_js, sizeof(sessgate_js) - 1);
+}
+
 /* ---- dispatch ---- */
 
 #define BODY_NONE BODY_JSON
@@ -619,6 +656,7 @@ static const struct api_route browser_routes[] = {
     {"sessions/end-others", REQUEST_POST, BODY_F, NEEDS_OWNER | NEEDS_FRESH,
 	serve_sessions_end_others},
     {"health", REQUEST_GET, 0, 0, serve_health},
+    {"sessgate.js", REQUEST_GET, 0, 0, serve_script},
 };
 
 /* The session, or the cookie alone, as the route needs it. */

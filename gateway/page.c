@@ -212,9 +212,9 @@ page_form_end(
 	buf_add_text(out, is_main ? "<button class=\"main\">" : "<button>");
 	buf_add_html(out, bytes_of(label));
 	if (about.len > 0) {
-		buf_add_text(out, "<span class=\"unseen\">: ");
+		buf_add_text(out, " <span class=\"unseen\">(");
 		buf_add_html(out, about);
-		buf_add_text(out, "</span>");
+		buf_add_text(out, ")</span>");
 	}
 	buf_add_text(out, "</button></form>\n");
 }

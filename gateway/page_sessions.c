@@ -257,8 +257,8 @@ add_login_first(struct call *c)
 	struct buf url = {0};
 
 	buf_add_text(c->reply.out,
-	    "<p class=\"note\">To end other sessions, log in again first: you "
-	    "did so too long ago.</p>\n");
+	    "<p class=\"note\">To end other sessions, log in again first: your "
+	    "login is too old for that.</p>\n");
 	buf_add_text(&url, c->conf->gateway.mount);
 	buf_add_text(&url, "sessions");
 	if (buf_failed(&url))

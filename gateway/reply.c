@@ -181,6 +181,18 @@ reply_begin(struct reply *reply, int status)
 }
 
 void
+reply_begin_public(struct reply *reply, int status)
+{
+	buf_reset(&reply->cookie);
+	reply_begin(reply, status);
+	/* The line of the status stays. */
+	if (!buf_failed(reply->out))
+		reply_cut(
+		    reply, reply->out->len - (sizeof(REPLY_HEAD) - 1) + 2);
+	reply_header(reply, "Cache-Control", bytes_of("public, max-age=3600"));
+}
+
+void
 reply_header(struct reply *reply, const char *name, struct sgate_bytes value)
 {
 	if (bytes_has_control(value)) {

@@ -40,6 +40,11 @@ void reply_clear(struct reply *reply);
  * throws away what was written so far: there is never a second Status.
  */
 void reply_begin(struct reply *reply, int status);
+/*
+ * The same for what is the same for everybody: it may be kept for an hour, and
+ * a waiting cookie is not sent.
+ */
+void reply_begin_public(struct reply *reply, int status);
 /* No control bytes in value, or the answer is broken. */
 void reply_header(
     struct reply *reply, const char *name, struct sgate_bytes value);

@@ -224,8 +224,8 @@ the_list_tells_devices_apart(void **state)
 	assert_int_equal(count_of(site_body(&site), " UTC)</time>"), 4);
 	/* Buttons that sound alike say what they are about. */
 	assert_true(site_body_has(&site,
-	    "End this session<span class=\"unseen\">: Firefox on Windows, "
-	    "192.0.2.1</span></button>"));
+	    "End this session <span class=\"unseen\">(Firefox on Windows, "
+	    "192.0.2.1)</span></button>"));
 	assert_true(site_body_has(&site, "End the other session</button>"));
 	snprintf(
 	    text, sizeof(text), "action=\"" MOUNT "sessions/%s/end\"", other);
@@ -538,6 +538,44 @@ the_logout_page_says_who_is_logged_in(void **state)
 	site_close(&site);
 }
 
+/* ---- sessgate.js ---- */
+
+static void
+the_script_may_be_kept(void **state)
+{
+	struct site site;
+	char tag[64], other[96];
+	struct ask ask = {.uri = MOUNT "sessgate.js"};
+
+	(void)state;
+	site_open(&site, NULL);
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_string_equal(site_header(&site, "Content-Type"),
+	    "text/javascript; charset=utf-8");
+	assert_string_equal(
+	    site_header(&site, "X-Content-Type-Options"), "nosniff");
+	assert_null(site_header(&site, "Vary"));
+	assert_true(site_body_has(&site, "\"use strict\";"));
+	/* The whole file: its last line is there. */
+	assert_string_equal(
+	    site_body(&site) + strlen(site_body(&site)) - 6, "})();\n");
+	snprintf(tag, sizeof(tag), "%s", site_header(&site, "ETag"));
+	snprintf(other, sizeof(other), "HTTP_IF_NONE_MATCH=\"x\", %s", tag);
+	ask.more[0] = other;
+	assert_int_equal(site_ask(&site, &ask), 304);
+	assert_string_equal(site_body(&site), "");
+	assert_string_equal(site_header(&site, "ETag"), tag);
+	ask.more[0] = "HTTP_IF_NONE_MATCH=\"0\"";
+	assert_int_equal(site_ask(&site, &ask), 200);
+	ask.more[0] = NULL;
+	ask.method = "HEAD";
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_string_equal(site_body(&site), "");
+	ask.method = "POST";
+	assert_int_equal(site_ask(&site, &ask), 405);
+	site_close(&site);
+}
+
 static const struct CMUnitTest page_tests[] = {
     cmocka_unit_test(devices_have_the_names_that_people_use),
     cmocka_unit_test(the_list_tells_devices_apart),
@@ -549,6 +587,7 @@ static const struct CMUnitTest page_tests[] = {
     cmocka_unit_test(refusals_of_the_api_are_pages_for_people),
     cmocka_unit_test(refusals_of_a_check_are_pages_for_people),
     cmocka_unit_test(the_logout_page_says_who_is_logged_in),
+    cmocka_unit_test(the_script_may_be_kept),
 };
 
 TAP_MAIN(page_tests)

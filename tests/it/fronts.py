@@ -232,14 +232,14 @@ http {
   keepalive_timeout 0;
   include sessgate/http.conf;
   server {
-    listen 127.0.0.1:%(port)d; server_name site.test; root %(root)s;
+    listen %(listen)s; server_name site.test; root %(root)s;
     include sessgate/server.conf;
     %(more)s
     location /app/ { auth_request /.sessgate-check/; include sessgate/fcgiwrap.conf; }
     %(policies)s
   }
 }
-""" % {"dir": self.dir, "data": self.data, "port": self.port, "root": self.root, "more": self.more(),
+""" % {"dir": self.dir, "data": self.data, "listen": self.listen(), "root": self.root, "more": self.more(),
                 "user": "user www-data;" if harness.IS_ROOT else "",
                 "policies": "\n    ".join(
                     "location /app/%s/ { auth_request /.sessgate-check/%s; include sessgate/fcgiwrap.conf; }" % (p, p)
@@ -253,6 +253,9 @@ http {
         t.at_end(self.stop)
         harness.wait_until(self.answers, "nginx answers; " + self.dir)
         harness.wait_until(lambda: os.path.exists(wrap), "fcgiwrap listens")
+
+    def listen(self):
+        return "127.0.0.1:%d" % self.port
 
     def more(self):
         return ""

@@ -21,6 +21,9 @@ HOLES = {
         mounts.a_spoofed_name_is_nobodys),
     "nginx_passes_a_proxy_header_on": (
         "nginx", "nginx-params", 'fastcgi_param HTTP_PROXY "";', "", mounts.a_spoofed_name_is_nobodys),
+    "nginx_passes_each_line_of_the_proxies_on": (
+        "nginx", "nginx-params", "fastcgi_param HTTP_X_FORWARDED_FOR $http_x_forwarded_for if_not_empty;", "",
+        mounts.the_visitors_address_is_what_a_trusted_proxy_says),
     "nginx_forgets_the_policy": (
         "nginx", "nginx-server", "fastcgi_param SESSGATE_POLICY $sessgate_policy;", "",
         mounts.policies_are_the_servers),

@@ -534,6 +534,174 @@ def reload_with(gw, changes):
 
 
 @contextlib.contextmanager
+def options(**sections):
+    """The gateways with these options, for as long as the block takes."""
+    for gw in house().gateways():
+        reload_with(gw, sections)
+    try:
+        yield
+    finally:
+        for gw in house().gateways():
+            reload_with(gw, {name: dict.fromkeys(values) for name, values in sections.items()})
+
+
+# ---- whose request it is -----------------------------------------------------
+
+# Header lines, and whose address they make it when who is on this machine is a
+# trusted proxy.
+FORWARDED = [
+    ([], "127.0.0.1"),
+    (["X-Forwarded-For: 198.51.100.7"], "198.51.100.7"),
+    (["x-forwarded-for:198.51.100.7"], "198.51.100.7"),
+    (["X-Forwarded-For: 6.6.6.6, 198.51.100.7"], "198.51.100.7"),
+    (["X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 198.51.100.7"], "198.51.100.7"),
+    (["X-Forwarded-For: 198.51.100.7", "X-Forwarded-For: 127.0.0.1"], "198.51.100.7"),
+    (["X-Forwarded-For: 127.0.0.1, 198.51.100.7:4711"], "198.51.100.7"),
+    (["X-Forwarded-For: [2001:db8::7]:4711"], "2001:db8::7"),
+    (["X-Forwarded-For: ::ffff:198.51.100.7"], "198.51.100.7"),
+    (["X-Forwarded-For: 198.51.100.7, unknown"], "127.0.0.1"),
+    (["X-Forwarded-For: 198.51.100.7;"], "127.0.0.1"),
+    (["X-Forwarded-For: for=198.51.100.7"], "127.0.0.1"),
+    (["X-Forwarded-For: "], "127.0.0.1"),
+    (["Forwarded: for=198.51.100.7", "X-Real-IP: 198.51.100.7", "Client-IP: 198.51.100.7",
+      "True-Client-IP: 198.51.100.7", "X-Client-IP: 198.51.100.7", "X-Forwarded: 198.51.100.7",
+      "Remote-Addr: 198.51.100.7"], "127.0.0.1"),
+]
+STRICT = {"bind_agent": "strict", "bind_address": "strict"}
+
+
+def asked(front, session, lines, path="/app/env.cgi"):
+    """The status of a request with these header lines."""
+    data = front.raw(bytes_of(["Cookie: " + session.cookie] + lines, path=path))
+    return int(data.split(b" ", 2)[1])
+
+
+def is_bound(t, front, lines, **members):
+    """Such a session is for who sends these lines, and ended by anybody else."""
+    session = Session(front, **dict({"client_ip": "127.0.0.1"}, **members))
+    t.equal(asked(front, session, lines), 200, "%s: %s %s" % (front.name, lines, members))
+    t.equal(asked(front, session, lines, "/.sessgate/session"), 200, lines)
+
+
+def is_not(t, front, lines, path="/app/env.cgi", **members):
+    session = Session(front, **dict({"client_ip": "127.0.0.1"}, **members))
+    t.equal(asked(front, session, lines, path), 401, "%s: %s %s" % (front.name, lines, members))
+    answer = front.gw.api("GET", "v1/sessions/" + session.ref, address=front.gw.control)
+    t.equal(answer.status, 404, "it has been ended: %r" % answer)
+
+
+@case
+def the_visitors_address_is_what_a_trusted_proxy_says(t):
+    with options(gateway={"trusted_proxies": ["127.0.0.1"]}, session=STRICT):
+        for front in house().fronts:
+            for lines, address in FORWARDED:
+                is_bound(t, front, lines, client_ip=address)
+                is_not(t, front, lines, client_ip="203.0.113.1")
+            # "_" is "-" to CGI. Where the server passes both on, it is refused.
+            session = Session(front, client_ip="203.0.113.1")
+            lines = ["X_Forwarded_For: 203.0.113.1", "X-Forwarded-For: 198.51.100.7"]
+            t.equal([asked(front, session, either) for either in (lines, lines[::-1])], [401, 401], front.name)
+    with options(session=STRICT):
+        for front in house().fronts:
+            for lines, _ in FORWARDED:
+                is_bound(t, front, lines)
+            is_not(t, front, ["X-Forwarded-For: 198.51.100.7"], client_ip="198.51.100.7")
+            is_not(t, front, ["X-Forwarded-For: 198.51.100.7"], "/.sessgate/session", client_ip="198.51.100.7")
+
+
+@case
+def a_session_is_for_the_browser_that_it_was_made_for(t):
+    long = "Mozilla/5.0 " + "x" * 500
+    with options(session=STRICT):
+        for front in house().fronts:
+            is_bound(t, front, ["User-Agent: Lynx/2.9"], user_agent="Lynx/2.9")
+            is_bound(t, front, ["User-Agent: " + long], user_agent=long)
+            is_bound(t, front, ["User-Agent: L\xc3\xb6we/1"], user_agent="L\xf6we/1")
+            is_bound(t, front, [])
+            for path in ("/app/env.cgi", "/.sessgate/session", "/.sessgate/csrf"):
+                is_not(t, front, ["User-Agent: Lynx/2.8"], path, user_agent="Lynx/2.9")
+                is_not(t, front, [], path, user_agent="Lynx/2.9")
+                is_not(t, front, ["User-Agent:"], path, user_agent="Lynx/2.9")
+            session = Session(front, user_agent="Lynx/2.9", client_ip="127.0.0.1")
+            for _ in range(3):  # From the local cache, too.
+                t.equal(asked(front, session, ["User-Agent: Lynx/2.9"]), 200)
+            t.equal(asked(front, session, ["User-Agent: Lynx/2.8"]), 401)
+            t.equal(asked(front, session, ["User-Agent: Lynx/2.9"]), 401, "it was ended")
+
+
+# What browsers send with a form, and whether that is one of our pages. {own}:
+# the site itself; {token}, {other}: this session's and another one's.
+FORMS = [
+    ({"Sec-Fetch-Site": "same-origin"}, True),
+    ({"Sec-Fetch-Site": "none"}, True),
+    ({"Sec-Fetch-Site": "same-site"}, False),
+    ({"Sec-Fetch-Site": "cross-site"}, False),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "{own}", "Referer": "{own}/", "X-CSRF-Token": "{token}"}, False),
+    ({"Sec-Fetch-Site": "same-site", "Origin": "https://listed.test"}, True),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "https://listed.test"}, True),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "http://listed.test"}, False),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "null", "Referer": "https://listed.test/"}, False),
+    ({"Sec-Fetch-Site": "x"}, False),
+    ({"Origin": "{own}"}, True),
+    ({"Origin": "{own}", "Referer": "http://evil.test/"}, True),
+    ({"Origin": "https://listed.test"}, True),
+    ({"Origin": "https://listed.test:8443"}, False),
+    ({"Origin": "http://site.test:1"}, False),
+    ({"Origin": "http://evil.test", "Referer": "{own}/"}, False),
+    ({"Origin": "{own}.evil.test"}, False),
+    ({"Origin": "null"}, False),
+    ({"Origin": "null", "Referer": "{own}/app/"}, True),
+    ({"Origin": "null", "X-CSRF-Token": "{token}"}, True),
+    ({"Referer": "{own}/app/?x=http://evil.test/"}, True),
+    ({"Referer": "http://evil.test/?{own}/"}, False),
+    ({"Referer": "about:blank"}, False),
+    ({"X-CSRF-Token": "{token}"}, True),
+    ({"X-CSRF-Token": "{other}"}, False),
+    ({"X-CSRF-Token": "{token}x"}, False),
+    ({"X-CSRF-Token": "x"}, False),
+    ({}, False),
+]
+
+
+def send_form(front, path, session, headers, body=b"", **values):
+    """Whether it is let in."""
+    lines = ["%s: %s" % (name, text.format(**values)) for name, text in headers.items()]
+    lines += ["Cookie: " + session.cookie, "Content-Length: %d" % len(body)]
+    lines += ["Content-Type: application/x-www-form-urlencoded"] if body else []
+    data = front.raw(bytes_of(lines, "POST", path, body).replace(b"site.test", values["own"][7:].encode(), 1))
+    return int(data.split(b" ", 2)[1])
+
+
+@case
+def a_form_of_another_site_does_nothing(t):
+    with options(session={"origins": ["https://listed.test"]}):
+        for front in house().fronts:
+            session, other = Session(front), Session(front, "bob")
+            values = {"own": "http://site.test:%d" % front.port}
+            for name, one in (("token", session), ("other", other)):
+                values[name] = json.loads(front.ask("GET", "/.sessgate/csrf", cookie=one.cookie).body)["csrf"]
+            for headers, is_ours in FORMS:
+                for path in ("/app/form/env.cgi", "/.sessgate/session/extend"):
+                    t.equal(send_form(front, path, session, headers, **values), 200 if is_ours else 403,
+                            "%s %s: %s" % (front.name, path, headers))
+                # On our own routes the token may be a field.
+                for field, wanted in ((values["token"], headers == {} or is_ours), (values["other"], is_ours)):
+                    if "X-CSRF-Token" not in headers and headers.get("Origin") != "null":
+                        t.equal(send_form(front, "/.sessgate/sessions/end-others", session, headers,
+                                          b"csrf=" + field.encode(), **values) < 400, wanted,
+                                "%s, a field: %s" % (front.name, headers))
+            t.equal(asked(front, session, []), 200)
+    with options(session={"csrf_unknown": "allow"}):
+        for front in house().fronts:
+            session, values = Session(front), {"own": "http://site.test:%d" % front.port}
+            for headers, wanted in (({}, 200), ({"Sec-Fetch-Site": "cross-site"}, 403), ({"Origin": "null"}, 200),
+                                    ({"Origin": "http://evil.test"}, 403), ({"X-CSRF-Token": "x"}, 403)):
+                for path in ("/app/form/env.cgi", "/.sessgate/session/extend"):
+                    t.equal(send_form(front, path, session, headers, **values), wanted,
+                            "%s %s: %s" % (front.name, path, headers))
+
+
+@contextlib.contextmanager
 def store_away(gw):
     """Its tables cannot be found, for as long as the block takes."""
     def rename(old, new):

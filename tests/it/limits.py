@@ -8,7 +8,7 @@ import threading
 import time
 
 from harness import case, main, wait_until
-from stores import COOKIE, Fleet, run
+from stores import COOKIE, Fleet, patient, run
 
 LIMIT = 3
 LOGINS = 100
@@ -139,10 +139,12 @@ def keeps_the_limit(t, gateways, watch, audit):
             wait_until(lambda: is_live(gw, login) == (login.ref in live), login.ref, 2)
 
 
-def fleet_with(t, has_redis=True, **session):
+def fleet_with(t, has_redis=True, conf=None, **session):
     t.has_local_cache = True
-    fleet = Fleet(t, is_direct=True, has_redis=has_redis, conf={
-        "gateway": {"workers": 12, "expose_reason": True}, "session": dict({"max_sessions": LIMIT}, **session)})
+    conf = conf or patient(has_redis)
+    conf["gateway"].update({"workers": 12, "expose_reason": True})
+    conf["session"] = dict({"max_sessions": LIMIT}, **session)
+    fleet = Fleet(t, is_direct=True, has_redis=has_redis, conf=conf)
     # On a machine that stands still a login may wait in vain for the others.
     fleet.expect_log("user_lock: .* not done in the time allowed; answering")
     return fleet
@@ -208,13 +210,15 @@ def where_the_limit_refuses_it_says_so(t):
 def who_waits_for_the_users_lock_does_not_pass_the_limit(t):
     # A lock that is held for longer than a statement may take is no MySQL that
     # is away: nobody is created past it, and nobody else is held up.
-    fleet = fleet_with(t)
+    fleet = fleet_with(t, conf={"gateway": {"request_timeout": "3 s"}, "mysql": {
+        "read_timeout": "1 s", "write_timeout": "1 s"}})
     gateways = [host.gw for host in fleet.hosts]
     t.equal(Login(gateways[0], "alice").status, 201)
     holder = threading.Thread(target=lambda: fleet.db.sql(
-        "BEGIN; SELECT COUNT(*) FROM user_lock FOR UPDATE; DO SLEEP(1.5); COMMIT"))
+        "BEGIN; SELECT COUNT(*) FROM user_lock FOR UPDATE; DO SLEEP(4); COMMIT"))
     holder.start()
-    wait_until(lambda: fleet.db.sql("SELECT COUNT(*) FROM information_schema.INNODB_TRX") != "0", "it is held")
+    wait_until(lambda: fleet.db.server.sql("SELECT id FROM user_lock WHERE id = 1 FOR UPDATE NOWAIT", fleet.db.name,
+                                           check=False) == "", "it is held")
     logins = at_once(gateways, 20)
     holder.join()
     t.equal(counted(logins), {503: 20})

@@ -1,6 +1,9 @@
 """Stolen cookies: a secret that was replaced turns up again, or a session in
-another browser. Two hosts with their local caches, and each kind of store."""
+another browser; and nothing that is kept has a token that could be stolen. Two
+hosts with their local caches, and each kind of store."""
 
+import base64
+import os
 import sqlite3
 import subprocess
 import threading
@@ -8,7 +11,7 @@ import time
 
 import harness
 from harness import case, main, wait_until
-from stores import COOKIE, Fleet, Session, run
+from stores import COOKIE, Fleet, Session, patient, run
 
 GRACE_S = 1
 SOON_S = 2.0
@@ -16,10 +19,11 @@ THEFT, BINDING = "11", "15"  # enum sgate_reason
 
 
 class Site:
-    """Gateways on one store, whichever it is."""
+    """Gateways on one store, whichever it is. folders: what they keep."""
 
-    def __init__(self, gateways, sql):
-        self.gateways, self.sql = gateways, sql
+    def __init__(self, gateways, sql, folders, save=None):
+        self.gateways, self.sql, self.save = gateways, sql, save
+        self.folders = [gw.dir for gw in gateways] + folders
 
     def create(self, user="alice", **members):
         return Session(*self.gateways[0].create(user, **dict({"client_ip": "192.0.2.7"}, **members)))
@@ -47,9 +51,13 @@ class Site:
 
 def over_mysql(t, conf, has_redis):
     t.has_local_cache = True
+    for section, options in patient(has_redis).items():
+        conf[section] = dict(options, **conf.get(section, {}))
     fleet = Fleet(t, is_direct=True, has_redis=has_redis, conf=conf)
     return Site([host.gw for host in fleet.hosts],
-                lambda text: [line.split("\t") for line in fleet.db.sql(text).splitlines()])
+                lambda text: [line.split("\t") for line in fleet.db.sql(text).splitlines()],
+                [fleet.db.server.data] + ([fleet.redis.dir] if has_redis else []),
+                fleet.redis.save if has_redis else None)
 
 
 def over_sqlite(t, conf):
@@ -63,7 +71,7 @@ def over_sqlite(t, conf):
             return [[str(value) for value in row] for row in database.execute(text)]
         finally:
             database.close()
-    return Site([gw], sql)
+    return Site([gw], sql, [])
 
 
 STORES = {"redis_and_mysql": lambda t, conf: over_mysql(t, conf, True),
@@ -76,7 +84,7 @@ def over_each_store(**session):
     def register(scenario):
         for name, site in STORES.items():
             def one(t, site=site):
-                scenario(t, site(t, {"gateway": {"expose_reason": True, "workers": 6},
+                scenario(t, site(t, {"gateway": {"expose_reason": True, "workers": 6}, "log": {"level": "debug"},
                                      "session": dict({"rotate_grace": "%d s" % GRACE_S}, **session)}))
             one.__name__ = "%s__over_%s" % (scenario.__name__, name)
             case(one)
@@ -194,6 +202,49 @@ def a_binding_that_only_tells_lets_in_and_tells_so_often(t, site):
     told = gw.log().count("used with another")
     t.true(told <= 6 * 12, "%d lines for 200 requests" % told)  # 10 a minute and worker, and that some were not told.
     t.equal(site.ends(session), [])
+
+
+def found(folders, needles):
+    """(needle, path) of each file that has one of them; how many were read."""
+    where, count = [], 0
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            for path in (os.path.join(parent, name) for name in names):
+                if not os.path.isfile(path):
+                    continue
+                with open(path, "rb") as f:
+                    data = f.read()
+                count += 1
+                where += [(name, path) for name, needle in needles.items() if needle in data]
+    return where, count
+
+
+def traces(session):
+    """How a token could stand somewhere, and as what it does stand there."""
+    raw = base64.urlsafe_b64decode(session.token + "==")
+    secret = raw[13:29]  # behind the id of the key and the ref
+    return {"the token": session.token.encode(), "its bytes": raw, "its secret": secret,
+            "the secret in hex": secret.hex().encode(), "in capitals": secret.hex().upper().encode()}
+
+
+@over_each_store()
+def no_token_stands_in_a_store_or_a_log(t, site):
+    if not harness.IS_ROOT:
+        raise harness.Skip("the stores' files are others'")
+    session, ended = site.create("alice", data={"note": "written"}), site.create("bob")
+    new = successor(rotate(site.gateways[0], session), session)
+    for gw in site.gateways:
+        for one in (session, new, ended):
+            t.equal(gw.check(one.cookie).status, 200)
+        gw.api("GET", "state?" + new.token, HTTP_COOKIE="sid=" + new.token + "x")
+    gw.api("POST", "logout", HTTP_COOKIE=ended.cookie, HTTP_SEC_FETCH_SITE="same-origin")
+    if site.save is not None:
+        site.save()
+    where, count = found(site.folders, {"the ref": session.ref.encode(), "its bytes": bytes.fromhex(session.ref),
+                                        "what was written": b"written"})
+    t.true(count > 3 and where, "%d files were read, and the session is in some: %r" % (count, where))
+    for one in (session, new, ended):
+        t.equal(found(site.folders, traces(one))[0], [])
 
 
 if __name__ == "__main__":

@@ -33,6 +33,16 @@ from proxy import MysqlProxy, RedisProxy
 COOKIE = {"cookie": {"name": "sid", "secure": False}}
 
 
+def patient(has_redis):
+    """Options for a test that is not about time: on a busy machine a store is
+    late."""
+    conf = {"gateway": {"request_timeout": "9 s"},
+            "mysql": {"read_timeout": "3 s", "write_timeout": "3 s"}}
+    if has_redis:
+        conf["redis"] = {"timeout": "2 s"}
+    return conf
+
+
 def directory(t, prefix):
     """For everybody to enter, gone when the case is over (t None: never)."""
     path = tempfile.mkdtemp(prefix=prefix)

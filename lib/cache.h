@@ -115,6 +115,10 @@ struct cache_ops {
 	/* The record of a ref and its group's sync, read at one moment. */
 	enum sgate_status (*get)(struct cache *c, const struct sgate_ref *ref,
 	    struct cache_copy *out, struct sgate_error *err);
+	/* The same, but of a record that is longer than RECORD_PEEK_BYTES that
+	 * beginning, or (where the server lets nobody do that) all. */
+	enum sgate_status (*peek)(struct cache *c, const struct sgate_ref *ref,
+	    struct cache_copy *out, struct sgate_error *err);
 	/*
 	 * PUT. s0: the group's counter when the row was read. only_over (data
 	 * NULL: none): the bytes that were found with a wrong seal; they are

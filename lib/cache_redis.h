@@ -4,7 +4,8 @@
  *
  * A question is one or more commands, written at once and answered in their
  * order. cache_redis.c has the connection and nothing about sessions,
- * cache_redis_ops.c the questions, cache_redis_sets.c those about users' sets,
+ * cache_redis_ops.c the questions, cache_redis_peek.c that for the beginning of
+ * a record, cache_redis_sets.c those about users' sets,
  * cache_redis_scripts.c the scripts, cache_redis_sentinel.c where the server
  * is, cache_redis_doctor.c what may be wrong with it. cache_redis_tracking.c
  * speaks on connections of its own.
@@ -149,6 +150,16 @@ enum sgate_status redb_unlanded(struct cache *c, unsigned group,
     struct sgate_error *err);
 enum sgate_status redb_landed(struct cache *c, unsigned group,
     const unsigned char *user, const struct sgate_ref *refs, size_t count,
+    struct sgate_error *err);
+
+/* ---- cache_redis_peek.c ---- */
+
+/* struct cache_ops, peek */
+enum sgate_status redb_peek(struct cache *c, const struct sgate_ref *ref,
+    struct cache_copy *out, struct sgate_error *err);
+/* The same, but that the record is not read whole where that is refused. */
+SGATE_MUST_CHECK enum sgate_status redb_try_peeking(struct cache *c,
+    const struct sgate_ref *ref, struct cache_copy *out,
     struct sgate_error *err);
 
 /* ---- cache_redis_tracking.c ---- */

@@ -179,6 +179,24 @@ check_listening(struct cache *c, const struct findings *findings)
 		    err.text);
 }
 
+/* Without it all is right, too, and much data makes looks slow. */
+static void
+check_peeking(struct cache *c, const struct findings *findings)
+{
+	static const struct sgate_ref nobody;
+	struct cache_copy ignored;
+	struct sgate_error err;
+
+	if (redb_try_peeking(c, &nobody, &ignored, &err) == SGATE_OK)
+		finding_tell(findings, FINDING_OK, "peeking", "",
+		    "a check does not fetch a session's data");
+	else
+		finding_tell(findings, FINDING_WARNING, "peeking",
+		    "as the server's administrator: ACL SETUSER with the "
+		    "account's name and +multi +exec +getrange",
+		    "a check fetches a session's data, too: %s", err.text);
+}
+
 static void
 check_server(const struct info *info, const struct findings *findings,
     int64_t before_ms, int64_t after_ms)
@@ -217,6 +235,7 @@ redb_examine(
 	if (status == SGATE_OK) {
 		check_server(&info, &findings, before_ms, after_ms);
 		check_listening(c, &findings);
+		check_peeking(c, &findings);
 	} else if (strstr(err->text, "NOPERM") != NULL) {
 		finding_tell_error(&findings, FINDING_UNSEEN, "settings", err);
 		error_clear(err);

@@ -877,6 +877,7 @@ const struct cache_ops cache_redis = {
     .locate = redb_locate,
     .examine = redb_examine,
     .get = redb_get,
+    .peek = redb_peek,
     .put = redb_put,
     .put_many = redb_put_many,
     .end = redb_end,

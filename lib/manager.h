@@ -125,7 +125,8 @@ struct sgate_manager {
 	struct durable *durable;           /* NULL until a call needs it */
 	const struct cache_ops *cache_ops; /* NULL: no cache */
 	struct cache *cache;               /* NULL until a call needs it */
-	int64_t deadline_ms;   /* monotonic: of the call that runs */
+	unsigned peeks;      /* how many looks that need no data are to peek */
+	int64_t deadline_ms; /* monotonic: of the call that runs */
 	struct stores *stores; /* own_stores, unless manager_set_stores() */
 	struct stores own_stores;
 	int64_t turn_ms;     /* manager_set_turn() */
@@ -330,6 +331,9 @@ struct cached {
  * cached_clear() in every case.
  */
 SGATE_MUST_CHECK enum sgate_status cached_get(struct sgate_manager *mgr,
+    const struct sgate_ref *ref, struct cached *out, struct sgate_error *err);
+/* The same, for who needs no data: a copy may be without. */
+SGATE_MUST_CHECK enum sgate_status cached_peek(struct sgate_manager *mgr,
     const struct sgate_ref *ref, struct cached *out, struct sgate_error *err);
 /* The same when the durable store may have used up the call's budget. */
 SGATE_MUST_CHECK enum sgate_status cached_get_late(struct sgate_manager *mgr,

@@ -182,11 +182,12 @@ assume_store(const struct sgate_manager *mgr, struct record_store *store)
 
 /*
  * A copy of another epoch is opened as what it is, because its last_seen and
- * its absolute expiry are true all the same; but it does not count.
+ * its absolute expiry are true all the same; but it does not count. is_head:
+ * of a record that is longer; SGATE_CORRUPT: it is to be read whole.
  */
 static enum sgate_status
 cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
-    struct sgate_bytes record, const struct record_store *store,
+    struct sgate_bytes record, bool is_head, const struct record_store *store,
     struct cached *out, struct sgate_error *err)
 {
 	struct record_store sealed_for = *store;
@@ -195,13 +196,16 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
 
 	assume_store(mgr, &sealed_for);
 	record_epoch(record, &sealed_for.epoch);
-	if (record.data[0] == 'U')
+	if (is_head)
+		status = record_read_head(
+		    mgr->keys, &sealed_for, ref, record, &out->session, err);
+	else if (record.data[0] == 'U')
 		status = record_read_new(mgr->keys, &sealed_for, ref, record,
 		    &out->session, &out->birth, err);
 	else
 		status = record_read(mgr->keys, &sealed_for, ref, record,
 		    &state, &out->session, err);
-	if (status == SGATE_CORRUPT) {
+	if (status == SGATE_CORRUPT && !is_head) {
 		stores_count(mgr->stores, STORES_BAD_SEALS);
 		stores_count(mgr->stores, STORES_DOUBTED);
 		out->trust = FENCE_NO;
@@ -224,21 +228,42 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	return SGATE_OK;
 }
 
+/*
+ * To peek costs a little more than to get, and much less where there is much
+ * data: so that is done for a while after a look has found such a copy.
+ */
+#define PEEKS 32
+
+static void
+count_peek(struct sgate_manager *mgr, bool has_peeked, struct sgate_bytes found)
+{
+	if (found.len >= RECORD_PEEK_BYTES)
+		mgr->peeks = record_has_head(found) ? PEEKS : 0;
+	else if (has_peeked)
+		mgr->peeks--;
+}
+
+enum wanted { WANTED_IN_BUDGET, WANTED_LATE, WANTED_WITHOUT_DATA };
+
 static enum sgate_status
 get_copy(struct sgate_manager *mgr, const struct sgate_ref *ref,
-    bool is_in_budget, struct cached *out, struct sgate_error *err)
+    enum wanted wanted, struct cached *out, struct sgate_error *err)
 {
 	const struct sgate_conf *conf = mgr->conf;
+	bool is_peek = wanted == WANTED_WITHOUT_DATA && mgr->peeks > 0;
 	struct fence_sync sync;
 	struct cache_copy copy;
 	enum sgate_status status;
 
 	memset(out, 0, sizeof(*out));
-	status = manager_cache_enter(mgr, is_in_budget, err);
+	status = manager_cache_enter(mgr, wanted != WANTED_LATE, err);
 	if (status != SGATE_OK)
 		return status;
-	status = manager_cache_left(
-	    mgr, mgr->cache_ops->get(mgr->cache, ref, &copy, err), err);
+	status = is_peek ? mgr->cache_ops->peek(mgr->cache, ref, &copy, err)
+			 : mgr->cache_ops->get(mgr->cache, ref, &copy, err);
+	status = manager_cache_left(mgr, status, err);
+	if (status == SGATE_OK && wanted == WANTED_WITHOUT_DATA)
+		count_peek(mgr, is_peek, copy.record);
 	if (status != SGATE_OK)
 		return status;
 	out->ended = tombstone_reason(copy.record);
@@ -254,21 +279,36 @@ get_copy(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		stores_count(mgr->stores, STORES_CACHE_MISSES);
 		return SGATE_OK;
 	}
-	return cached_open(mgr, ref, copy.record, &out->store, out, err);
+	/* What is of that length may be longer. */
+	is_peek = is_peek && copy.record.len == RECORD_PEEK_BYTES;
+	status =
+	    cached_open(mgr, ref, copy.record, is_peek, &out->store, out, err);
+	if (status != SGATE_CORRUPT)
+		return status;
+	cached_clear(out);
+	mgr->peeks = 0;
+	return get_copy(mgr, ref, WANTED_IN_BUDGET, out, err);
 }
 
 enum sgate_status
 cached_get(struct sgate_manager *mgr, const struct sgate_ref *ref,
     struct cached *out, struct sgate_error *err)
 {
-	return get_copy(mgr, ref, true, out, err);
+	return get_copy(mgr, ref, WANTED_IN_BUDGET, out, err);
+}
+
+enum sgate_status
+cached_peek(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    struct cached *out, struct sgate_error *err)
+{
+	return get_copy(mgr, ref, WANTED_WITHOUT_DATA, out, err);
 }
 
 enum sgate_status
 cached_get_late(struct sgate_manager *mgr, const struct sgate_ref *ref,
     struct cached *out, struct sgate_error *err)
 {
-	return get_copy(mgr, ref, false, out, err);
+	return get_copy(mgr, ref, WANTED_LATE, out, err);
 }
 
 void

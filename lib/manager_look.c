@@ -424,7 +424,9 @@ look_ask(struct sgate_manager *mgr, struct look *look, unsigned flags,
 		return error_reason(err, SGATE_NOT_FOUND, ended, "get");
 	}
 	if (mgr->cache_ops != NULL)
-		status = cached_get(mgr, &look->token.ref, &cached, err);
+		status = (flags & SGATE_NO_DATA) != 0
+			     ? cached_peek(mgr, &look->token.ref, &cached, err)
+			     : cached_get(mgr, &look->token.ref, &cached, err);
 	beside.is_cache_up = status == SGATE_OK;
 	if (status != SGATE_OK && status != SGATE_UNAVAILABLE)
 		goto out;

@@ -1,9 +1,9 @@
 /*
- * The sealed form of a session. The seal is checked before anything else is
- * believed, and what is behind it is read as if it were not: lengths are
- * checked against what is left, texts hold no NUL, nothing may remain.
+ * The sealed form of a session. A seal is checked before anything that it
+ * covers is believed, and what is behind it is read as if it were not: lengths
+ * are checked against what is left, texts hold no NUL, nothing may remain.
  *
- * When you add a field, raise RECORD_FORMAT: old copies are then misses.
+ * When you add a field, raise both formats: old copies are then misses.
  */
 #include "config.h"
 
@@ -19,7 +19,9 @@
 
 #include <sodium.h>
 
-#define RECORD_FORMAT 1
+/* As record.h draws them. */
+#define FORMAT_WHOLE 1
+#define FORMAT_APART 2
 #define EPOCH_DIGITS 4
 #define EPOCH_MAX 9999
 #define VERSION_DIGITS 12
@@ -30,10 +32,15 @@
 #define FORMAT_AT RECORD_BODY_OFFSET
 #define KEY_ID_AT (RECORD_BODY_OFFSET + 1)
 #define FIELDS_AT (RECORD_BODY_OFFSET + 2)
+/* Data apart: */
+#define HEAD_LEN_AT FIELDS_AT
+#define HEAD_LEN_BYTES 4
+#define APART_FIELDS_AT (HEAD_LEN_AT + HEAD_LEN_BYTES)
 
-/* ---- the seal ---- */
+/* ---- the seals ---- */
 
-/* `record` is all of it but the seal. False: there is no such key. */
+/* `record` is all of it, or its head, but the seal. False: there is no such
+ * key. */
 static bool
 compute_seal(const struct keys *keys, const struct record_store *store,
     const struct sgate_ref *ref, const unsigned char *record, size_t len,
@@ -53,6 +60,31 @@ compute_seal(const struct keys *keys, const struct record_store *store,
 	crypto_generichash_update(&state, record, RECORD_LAST_SEEN_OFFSET);
 	crypto_generichash_update(
 	    &state, record + RECORD_BODY_OFFSET, len - RECORD_BODY_OFFSET);
+	crypto_generichash_final(&state, out, RECORD_SEAL_BYTES);
+	sodium_memzero(&state, sizeof(state));
+	return true;
+}
+
+/*
+ * Of data that stands apart: it is that of the head with that seal, so also of
+ * its store, ref, state, epoch and version. What is sealed here begins with a
+ * seal, and there with a store's id: neither can be taken for the other.
+ */
+static bool
+compute_data_seal(const struct keys *keys, uint8_t key_id,
+    const unsigned char head_seal[RECORD_SEAL_BYTES], struct sgate_bytes data,
+    unsigned char out[RECORD_SEAL_BYTES])
+{
+	const unsigned char *key = keys_subkey(keys, key_id, KEYS_SEAL);
+	crypto_generichash_state state;
+
+	if (key == NULL)
+		return false;
+	crypto_generichash_init(
+	    &state, key, crypto_generichash_KEYBYTES, RECORD_SEAL_BYTES);
+	crypto_generichash_update(&state, head_seal, RECORD_SEAL_BYTES);
+	crypto_generichash_update(
+	    &state, (const unsigned char *)data.data, data.len);
 	crypto_generichash_final(&state, out, RECORD_SEAL_BYTES);
 	sodium_memzero(&state, sizeof(state));
 	return true;
@@ -80,8 +112,9 @@ add_text(struct buf *out, const char *text)
 	add_bytes(out, text, text == NULL ? 0 : strlen(text));
 }
 
+/* Of data that stands apart, the length alone. */
 static void
-add_fields(struct buf *out, const struct sgate_session *s)
+add_fields(struct buf *out, const struct sgate_session *s, bool is_apart)
 {
 	add_uint(out, 8, s->seq);
 	add_uint(out, 8, (uint64_t)s->created_ms);
@@ -100,7 +133,10 @@ add_fields(struct buf *out, const struct sgate_session *s)
 	add_text(out, s->roles);
 	add_text(out, s->user_agent);
 	add_text(out, s->exports);
-	add_text(out, s->data);
+	if (is_apart)
+		add_uint(out, 4, strlen(s->data));
+	else
+		add_text(out, s->data);
 }
 
 static void
@@ -136,13 +172,40 @@ fits(const struct record_store *store, const struct sgate_session *s)
 	       s->last_seen_ms >= 0 && s->last_seen_ms <= LAST_SEEN_MAX;
 }
 
+/* What is behind the header, but for seals and data that stands apart. */
+static void
+add_head(struct buf *out, uint8_t key_id, const struct sgate_session *session,
+    const struct record_birth *birth, bool is_apart)
+{
+	size_t header = out->len - RECORD_BODY_OFFSET;
+	unsigned char len[HEAD_LEN_BYTES] = {0};
+	size_t i;
+
+	add_uint(out, 1, is_apart ? FORMAT_APART : FORMAT_WHOLE);
+	add_uint(out, 1, key_id);
+	if (is_apart)
+		buf_add(out, len, sizeof(len));
+	add_fields(out, session, is_apart);
+	if (birth != NULL)
+		add_birth(out, birth);
+	if (!is_apart || buf_failed(out))
+		return;
+	for (i = 0; i < sizeof(len); i++)
+		len[i] = (unsigned char)((out->len - header) >>
+					 8 * (sizeof(len) - 1 - i));
+	memcpy(out->data + header + HEAD_LEN_AT, len, sizeof(len));
+}
+
 /* birth NULL: 'L'; else 'U'. */
 static enum sgate_status
 write_live(const struct keys *keys, const struct record_store *store,
     const struct sgate_session *session, const struct record_birth *birth,
     struct buf *out, struct sgate_error *err)
 {
+	struct sgate_bytes data =
+	    bytes_of(session->data == NULL ? "" : session->data);
 	unsigned char seal[RECORD_SEAL_BYTES] = {0};
+	bool is_apart = data.len > RECORD_DATA_INSIDE;
 	uint8_t key_id = keys_signing_id(keys);
 	size_t start = out->len;
 
@@ -157,16 +220,18 @@ write_live(const struct keys *keys, const struct record_store *store,
 	buf_printf(out, "%c%04u%012" PRIu64 "%013" PRId64,
 	    birth != NULL ? 'U' : 'L', store->epoch, session->version,
 	    session->last_seen_ms);
-	add_uint(out, 1, RECORD_FORMAT);
-	add_uint(out, 1, key_id);
-	add_fields(out, session);
-	if (birth != NULL)
-		add_birth(out, birth);
+	if (!buf_failed(out))
+		add_head(out, key_id, session, birth, is_apart);
 	if (buf_failed(out))
 		return error_memory(err, "write");
 	compute_seal(keys, store, &session->ref,
 	    (const unsigned char *)out->data + start, out->len - start, seal);
 	buf_add(out, seal, sizeof(seal));
+	if (is_apart) {
+		compute_data_seal(keys, key_id, seal, data, seal);
+		buf_add_bytes(out, data);
+		buf_add(out, seal, sizeof(seal));
+	}
 	return buf_failed(out) ? error_memory(err, "write") : SGATE_OK;
 }
 
@@ -293,8 +358,10 @@ take_address(struct reader *in, struct sgate_session *s)
 	s->client_ip_len = address.len;
 }
 
+/* *out_data_len: of data that stands apart. */
 static void
-take_fields(struct reader *in, struct sgate_session *s)
+take_fields(struct reader *in, struct sgate_session *s, bool is_apart,
+    size_t *out_data_len)
 {
 	uint64_t has_prev;
 
@@ -319,7 +386,14 @@ take_fields(struct reader *in, struct sgate_session *s)
 	take_string(in, &s->roles);
 	take_array(in, s->user_agent, sizeof(s->user_agent));
 	take_string(in, &s->exports);
-	take_string(in, &s->data);
+	*out_data_len = 0;
+	if (is_apart)
+		*out_data_len = (size_t)take_uint(in, 4);
+	else
+		take_string(in, &s->data);
+	if (is_apart && in->wrong == NULL &&
+	    *out_data_len <= RECORD_DATA_INSIDE)
+		in->wrong = "data that need not stand apart";
 }
 
 static void
@@ -341,27 +415,88 @@ read_digits(struct sgate_bytes bytes, size_t offset, size_t len, uint64_t *out)
 	return bytes_to_uint(digits, UINT64_MAX, out);
 }
 
-/* NULL, or why this is not one of our records. */
+/* Where the parts of a record are. */
+struct layout {
+	bool is_apart;
+	size_t fields_at;
+	size_t head_len; /* up to its seal */
+};
+
+/* NULL, or why this can be none of our records. */
 static const char *
-check_seal(const struct keys *keys, const struct record_store *store,
-    const struct sgate_ref *ref, struct sgate_bytes bytes)
+find_parts(struct sgate_bytes bytes, struct layout *out)
 {
 	const unsigned char *record = (const unsigned char *)bytes.data;
-	unsigned char seal[RECORD_SEAL_BYTES];
-	size_t len;
+	size_t i;
 
 	if (bytes.len < FIELDS_AT + RECORD_SEAL_BYTES)
 		return "too short";
 	if (bytes.len > RECORD_MAX_BYTES)
 		return "too long";
-	len = bytes.len - RECORD_SEAL_BYTES;
-	if (!compute_seal(keys, store, ref, record, len, seal))
+	out->is_apart = record[FORMAT_AT] == FORMAT_APART;
+	out->fields_at = out->is_apart ? APART_FIELDS_AT : FIELDS_AT;
+	out->head_len = bytes.len - RECORD_SEAL_BYTES;
+	if (!out->is_apart)
+		return NULL;
+	out->head_len = 0;
+	for (i = 0; i < HEAD_LEN_BYTES; i++)
+		out->head_len = out->head_len << 8 | record[HEAD_LEN_AT + i];
+	if (out->head_len < APART_FIELDS_AT ||
+	    out->head_len > bytes.len - RECORD_SEAL_BYTES)
+		return "a head that ends behind the record";
+	return NULL;
+}
+
+/* NULL, or why this is not one of our records, as far as its head goes. */
+static const char *
+check_seal(const struct keys *keys, const struct record_store *store,
+    const struct sgate_ref *ref, struct sgate_bytes bytes,
+    struct layout *out_parts)
+{
+	const unsigned char *record = (const unsigned char *)bytes.data;
+	const char *wrong = find_parts(bytes, out_parts);
+	unsigned char seal[RECORD_SEAL_BYTES];
+
+	if (wrong != NULL)
+		return wrong;
+	if (!compute_seal(keys, store, ref, record, out_parts->head_len, seal))
 		return "sealed with a key that is not there";
-	if (sodium_memcmp(seal, record + len, RECORD_SEAL_BYTES) != 0)
+	if (sodium_memcmp(
+		seal, record + out_parts->head_len, RECORD_SEAL_BYTES) != 0)
 		return "wrong seal";
-	if (record[FORMAT_AT] != RECORD_FORMAT)
+	if (record[FORMAT_AT] != FORMAT_WHOLE &&
+	    record[FORMAT_AT] != FORMAT_APART)
 		return "another format";
 	return NULL;
+}
+
+/* Data that stands apart, behind a head that was read. */
+static void
+take_data(struct reader *in, const struct keys *keys, struct sgate_bytes bytes,
+    const struct layout *parts, size_t data_len, struct sgate_session *s)
+{
+	const unsigned char *record = (const unsigned char *)bytes.data;
+	const unsigned char *head_seal = record + parts->head_len;
+	size_t at = parts->head_len + RECORD_SEAL_BYTES;
+	struct sgate_bytes data = {bytes.data + at, data_len};
+	unsigned char seal[RECORD_SEAL_BYTES];
+
+	if (in->wrong != NULL)
+		return;
+	if (bytes.len - at < RECORD_SEAL_BYTES ||
+	    bytes.len - at - RECORD_SEAL_BYTES != data_len)
+		in->wrong = "data of another length";
+	else if (!compute_data_seal(
+		     keys, record[KEY_ID_AT], head_seal, data, seal) ||
+		 sodium_memcmp(
+		     seal, record + at + data_len, RECORD_SEAL_BYTES) != 0)
+		in->wrong = "wrong seal of the data";
+	else if (memchr(data.data, '\0', data.len) != NULL)
+		in->wrong = "a NUL byte in a text";
+	else if (!session_set(&s->data, data)) {
+		in->wrong = "out of memory";
+		in->no_memory = true;
+	}
 }
 
 static const char *
@@ -407,32 +542,37 @@ error_corrupt(
 	    "the copy of session %s: %s", text, wrong);
 }
 
+/* is_head: of data that stands apart nothing is read, nor need be there. */
 static enum sgate_status
 read_live(const struct keys *keys, const struct record_store *store,
-    const struct sgate_ref *ref, struct sgate_bytes bytes,
+    const struct sgate_ref *ref, struct sgate_bytes bytes, bool is_head,
     struct sgate_session **out_session, struct record_birth *out_birth,
     struct sgate_error *err)
 {
 	struct reader in = {NULL, 0, NULL, false};
+	struct layout parts = {.is_apart = false};
 	struct sgate_session *s;
+	size_t data_len;
 
 	memset(out_birth, 0, sizeof(*out_birth));
 	*out_session = NULL;
 	error_clear(err);
-	in.wrong = check_seal(keys, store, ref, bytes);
+	in.wrong = check_seal(keys, store, ref, bytes, &parts);
 	if (in.wrong != NULL)
 		return error_corrupt(err, ref, in.wrong);
 	s = session_new();
 	if (s == NULL)
 		return error_memory(err, "read");
-	in.at = (const unsigned char *)bytes.data + FIELDS_AT;
-	in.left = bytes.len - FIELDS_AT - RECORD_SEAL_BYTES;
+	in.at = (const unsigned char *)bytes.data + parts.fields_at;
+	in.left = parts.head_len - parts.fields_at;
 	in.wrong = read_header(store, bytes, s);
-	take_fields(&in, s);
+	take_fields(&in, s, parts.is_apart, &data_len);
 	if (bytes.data[0] == 'U')
 		take_birth(&in, out_birth);
 	if (in.wrong == NULL && in.left > 0)
 		in.wrong = "bytes behind the last field";
+	if (parts.is_apart && !is_head)
+		take_data(&in, keys, bytes, &parts, data_len, s);
 	if (in.wrong != NULL) {
 		sgate_session_free(s);
 		return in.no_memory ? error_memory(err, "read")
@@ -453,7 +593,8 @@ record_read(const struct keys *keys, const struct record_store *store,
 	enum sgate_status status;
 
 	*out_state = '\0';
-	status = read_live(keys, store, ref, bytes, out_session, &ignored, err);
+	status = read_live(
+	    keys, store, ref, bytes, false, out_session, &ignored, err);
 	if (status == SGATE_OK)
 		*out_state = bytes.data[0];
 	return status;
@@ -467,13 +608,38 @@ record_read_new(const struct keys *keys, const struct record_store *store,
 {
 	enum sgate_status status;
 
-	status =
-	    read_live(keys, store, ref, bytes, out_session, out_birth, err);
+	status = read_live(
+	    keys, store, ref, bytes, false, out_session, out_birth, err);
 	if (status != SGATE_OK || bytes.data[0] == 'U')
 		return status;
 	sgate_session_free(*out_session);
 	*out_session = NULL;
 	return error_corrupt(err, ref, "not of a session without a row");
+}
+
+/* ---- heads ---- */
+
+bool
+record_has_head(struct sgate_bytes bytes)
+{
+	struct layout parts;
+
+	return find_parts(bytes, &parts) == NULL && parts.is_apart &&
+	       parts.head_len + RECORD_SEAL_BYTES <= RECORD_PEEK_BYTES;
+}
+
+enum sgate_status
+record_read_head(const struct keys *keys, const struct record_store *store,
+    const struct sgate_ref *ref, struct sgate_bytes bytes,
+    struct sgate_session **out_session, struct sgate_error *err)
+{
+	struct record_birth ignored;
+
+	*out_session = NULL;
+	if (bytes.len == 0 || bytes.data[0] != 'L' || !record_has_head(bytes))
+		return error_corrupt(err, ref, "it has to be read whole");
+	return read_live(
+	    keys, store, ref, bytes, true, out_session, &ignored, err);
 }
 
 /* ---- tombstones ---- */

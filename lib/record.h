@@ -6,6 +6,12 @@
  *   state 1 ('L', 'U' or 'T') | version 16 (store epoch 4 digits, version 12)
  *   | last_seen 13 digits | format 1 byte | key id 1 | fields | birth ('U')
  *   | seal 16
+ * That is format 1. Data of more than RECORD_DATA_INSIDE bytes stands apart
+ * (format 2), so that who does not want it need neither fetch nor check it:
+ *   ... | format 1 byte | key id 1 | length of the head 4 | fields, of data its
+ *   length alone | birth ('U') | seal 16 | data | seal of the data 16
+ * The head is what stands before the first seal. The second one covers the
+ * first and the data.
  * Fields stand in the order of record.c: integers in 8 bytes, big-endian; texts
  * behind their length in 4. The seal is crypto_generichash(16) under KEYS_SEAL
  * of that key id over store id, ref, state, epoch, version and body, not over
@@ -31,6 +37,10 @@
 #define RECORD_BODY_OFFSET 30
 #define RECORD_SEAL_BYTES 16
 #define RECORD_MAX_BYTES (1024 * 1024)
+#define RECORD_DATA_INSIDE 1024
+/* What is read of a record by who does not want data: most heads are shorter.
+ */
+#define RECORD_PEEK_BYTES 2048
 #define RECORD_TOMBSTONE_BYTES 19
 
 struct record_store {
@@ -76,6 +86,20 @@ SGATE_MUST_CHECK enum sgate_status record_read_new(const struct keys *keys,
     const struct record_store *store, const struct sgate_ref *ref,
     struct sgate_bytes bytes, struct sgate_session **out_session,
     struct record_birth *out_birth, struct sgate_error *err);
+
+/*
+ * Of a record, or of its first RECORD_PEEK_BYTES: whether that is enough for
+ * record_read_head(), if the seal is right.
+ */
+bool record_has_head(struct sgate_bytes bytes);
+/*
+ * As record_read(), of an 'L' whose data stands apart: all but that, whatever
+ * is behind the head. SGATE_CORRUPT: it has to be read whole to know more.
+ */
+SGATE_MUST_CHECK enum sgate_status record_read_head(const struct keys *keys,
+    const struct record_store *store, const struct sgate_ref *ref,
+    struct sgate_bytes bytes, struct sgate_session **out_session,
+    struct sgate_error *err);
 
 /* The store's epoch that stands in a record of any kind. False: none. */
 bool record_epoch(struct sgate_bytes bytes, unsigned *out_epoch);

@@ -110,3 +110,11 @@ body = (bytes([1, 7]) + number(9) + number(1700000000000) +
         part(b'agent') + part(b'SESSION_DATA_A=1\n') + part(b'{"a":1}'))
 seal = mac(kdf(key, 2), bytes(range(16)) + ref + head + body, 16)
 print('record', (head + b'1700000001000' + body + seal).hex())
+
+# The same with 1,100 bytes of data, which stand apart.
+data = b'{"a":"' + b'x' * 1092 + b'"}'
+body = body[2:-len(part(b'{"a":1}'))] + struct.pack('>I', len(data))
+body = bytes([2, 7]) + struct.pack('>I', 30 + 6 + len(body)) + body
+seal = mac(kdf(key, 2), bytes(range(16)) + ref + head + body, 16)
+print('record head', (head + b'1700000001000' + body + seal).hex())
+print('record data seal', mac(kdf(key, 2), seal + data, 16).hex())

@@ -711,20 +711,38 @@ lend(struct cache *c, const struct sgate_ref *ref, struct cache_copy *out)
 }
 
 static enum sgate_status
-fake_get(struct cache *c, const struct sgate_ref *ref, struct cache_copy *out,
-    struct sgate_error *err)
+look_at(struct cache *c, const char *operation, const struct sgate_ref *ref,
+    struct cache_copy *out, struct sgate_error *err)
 {
 	enum cache_put put;
 	enum sgate_status status;
 
 	memset(out, 0, sizeof(*out));
-	status = enter(c, "get", NULL, &put, err);
+	status = enter(c, operation, NULL, &put, err);
 	if (status != SGATE_OK)
 		return status;
 	lend(c, ref, out);
 	memcpy(out->sync, now.sync[token_ref_group(ref)], sizeof(out->sync));
-	call_hook("get", true);
+	call_hook(operation, true);
 	return SGATE_OK;
+}
+
+static enum sgate_status
+fake_get(struct cache *c, const struct sgate_ref *ref, struct cache_copy *out,
+    struct sgate_error *err)
+{
+	return look_at(c, "get", ref, out, err);
+}
+
+static enum sgate_status
+fake_peek(struct cache *c, const struct sgate_ref *ref, struct cache_copy *out,
+    struct sgate_error *err)
+{
+	enum sgate_status status = look_at(c, "peek", ref, out, err);
+
+	if (status == SGATE_OK && out->record.len > RECORD_PEEK_BYTES)
+		out->record.len = RECORD_PEEK_BYTES;
+	return status;
 }
 
 static enum sgate_status
@@ -1031,6 +1049,7 @@ const struct cache_ops cache_fake = {
     .close = fake_close,
     .ping = fake_ping,
     .get = fake_get,
+    .peek = fake_peek,
     .put = fake_put,
     .put_many = fake_put_many,
     .end = fake_end,

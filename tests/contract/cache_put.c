@@ -98,6 +98,61 @@ the_largest_record_fits_and_no_larger_one(struct fixture *f)
 	buf_clear(&record);
 }
 
+/* ---- peek ---- */
+
+static void
+a_peek_is_a_get_of_what_is_short(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct sgate_bytes record = make_record(1, 7, 5, "body");
+	struct sgate_bytes tombstone = make_tombstone(1, 8);
+	struct cache_copy copy;
+
+	memset(&copy, 'x', sizeof(copy));
+	assert_ok(f, f->ops->peek(f->a, &ref, &copy, &f->err));
+	assert_int_equal(copy.record.len, 0);
+	assert_string_equal(copy.sync, "");
+	raw_set_sync(GROUP, bytes_of("12 store 1"));
+	assert_ok(f, f->ops->peek(f->a, &ref, &copy, &f->err));
+	assert_int_equal(copy.record.len, 0);
+	assert_string_equal(copy.sync, "12 store 1");
+	raw_set(&ref, record, MINUTE_MS);
+	assert_ok(f, f->ops->peek(f->a, &ref, &copy, &f->err));
+	assert_bytes(copy.record, record);
+	assert_string_equal(copy.sync, "12 store 1");
+	raw_set(&ref, tombstone, MINUTE_MS);
+	assert_ok(f, f->ops->peek(f->a, &ref, &copy, NULL));
+	assert_bytes(copy.record, tombstone);
+}
+
+static void
+a_peek_gives_the_beginning_of_what_is_long(struct fixture *f)
+{
+	static const size_t lens[] = {RECORD_PEEK_BYTES - 1, RECORD_PEEK_BYTES,
+	    RECORD_PEEK_BYTES + 1, RECORD_MAX_BYTES};
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct buf record = {0};
+	struct cache_copy copy;
+	struct sgate_bytes all;
+	size_t i;
+
+	raw_set_sync(GROUP, bytes_of("1 s"));
+	buf_add_bytes(&record, make_record(1, 1, 5, ""));
+	while (record.len < RECORD_MAX_BYTES)
+		buf_add_char(&record, (char)record.len);
+	for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		all = (struct sgate_bytes){record.data, lens[i]};
+		raw_set(&ref, all, MINUTE_MS);
+		assert_ok(f, f->ops->peek(f->a, &ref, &copy, &f->err));
+		if (all.len > RECORD_PEEK_BYTES)
+			all.len = RECORD_PEEK_BYTES;
+		assert_bytes(copy.record, all);
+		assert_string_equal(copy.sync, "1 s");
+		assert_ok(f, f->ops->ping(f->a, &f->err));
+	}
+	buf_clear(&record);
+}
+
 /* ---- put ---- */
 
 static void
@@ -575,6 +630,8 @@ const struct contract_case put_cases[] = {CASE(nothing_is_a_miss_and_no_error),
     CASE(a_record_comes_with_the_sync_of_its_group),
     CASE(what_one_handle_writes_the_other_reads), CASE(records_hold_any_byte),
     CASE(the_largest_record_fits_and_no_larger_one),
+    CASE(a_peek_is_a_get_of_what_is_short),
+    CASE(a_peek_gives_the_beginning_of_what_is_long),
     CASE(without_a_sync_nothing_is_put),
     CASE(a_row_that_may_be_older_than_sync_is_read_again),
     CASE(only_a_newer_version_replaces_one),

@@ -37,6 +37,15 @@ do_get(struct fixture *f)
 }
 
 static enum sgate_status
+do_peek(struct fixture *f)
+{
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct cache_copy copy;
+
+	return f->ops->peek(f->a, &ref, &copy, &f->err);
+}
+
+static enum sgate_status
 do_put(struct fixture *f)
 {
 	struct cache_item item = make_item(1, make_record(1, 1, 5, "b"));
@@ -141,9 +150,9 @@ do_ping(struct fixture *f)
 	return f->ops->ping(f->a, &f->err);
 }
 
-static operation_fn *const operations[] = {do_sync_set, do_ping, do_get, do_put,
-    do_end, do_touch, do_sync_get, do_apply, do_create, do_land, do_unlanded,
-    do_landed};
+static operation_fn *const operations[] = {do_sync_set, do_ping, do_get,
+    do_peek, do_put, do_end, do_touch, do_sync_get, do_apply, do_create,
+    do_land, do_unlanded, do_landed};
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
 static void
@@ -421,7 +430,8 @@ write_password(struct fixture *f, const char *directory, const char *password)
 /* The very rules of conf/README.md. */
 #define RULES                                                                  \
 	" resetkeys ~sg:* resetchannels -@all +ping +select +get +mget +set "  \
-	"+getrange +setrange +pexpire +sadd +srem +sscan +eval +evalsha"
+	"+getrange +setrange +pexpire +sadd +srem +sscan +eval +evalsha "      \
+	"+multi +exec"
 
 static void
 a_user_needs_no_more_than_the_manual_says(struct fixture *f)
@@ -474,6 +484,36 @@ a_user_who_may_not_do_enough_is_told(struct fixture *f)
 	assert_err(f, "NOPERM");
 	assert_err(f, "conf/README.md");
 	server_run("ACL DELUSER sessgate");
+}
+
+/* And what is asked next does not end in a transaction that was left. */
+static void
+who_may_not_peek_reads_the_whole(struct fixture *f)
+{
+	static const char *const lacks[] = {"ACL SETUSER default -multi",
+	    "ACL SETUSER default -exec", "ACL SETUSER default -getrange"};
+	struct sgate_ref ref = make_ref(GROUP, 1);
+	struct buf record = {0};
+	struct cache_copy copy;
+	size_t i;
+
+	raw_set_sync(GROUP, bytes_of("1 s"));
+	buf_add_bytes(&record, make_record(1, 1, 5, ""));
+	while (record.len < 2 * RECORD_PEEK_BYTES)
+		buf_add_char(&record, 'x');
+	raw_set(&ref, buf_bytes(&record), MINUTE_MS);
+	for (i = 0; i < sizeof(lacks) / sizeof(lacks[0]); i++) {
+		server_run(lacks[i]);
+		assert_ok(f, f->ops->peek(f->a, &ref, &copy, &f->err));
+		assert_bytes(copy.record, buf_bytes(&record));
+		assert_string_equal(copy.sync, "1 s");
+		assert_ok(f, f->ops->get(f->a, &ref, &copy, &f->err));
+		assert_bytes(copy.record, buf_bytes(&record));
+		server_run("ACL SETUSER default +@all");
+		assert_ok(f, f->ops->peek(f->a, &ref, &copy, &f->err));
+		assert_int_equal(copy.record.len, RECORD_PEEK_BYTES);
+	}
+	buf_clear(&record);
 }
 
 static void
@@ -742,6 +782,7 @@ const struct contract_case redis_cases[] = {
     CASE(a_user_needs_no_more_than_the_manual_says),
     CASE(a_password_that_was_changed_is_read_anew),
     CASE(a_user_who_may_not_do_enough_is_told),
+    CASE(who_may_not_peek_reads_the_whole),
     CASE(databases_and_prefixes_are_worlds_of_their_own),
     CASE(keys_are_those_that_are_documented),
     CASE(a_database_that_is_not_there_is_told),

@@ -84,7 +84,8 @@ def servers_that_are_right_and_each_thing_that_is_wrong(t):
     t.equal(found[("mysql", "primary")][0], "ok")
     t.equal(sorted(c for w, c in found if w == redis),
             ["answers", "appendonly", "clock", "disk", "listening",
-             "maxmemory", "maxmemory-policy", "replicas", "role"])
+             "maxmemory", "maxmemory-policy", "peeking", "replicas",
+             "role"])
     t.equal(sum(w.startswith("sentinel ") for w, _ in found), 3)
     code, out, err = doctor.run()
     t.equal((code, err), (0, ""))
@@ -229,6 +230,24 @@ def what_the_local_cache_may_not_hear_is_told(t):
     t.equal(doctor.findings(1)[key][0], "ok")
     host.gw.configure({"cache": {"size": 0}})
     t.true(key not in doctor.findings(1), "there is none")
+
+
+@case
+def that_checks_have_to_fetch_data_is_told(t):
+    redis = Redis(t, **RIGHT)
+    fleet = Fleet(t, hosts=1, redis=redis, is_direct=True, start=False)
+    doctor = Doctor(t, fleet.hosts[0])
+    key = ("redis unix:" + redis.socket, "peeking")
+    t.equal(doctor.findings(1)[key],
+            ("ok", "a check does not fetch a session's data", ""))
+    for lacks in ("multi", "exec"):
+        redis.command("ACL", "SETUSER", "default", "-" + lacks)
+        state, text, todo = doctor.findings(1)[key]
+        t.equal(state, "warning", lacks)
+        t.match(text, "NOPERM")
+        t.true("+" + lacks in todo, todo)
+        redis.command("ACL", "SETUSER", "default", "+" + lacks)
+    t.equal(doctor.findings(1)[key][0], "ok")
 
 
 @case

@@ -158,6 +158,167 @@ data_is_left_out_of_a_copy_as_of_a_row(void **state)
 	pair_stop(&p);
 }
 
+/* ---- much data ---- */
+
+#define MUCH 5000
+
+/* "ann", with much data; its text in `data`. */
+static void
+create_with_much(struct pair *p, char data[MUCH + 1], struct made *out)
+{
+	struct sgate_create create = {.user_id = B("ann")};
+
+	memset(data, 'x', MUCH);
+	memcpy(data, "{\"a\":\"", 6);
+	memcpy(data + MUCH - 2, "\"}", 3);
+	create.data = bytes_of(data);
+	world_create_with(&p->w, &create, out);
+}
+
+/* A look that needs no data. */
+static void
+expect_without_data(struct pair *p, const char *token, const char *served_by,
+    const char *operation)
+{
+	unsigned before = cache_fake_calls(operation);
+	struct sgate_session *s = NULL;
+
+	assert_status(&p->w,
+	    sgate_session_get(p->w.mgr, B(token),
+		SGATE_NO_DATA | SGATE_NO_TOUCH, &s, &p->w.err),
+	    SGATE_OK);
+	assert_string_equal(manager_served_by(p->w.mgr), served_by);
+	assert_bytes(sgate_session_get_user_id(s), "ann");
+	assert_bytes(sgate_session_get_data(s), "{}");
+	sgate_session_free(s);
+	assert_int_equal(cache_fake_calls(operation), before + 1);
+}
+
+static void
+expect_with_data(
+    struct pair *p, const char *token, const char *served_by, const char *data)
+{
+	struct sgate_session *s = pair_get(p, token, served_by);
+
+	assert_bytes(sgate_session_get_data(s), data);
+	sgate_session_free(s);
+}
+
+static void
+who_needs_no_data_peeks_where_there_is_much(void **state)
+{
+	char data[MUCH + 1];
+	struct made much, little;
+	struct pair p;
+	unsigned reads;
+	int i;
+
+	(void)state;
+	pair_start(&p);
+	create_with_much(&p, data, &much);
+	world_create(&p.w, "ann", &little);
+	reads = fake_calls("session_get");
+	expect_without_data(&p, little.token, COPY, "get");
+	expect_without_data(&p, much.token, COPY, "get");
+	for (i = 0; i < 100; i++)
+		expect_without_data(&p, much.token, COPY, "peek");
+	expect_with_data(&p, much.token, COPY, data);
+	/* Until there has been none of it for a while. */
+	for (i = 0; i < 32; i++)
+		expect_without_data(&p, little.token, COPY, "peek");
+	expect_without_data(&p, little.token, COPY, "get");
+	assert_int_equal(fake_calls("session_get"), reads);
+	made_clear(&much);
+	made_clear(&little);
+	pair_stop(&p);
+}
+
+static void
+flip(const struct sgate_ref *ref, size_t at)
+{
+	struct sgate_bytes copy = pair_save(ref);
+	char *bytes = (char *)(uintptr_t)copy.data;
+
+	bytes[at] ^= 1;
+	pair_put_back(ref, copy);
+	free(bytes);
+}
+
+static void
+a_head_with_a_wrong_seal_is_a_wrong_seal(void **state)
+{
+	char data[MUCH + 1];
+	struct made made;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	create_with_much(&p, data, &made);
+	expect_without_data(&p, made.token, COPY, "get");
+	flip(&made.ref, RECORD_BODY_OFFSET + 20);
+	expect_without_data(&p, made.token, ROW, "peek");
+	assert_int_equal(pair_count(&p, STORES_BAD_SEALS), 1);
+	assert_int_equal(pair_count(&p, STORES_REPAIRED), 1);
+	expect_with_data(&p, made.token, COPY, data);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
+/* Who needs no data does not look; who does asks the row, and repairs it. */
+static void
+data_with_a_wrong_seal_is_nobodys_data(void **state)
+{
+	char data[MUCH + 1];
+	struct made made;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	create_with_much(&p, data, &made);
+	expect_without_data(&p, made.token, COPY, "get");
+	flip(&made.ref, 3000);
+	expect_without_data(&p, made.token, COPY, "peek");
+	assert_int_equal(pair_count(&p, STORES_BAD_SEALS), 0);
+	expect_with_data(&p, made.token, ROW, data);
+	assert_int_equal(pair_count(&p, STORES_BAD_SEALS), 1);
+	expect_with_data(&p, made.token, COPY, data);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
+static void
+a_peeked_copy_is_judged_as_each_other(void **state)
+{
+	char data[MUCH + 1];
+	struct sgate_session *s;
+	struct made made;
+	struct pair p;
+
+	(void)state;
+	pair_start(&p);
+	create_with_much(&p, data, &made);
+	expect_without_data(&p, made.token, COPY, "get");
+	/* Below the fence. */
+	pair_other_change(&p, &made.ref);
+	fence_raise(
+	    &p.stores.fence, token_ref_group(&made.ref), fence_mark(1, 1));
+	expect_without_data(&p, made.token, ROW, "peek");
+	pair_round(&p, &p.stores);
+	expect_without_data(&p, made.token, COPY, "peek");
+	/* Ended. */
+	assert_status(&p.w,
+	    sgate_session_end(
+		p.w.mgr, &made.ref, SGATE_REASON_LOGGED_OUT, &p.w.err),
+	    SGATE_OK);
+	assert_status(&p.w,
+	    sgate_session_get(
+		p.w.mgr, B(made.token), SGATE_NO_DATA, &s, &p.w.err),
+	    SGATE_NOT_FOUND);
+	assert_int_equal(p.w.err.reason, SGATE_REASON_LOGGED_OUT);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
 static void
 a_tombstone_refuses_with_its_reason_and_asks_nobody(void **state)
 {
@@ -1357,6 +1518,10 @@ static const struct CMUnitTest manager_look[] = {
     cmocka_unit_test(a_copy_at_the_fence_serves_without_mysql),
     cmocka_unit_test(a_sync_past_the_fence_is_believed),
     cmocka_unit_test(data_is_left_out_of_a_copy_as_of_a_row),
+    cmocka_unit_test(who_needs_no_data_peeks_where_there_is_much),
+    cmocka_unit_test(a_head_with_a_wrong_seal_is_a_wrong_seal),
+    cmocka_unit_test(data_with_a_wrong_seal_is_nobodys_data),
+    cmocka_unit_test(a_peeked_copy_is_judged_as_each_other),
     cmocka_unit_test(a_tombstone_refuses_with_its_reason_and_asks_nobody),
     cmocka_unit_test(a_copy_below_the_fence_is_not_believed),
     cmocka_unit_test(a_copy_beside_no_sync_or_a_foreign_one_is_not_believed),

@@ -20,6 +20,20 @@ static const char known_hex[] =
     "696e2c75736572000000056167656e740000001153455353494f4e5f44415441"
     "5f413d310a000000077b2261223a317df4622fc9ae0dd8537deb9329f54f3b1d";
 
+/* The same with data that stands apart: its head, and what is behind the data.
+ */
+static const char head_hex[] =
+    "4c30303033303030303030303030303035313730303030303030313030300207"
+    "000000ed00000000000000090000018bcfe568000000018bcfe569f400000000"
+    "001b77400000018bd19cdc00404142434445464748494a4b4c4d4e4f50515253"
+    "5455565758595a5b5c5d5e5f01606162636465666768696a6b6c6d6e6f707172"
+    "737475767778797a7b7c7d7e7f0000018bcfe58f1000000004c0000207000000"
+    "0473686f7000000005616c6963650000000263310000000563310a6332000000"
+    "0a61646d696e2c75736572000000056167656e740000001153455353494f4e5f"
+    "444154415f413d310a0000044c193f061a79384be02cc955b4652c552a";
+static const char data_seal_hex[] = "e918e3dec9254e9a831613fa926ded61";
+#define APART_LEN 1100
+
 static const struct record_store store = {
     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, 3};
 static const struct sgate_ref ref = {
@@ -392,6 +406,236 @@ last_seen_rewritten_in_place_still_verifies(void **state)
 	memcpy(known + RECORD_LAST_SEEN_OFFSET, "1700000001000", 13);
 }
 
+/* ---- data that stands apart ---- */
+
+/* known_session() with so many bytes of data. */
+static struct sgate_session *
+session_with_data(size_t len)
+{
+	struct sgate_session *s = known_session();
+	char *data = malloc(len + 1);
+
+	assert_non_null(data);
+	memset(data, 'x', len);
+	memcpy(data, "{\"a\":\"", 6);
+	memcpy(data + len - 2, "\"}", 3);
+	assert_true(session_set(&s->data, bytes_of(data)));
+	free(data);
+	return s;
+}
+
+/* Its record, in *out. */
+static struct sgate_session *
+write_with_data(size_t len, struct buf *out)
+{
+	struct sgate_session *s = session_with_data(len);
+
+	buf_init(out);
+	assert_int_equal(
+	    record_write(keys, &store, 'L', s, out, NULL), SGATE_OK);
+	return s;
+}
+
+static void
+much_data_stands_apart_as_computed_independently(void **state)
+{
+	unsigned char head[sizeof(head_hex) / 2], seal[RECORD_SEAL_BYTES];
+	struct sgate_session *s, *got;
+	struct buf out;
+
+	(void)state;
+	assert_int_equal(sodium_hex2bin(head, sizeof(head), head_hex,
+			     sizeof(head_hex) - 1, NULL, NULL, NULL),
+	    0);
+	assert_int_equal(sodium_hex2bin(seal, sizeof(seal), data_seal_hex,
+			     sizeof(data_seal_hex) - 1, NULL, NULL, NULL),
+	    0);
+	s = write_with_data(APART_LEN, &out);
+	assert_int_equal(out.len, sizeof(head) + APART_LEN + sizeof(seal));
+	assert_memory_equal(out.data, head, sizeof(head));
+	assert_memory_equal(out.data + sizeof(head), s->data, APART_LEN);
+	assert_memory_equal(
+	    out.data + sizeof(head) + APART_LEN, seal, sizeof(seal));
+	got = read_known(buf_bytes(&out));
+	same(got, s);
+	sgate_session_free(got);
+	sgate_session_free(s);
+	buf_clear(&out);
+}
+
+static void
+data_of_every_length_makes_the_round_trip(void **state)
+{
+	static const size_t lens[] = {RECORD_DATA_INSIDE,
+	    RECORD_DATA_INSIDE + 1, RECORD_PEEK_BYTES, 65536};
+	struct sgate_session *s;
+	struct buf out;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		s = write_with_data(lens[i], &out);
+		assert_int_equal(out.data[RECORD_BODY_OFFSET], i == 0 ? 1 : 2);
+		assert_int_equal(record_has_head(buf_bytes(&out)), i > 0);
+		round_trip(s, 'L');
+		round_trip(s, 'U');
+		sgate_session_free(s);
+		buf_clear(&out);
+	}
+}
+
+static void
+a_head_tells_all_but_data_without_what_is_behind_it(void **state)
+{
+	const size_t head_len = sizeof(head_hex) / 2;
+	struct sgate_session *s, *got;
+	struct sgate_bytes bytes;
+	struct buf out;
+
+	(void)state;
+	s = write_with_data(65536, &out);
+	assert_true(session_set(&s->data, bytes_of("")));
+	bytes = buf_bytes(&out);
+	for (bytes.len = 0; bytes.len <= RECORD_PEEK_BYTES; bytes.len++) {
+		enum sgate_status status =
+		    record_read_head(keys, &store, &ref, bytes, &got, NULL);
+
+		assert_int_equal(
+		    status, bytes.len < head_len ? SGATE_CORRUPT : SGATE_OK);
+		assert_int_equal(record_has_head(bytes), bytes.len >= head_len);
+		if (status == SGATE_OK)
+			same(got, s);
+		sgate_session_free(got);
+	}
+	/* Nobody takes it for the whole. */
+	bytes.len = RECORD_PEEK_BYTES;
+	corrupt(&store, &ref, bytes, "data of another length");
+	sgate_session_free(s);
+	buf_clear(&out);
+}
+
+static void
+every_flipped_bit_of_a_head_or_of_data_is_refused(void **state)
+{
+	const size_t head_len = sizeof(head_hex) / 2;
+	struct sgate_session *s, *got;
+	struct buf out;
+	size_t bit;
+	char letter;
+
+	(void)state;
+	sgate_session_free(write_with_data(APART_LEN, &out));
+	for (bit = 0; bit < 8 * out.len; bit++) {
+		size_t at = bit / 8;
+		char was = out.data[at];
+
+		/* last_seen has no seal. */
+		if (at >= RECORD_LAST_SEEN_OFFSET && at < RECORD_BODY_OFFSET)
+			continue;
+		out.data[at] = (char)(was ^ 1 << bit % 8);
+		assert_int_equal(record_read(keys, &store, &ref,
+				     buf_bytes(&out), &letter, &s, NULL),
+		    SGATE_CORRUPT);
+		assert_int_equal(record_read_head(keys, &store, &ref,
+				     buf_bytes(&out), &got, NULL),
+		    at < head_len ? SGATE_CORRUPT : SGATE_OK);
+		sgate_session_free(got);
+		out.data[at] = was;
+	}
+	buf_clear(&out);
+}
+
+static void
+data_of_another_head_is_refused(void **state)
+{
+	const size_t head_len = sizeof(head_hex) / 2;
+	struct sgate_session *s;
+	struct buf old, now;
+
+	(void)state;
+	sgate_session_free(write_with_data(APART_LEN, &old));
+	s = session_with_data(APART_LEN);
+	s->version++;
+	buf_init(&now);
+	assert_int_equal(
+	    record_write(keys, &store, 'L', s, &now, NULL), SGATE_OK);
+	memcpy(now.data + head_len, old.data + head_len, old.len - head_len);
+	corrupt(&store, &ref, buf_bytes(&now), "wrong seal of the data");
+	/* Cut off, and with more behind it. */
+	now.len--;
+	corrupt(&store, &ref, buf_bytes(&now), "data of another length");
+	now.len = head_len;
+	corrupt(&store, &ref, buf_bytes(&now), "data of another length");
+	buf_add_char(&old, 'x');
+	corrupt(&store, &ref, buf_bytes(&old), "data of another length");
+	sgate_session_free(s);
+	buf_clear(&old);
+	buf_clear(&now);
+}
+
+static void
+a_head_of_another_store_ref_or_epoch_is_refused(void **state)
+{
+	struct record_store other = store;
+	struct sgate_ref wrong = ref;
+	struct sgate_session *s;
+	struct buf out;
+
+	(void)state;
+	sgate_session_free(write_with_data(APART_LEN, &out));
+	other.epoch++;
+	assert_int_equal(
+	    record_read_head(keys, &other, &ref, buf_bytes(&out), &s, NULL),
+	    SGATE_CORRUPT);
+	other = store;
+	other.id[0] ^= 1;
+	assert_int_equal(
+	    record_read_head(keys, &other, &ref, buf_bytes(&out), &s, NULL),
+	    SGATE_CORRUPT);
+	wrong.bytes[3] ^= 1;
+	assert_int_equal(
+	    record_read_head(keys, &store, &wrong, buf_bytes(&out), &s, NULL),
+	    SGATE_CORRUPT);
+	buf_clear(&out);
+}
+
+static void
+what_has_to_be_read_whole_is_no_head(void **state)
+{
+	struct record_birth birth = {{1, 2, 3}, "host", "actor"};
+	struct sgate_session *s = session_with_data(APART_LEN), *got;
+	struct buf out;
+	char *large = malloc(RECORD_PEEK_BYTES + 1);
+
+	(void)state;
+	/* Small data; created while the durable store was away; a long head. */
+	assert_int_equal(
+	    record_read_head(keys, &store, &ref, known_bytes(), &got, NULL),
+	    SGATE_CORRUPT);
+	buf_init(&out);
+	assert_int_equal(
+	    record_write_new(keys, &store, s, &birth, &out, NULL), SGATE_OK);
+	assert_int_equal(
+	    record_read_head(keys, &store, &ref, buf_bytes(&out), &got, NULL),
+	    SGATE_CORRUPT);
+	buf_reset(&out);
+	memset(large, 'e', RECORD_PEEK_BYTES);
+	large[RECORD_PEEK_BYTES] = '\0';
+	assert_true(session_set(&s->exports, bytes_of(large)));
+	assert_int_equal(
+	    record_write(keys, &store, 'L', s, &out, NULL), SGATE_OK);
+	assert_false(record_has_head(buf_bytes(&out)));
+	assert_int_equal(
+	    record_read_head(keys, &store, &ref, buf_bytes(&out), &got, NULL),
+	    SGATE_CORRUPT);
+	got = read_known(buf_bytes(&out));
+	same(got, s);
+	sgate_session_free(got);
+	sgate_session_free(s);
+	buf_clear(&out);
+	free(large);
+}
+
 /* Put the right seal on what is in `bytes`. */
 static void
 reseal(unsigned char *bytes, size_t len)
@@ -466,7 +710,8 @@ well_sealed_records_that_break_a_rule_are_refused(void **state)
 	    {0, 'l', "not the state"},
 	    {1, ' ', "not digits"},
 	    {16, 'a', "not digits"},
-	    {30, 2, "another format"},
+	    {30, 3, "another format"},
+	    {30, 2, "a head that ends"},
 	    {HAS_PREV, 2, "a flag"},
 	    {ADDRESS + 3, 5, "an address"},
 	    {REALM + 4, 0, "a NUL byte"},
@@ -484,6 +729,46 @@ well_sealed_records_that_break_a_rule_are_refused(void **state)
 		reseal(bytes, sizeof(bytes));
 		corrupt(&store, &ref, all, cases[i].words);
 	}
+}
+
+/* As everybody wrote them before data could stand apart. */
+static void
+much_data_inside_is_still_read(void **state)
+{
+	/* Without the seal, the data and its length. */
+	const size_t kept = sizeof(known) - RECORD_SEAL_BYTES - 7 - 4;
+	struct sgate_session *s = session_with_data(65536), *got;
+	struct buf out;
+
+	(void)state;
+	buf_init(&out);
+	buf_add(&out, known, kept);
+	buf_add(&out, "\0\1\0\0", 4);
+	buf_add_text(&out, s->data);
+	assert_non_null(buf_extend(&out, RECORD_SEAL_BYTES));
+	reseal((unsigned char *)out.data, out.len);
+	got = read_known(buf_bytes(&out));
+	same(got, s);
+	assert_false(record_has_head(buf_bytes(&out)));
+	sgate_session_free(got);
+	sgate_session_free(s);
+	buf_clear(&out);
+}
+
+/* A head that says that little data stands apart. */
+static void
+little_data_that_stands_apart_is_refused(void **state)
+{
+	const size_t head_len = sizeof(head_hex) / 2 - RECORD_SEAL_BYTES;
+	struct buf out;
+
+	(void)state;
+	sgate_session_free(write_with_data(APART_LEN, &out));
+	out.data[head_len - 2] = 4;
+	out.data[head_len - 1] = 0;
+	reseal((unsigned char *)out.data, head_len + RECORD_SEAL_BYTES);
+	corrupt(&store, &ref, buf_bytes(&out), "need not stand apart");
+	buf_clear(&out);
 }
 
 static void
@@ -613,6 +898,15 @@ static const struct CMUnitTest record[] = {
     cmocka_unit_test(last_seen_rewritten_in_place_still_verifies),
     cmocka_unit_test(well_sealed_nonsense_does_no_harm),
     cmocka_unit_test(well_sealed_records_that_break_a_rule_are_refused),
+    cmocka_unit_test(much_data_stands_apart_as_computed_independently),
+    cmocka_unit_test(data_of_every_length_makes_the_round_trip),
+    cmocka_unit_test(a_head_tells_all_but_data_without_what_is_behind_it),
+    cmocka_unit_test(every_flipped_bit_of_a_head_or_of_data_is_refused),
+    cmocka_unit_test(data_of_another_head_is_refused),
+    cmocka_unit_test(a_head_of_another_store_ref_or_epoch_is_refused),
+    cmocka_unit_test(what_has_to_be_read_whole_is_no_head),
+    cmocka_unit_test(much_data_inside_is_still_read),
+    cmocka_unit_test(little_data_that_stands_apart_is_refused),
     cmocka_unit_test(random_bytes_are_refused),
     cmocka_unit_test(what_does_not_fit_is_not_written),
     cmocka_unit_test(tombstones_make_the_round_trip),

@@ -9,15 +9,16 @@ import time
 
 from bench import say  # first: the directory that place adds has a load, too
 import harness
-from contenders import Check, Creation
+from contenders import Check, Creation, Floor
 from figures import median
 from load import HEAD, Load, file_of
-from machine import Machine, Unavailable, cpu_us, wait_until
+from machine import Machine, Unavailable, ask, cpu_us, wait_until
 from place import PROFILES, Profile, Site
 
 SAMPLE = 20000  # tokens that are presented, at random from all that were loaded
-FILLERS = 6
-CHUNK = 300000  # loaded between two lines of progress
+FILLERS = 4  # each has fence groups of its own, so pages of its own
+CHUNK = 500000  # loaded between two lines of progress
+VERIFIED = 100  # of what was loaded is asked for by each instance
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
 
 LONG = 'session: { idle_timeout = "10 h"; absolute_timeout = "20 h"; };'
@@ -86,13 +87,11 @@ class Place:
 
     def fill(self, profile, prefix, first, count, each=1, age_s=0, every=1):
         """[(token, user)]; several at once where the store takes several."""
-        parts = FILLERS if PROFILES[profile].mysql and count >= 10000 else 1
-        conf, size = self.site.started["sessgate-" + profile], -(-count // parts)
-        running = []
-        for begin in range(first, first + count, size):
-            running.append(self.box.spawn([self.site.binary("tests/bench/fill"), conf, prefix, str(begin),
-                                           str(min(size, first + count - begin)), str(each), str(age_s), str(every)],
-                                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        parts = FILLERS if PROFILES[profile].mysql and count >= 10000 and each == 1 else 1
+        command = [self.site.binary("tests/bench/fill"), self.site.started["sessgate-" + profile], prefix,
+                   *map(str, (first, count, each, age_s, every))]
+        running = [self.box.spawn([*command, str(part), str(parts)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True) for part in range(parts)]
         found = []
         for process in running:
             out, err = process.communicate()
@@ -108,7 +107,7 @@ class Place:
             return
         keep = SAMPLE * have // wanted  # what is there already stays as likely as what comes
         sample = random.sample(sample, min(keep, len(sample)))
-        every = max((wanted - have) * 1 // max(SAMPLE - keep, 1), 1)
+        every = max((wanted - have) // max(SAMPLE - keep, 1), 1)
         mysql = self.site.mariadb() if PROFILES[profile].mysql else None
         if mysql:
             mysql.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
@@ -122,8 +121,40 @@ class Place:
             say(f"{TITLES.get(profile, profile)}: {have} of {wanted} sessions, {per_second:.0f} a second")
         if mysql:
             mysql.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+            self.settle(mysql)
         random.shuffle(sample)
         self.loaded[profile] = (have, sample)
+        self.verify(profile)
+
+    @staticmethod
+    def settle(mysql):
+        """Until InnoDB has written out what was loaded: else what is measured next pays for it."""
+        mysql.sql("SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0; SET GLOBAL innodb_max_dirty_pages_pct = 0; "
+                  "SET GLOBAL innodb_io_capacity_max = 20000; SET GLOBAL innodb_io_capacity = 10000")
+        wait_until(lambda: int(mysql.sql("SELECT variable_value FROM information_schema.global_status "
+                                         "WHERE variable_name = 'Innodb_buffer_pool_pages_dirty'")) < 200,
+                   "what was loaded is written", 300)
+        mysql.sql("SET GLOBAL innodb_io_capacity = DEFAULT; SET GLOBAL innodb_io_capacity_max = DEFAULT; "
+                  "SET GLOBAL innodb_max_dirty_pages_pct = DEFAULT; SET GLOBAL innodb_max_dirty_pages_pct_lwm = DEFAULT")
+
+    def verify(self, profile):
+        """What was loaded is there, and is what creations would have left: each instance of these stores names the
+        right user for some of it."""
+        wanted, sample = self.loaded[profile]
+        if PROFILES[profile].redis:
+            found = int(re.search(rf"db{self.site.redis_number(profile)}:keys=(\d+)",
+                                  self.site.redis().command("INFO", "keyspace").decode()).group(1))
+            if found < wanted:
+                raise Unavailable(f"Redis has {found} keys of {wanted} sessions")
+        if PROFILES[profile].mysql:
+            found = int(self.site.mariadb().sql("SELECT COUNT(*) FROM session", "sessgate_" + profile))
+            if found < wanted:
+                raise Unavailable(f"MySQL has {found} rows of {wanted} sessions")
+        for name in (n for n in TITLES if (n == "file") == (profile == "file") and "sessgate-" + n in self.site.started):
+            for token, user in random.sample(sample, min(VERIFIED, len(sample))):
+                answer = ask(self.site.nginx.port, f"/check/{name}", Cookie="sid=" + token)
+                if answer.status != 200 or answer.headers.get(Check.shows_user) != user:
+                    raise Unavailable(f"{name} answers {answer.status} for a session of {user}")
 
     def fresh(self, profile, count, age_s=0, each=1):
         """New ones that nobody has looked up yet."""
@@ -244,6 +275,14 @@ class Loaded:
 
 class LoadedCheck(Loaded, Check):
     """Checks with tokens that were loaded."""
+
+    def floor_of(self):
+        """A program that does nothing, behind the same web server: the same one all along."""
+        def start():
+            floor = Floor("does nothing", None, web=self.web, backend="stock")
+            floor.ready(self.site)
+            return floor
+        return self.site.once("floor", start)
 
     def cookies(self):
         return [("sid=" + token, user) for token, user in self.tokens]

@@ -123,6 +123,42 @@ def every_file_that_is_named_is_there(t):
             t.true("NAME" in span or any(os.path.exists(p) for p in paths), page + ": " + span)
 
 
+# How many items each part of chapter V7 has.
+ASVS = {1: 3, 2: 4, 3: 2, 4: 5, 5: 3, 6: 2}
+
+
+def is_there(kind, name, function):
+    """Whether that file of tests has that function."""
+    path = "tests/%s/%s.%s" % (kind, name, "py" if kind == "it" else "c")
+    if not os.path.exists(os.path.join(harness.SOURCE, path)):
+        return False
+    begin = r"^def %s\(t\b" if kind == "it" else r"^%s\(void \*\*state\)"
+    return not function or re.search(begin % function, text(path), re.M)
+
+
+@case
+def every_item_of_owasp_has_its_test_or_is_open(t):
+    page = text("conf/README.md")
+    page = page[page.index("## OWASP"):page.index("## MySQL in")]
+    rows = [[cell.strip(" |") for cell in line.strip("|").split(" | ")]
+            for line in page.splitlines() if line.startswith("| ")]
+    rows = [cells for cells in rows
+            if cells[0] not in ("---", "ASVS", "cheat sheet")]
+    t.equal(sorted(item for cells in rows for item in re.findall(
+        r"\b7\.\d\.\d\b", cells[0])),
+            ["7.%d.%d" % (part, n + 1) for part in ASVS
+             for n in range(ASVS[part])])
+    for item, met, tests in [(cells + [""])[:3] for cells in rows]:
+        named = re.findall(r"`(it|unit|fuzz)/(\w+)(?: (\w+))?`", tests)
+        t.equal(len(named), tests.count("`") // 2, item)
+        t.true(named or met.startswith("**Open**"), item + ": neither a test nor open")
+        for kind, name, function in named:
+            t.true(is_there(kind, name, function),
+                   "%s: %s/%s %s" % (item, kind, name, function))
+    t.true(not is_there("it", "limits", "a_case") and
+           not is_there("unit", "nothing", ""), "what is not there is noticed")
+
+
 @case
 def every_page_that_a_comment_names_is_there(t):
     for folder in ("gateway", "lib", "tests/unit", "tests/contract"):

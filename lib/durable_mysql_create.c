@@ -5,6 +5,9 @@
  *   START TRANSACTION; audit rows; the users' locks, shared; who is blocked;
  *   sessions; counters and the store's id and epoch
  *
+ * Of many, the first few that are blocked are read, whoever they are: mostly
+ * those are all. Where there are more, who is among these is a message more.
+ *
  * COMMIT is a message of its own although nothing would have to be judged that
  * the server cannot judge: a server that is slow may read a message when nobody
  * waits for it any more. So far that makes rows which are rolled back with the
@@ -36,6 +39,9 @@
 #include "failpoint.h"
 #include "status.h"
 
+/* So many blocked users are read whatever they are called. */
+#define BLOCKED_LISTED 32
+
 struct creations {
 	struct mydb *store;
 	struct durable_creation *items;
@@ -44,6 +50,7 @@ struct creations {
 	size_t locks_count;
 	size_t locks_had;
 	bool has_blocked;
+	size_t blocked_read;
 	bool is_audited;         /* the audit rows were taken */
 	unsigned wanted, groups; /* bits: whose counter is needed, was read */
 	bool is_damaged;
@@ -144,11 +151,12 @@ take_blocked(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
 {
 	size_t i;
 
-	c->has_blocked = true;
-	for (i = 0; i < c->count; i++)
+	c->blocked_read++;
+	for (i = 0; i < c->count; i++) {
 		if (is_text(row, lengths, 0, c->items[i].session->realm) &&
 		    is_text(row, lengths, 1, c->items[i].session->user))
-			c->items[i].is_blocked = true;
+			c->has_blocked = c->items[i].is_blocked = true;
+	}
 }
 
 /* id, and realm and user_id if he is blocked: add_user() */
@@ -277,11 +285,10 @@ lock_clause(const struct creations *c)
 				    : "FOR SHARE NOWAIT";
 }
 
-/* The locks of the users, and then which of them are blocked. */
+/* The locks of the users, and then who is blocked. */
 static void
 add_users(const struct creations *c, struct buf *sql)
 {
-	const char *before = "(realm = ";
 	size_t i;
 
 	buf_add_text(sql, "; SELECT id FROM user_lock FORCE INDEX (PRIMARY) "
@@ -294,6 +301,18 @@ add_users(const struct creations *c, struct buf *sql)
 	buf_add_text(sql, ") ");
 	buf_add_text(sql, lock_clause(c));
 	buf_add_text(sql, "; SELECT realm, user_id FROM user_state "
+			  "WHERE blocked_ms <> 0 LIMIT ");
+	buf_add_uint(sql, BLOCKED_LISTED);
+}
+
+/* Which of these are blocked: an index read for each. */
+static void
+add_blocked(const struct creations *c, struct buf *sql)
+{
+	const char *before = "(realm = ";
+	size_t i;
+
+	buf_add_text(sql, "SELECT realm, user_id FROM user_state "
 			  "WHERE blocked_ms <> 0 AND (");
 	for (i = 0; i < c->count; i++) {
 		const struct sgate_session *s = c->items[i].session;
@@ -351,7 +370,7 @@ send_text(struct creations *c, const struct buf *sql, take_fn *const *take)
 		take += result != NULL && *take != NULL ? 1 : 0;
 		mysql_free_result(result);
 		/* The first one is START TRANSACTION. */
-		c->is_audited = ++answered >= 2;
+		c->is_audited = c->is_audited || ++answered >= 2;
 		more = mysql_next_result(conn);
 	} while (more == 0);
 	if (more > 0)
@@ -363,25 +382,20 @@ send_text(struct creations *c, const struct buf *sql, take_fn *const *take)
 	return SGATE_OK;
 }
 
+/* Of many, all that there are: 17 rows are read sooner than most are chosen. */
 static void
 add_counters(struct creations *c, struct buf *sql)
 {
-	const char *before = "";
-	unsigned group;
 	size_t i;
 
 	for (i = 0; i < c->count; i++)
 		c->wanted |= 1u << token_ref_group(&c->items[i].session->ref);
 	buf_add_text(sql, "; SELECT grp, seq, store_id, epoch "
-			  "FROM meta, store WHERE id = 1 AND grp IN (");
-	for (group = 0; group < TOKEN_GROUPS; group++) {
-		if ((c->wanted & 1u << group) == 0)
-			continue;
-		buf_add_text(sql, before);
-		buf_add_uint(sql, group);
-		before = ",";
-	}
-	buf_add_char(sql, ')');
+			  "FROM meta, store WHERE id = 1");
+	if (c->count > 1)
+		return;
+	buf_add_text(sql, " AND grp = ");
+	buf_add_uint(sql, token_ref_group(&c->items[0].session->ref));
 }
 
 static enum sgate_status
@@ -402,6 +416,20 @@ make_text(struct creations *c, struct buf *sql)
 	return status;
 }
 
+/* There are more than were read. */
+static enum sgate_status
+ask_blocked(struct creations *c)
+{
+	static take_fn *const take[] = {take_blocked, NULL};
+	enum sgate_status status;
+	struct buf sql = {0};
+
+	add_blocked(c, &sql);
+	status = send_text(c, &sql, take);
+	buf_wipe(&sql);
+	return status;
+}
+
 /* Before COMMIT nothing is changed: a connection that had ended is made anew.
  */
 static enum sgate_status
@@ -414,7 +442,7 @@ send_all(struct creations *c)
 	status = make_text(c, &sql);
 	for (tries = 1; status == SGATE_OK; tries++) {
 		c->store->is_begun = true;
-		c->locks_had = 0;
+		c->locks_had = c->blocked_read = 0;
 		status = send_text(c, &sql, takes_of(c));
 		if (status == SGATE_OK || tries > 1 ||
 		    !mydb_may_open_again(c->store, status))
@@ -422,6 +450,8 @@ send_all(struct creations *c)
 		status = mydb_connected(c->store, c->operation, c->err);
 	}
 	buf_wipe(&sql);
+	if (status == SGATE_OK && c->blocked_read >= BLOCKED_LISTED)
+		status = ask_blocked(c);
 	return status;
 }
 
@@ -441,7 +471,7 @@ judge(struct creations *c, enum sgate_status status)
 	if (c->has_blocked)
 		return error_set(c->err, SGATE_DENIED, MYDB_SOURCE,
 		    c->operation, 0, "a user is blocked");
-	if (c->is_damaged || c->groups != c->wanted)
+	if (c->is_damaged || (c->groups & c->wanted) != c->wanted)
 		return error_set(c->err, SGATE_CORRUPT, MYDB_SOURCE,
 		    c->operation, 0,
 		    "table meta or store is damaged: look at it with "

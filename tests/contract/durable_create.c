@@ -6,6 +6,7 @@
 
 #include "durable_cases.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -185,6 +186,51 @@ one_blocked_user_stops_all_and_is_named(struct fixture *f)
 	forget(&batch);
 }
 
+/* However many are blocked: whose user is one of them is named, and none else.
+ */
+static void
+those_blocked_are_found_among_very_many(struct fixture *f)
+{
+	struct batch batch = {.count = 0};
+	char user[16];
+	int i;
+
+	add(&batch, 1, 1, "", "anna");
+	add(&batch, 1, 2, "", "zoe");
+	for (i = 0; i < 100; i++) {
+		snprintf(user, sizeof(user), "blocked%03d", i);
+		block(f, "", user);
+		if (i % 9 != 4 && (i < 30 || i > 33))
+			continue;
+		/* Around how many are read at once, too. */
+		assert_ok(f, create(f, f->a, &batch));
+		assert_created(f, &batch);
+		forget(&batch);
+		add(&batch, 1, 10 + (unsigned)i, "", "anna");
+		add(&batch, 1, 110 + (unsigned)i, "", "zoe");
+	}
+	forget(&batch);
+	add(&batch, 1, 3, "", "anna");
+	add(&batch, 1, 4, "", "blocked099");
+	add(&batch, 1, 5, "shop", "blocked099");
+	add(&batch, 1, 6, "", "");
+	add(&batch, 1, 7, "", "blocked000");
+	assert_status(f, SGATE_DENIED, create(f, f->a, &batch));
+	assert_nothing(f, &batch);
+	assert_false(batch.items[0].is_blocked);
+	assert_false(batch.items[2].is_blocked);
+	assert_false(batch.items[3].is_blocked);
+	assert_true(batch.items[1].is_blocked || batch.items[4].is_blocked);
+	forget(&batch);
+	add(&batch, 1, 8, "", "anna");
+	add(&batch, 1, 9, "", "blocked099");
+	assert_status(f, SGATE_DENIED, create(f, f->a, &batch));
+	assert_nothing(f, &batch);
+	assert_false(batch.items[0].is_blocked);
+	assert_true(batch.items[1].is_blocked);
+	forget(&batch);
+}
+
 static void
 an_event_that_is_there_stops_all(struct fixture *f)
 {
@@ -353,6 +399,7 @@ const struct contract_case create_cases[] = {
     CASE(the_largest_session_is_created_among_others),
     CASE(each_is_told_the_counter_of_its_group),
     CASE(one_blocked_user_stops_all_and_is_named),
+    CASE(those_blocked_are_found_among_very_many),
     CASE(an_event_that_is_there_stops_all),
     CASE(a_ref_that_is_taken_is_no_conflict_of_events),
     CASE(none_too_many_or_a_wrong_moment_is_refused),

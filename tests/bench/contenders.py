@@ -161,31 +161,37 @@ class Creation(Contender):
 
 
 class Transactions(Contender):
-    """A program that makes a transaction a creation, and nothing else."""
+    """A program that makes a transaction a creation, and nothing else. whole: it is that of sessgate's creation, with
+    the user's lock, and the counter that the copy in Redis needs; bare: the two rows alone."""
     kind = "creation"
     connections = CREATORS
     is_durable = True
+    how = "whole"
+    TABLES = ("session", "audit", "user_lock", "user_state", "meta", "store")
 
     def begin(self):
         site = self.site
         site.sessgate("creation")  # which makes the tables that are copied
         redis, server = site.redis(), site.mariadb()
+        name, base = "transaction-" + self.how, "own_" + self.how
 
         def start():
-            server.sql("CREATE DATABASE bare; CREATE TABLE bare.session LIKE sessgate_creation.session; "
-                       "CREATE TABLE bare.audit LIKE sessgate_creation.audit")
-            path = site.plain["transaction"]
-            site.machine.start("transaction", [site.binary("tests/bench/transaction"), path, str(CREATING_WORKERS),
-                                               server.socket, "bare", redis.socket], path)
-        site.once("transaction", start)
+            server.sql(f"CREATE DATABASE {base}; " + "; ".join(
+                f"CREATE TABLE {base}.{table} LIKE sessgate_creation.{table}" for table in self.TABLES))
+            server.sql("; ".join(f"INSERT INTO {base}.{table} SELECT * FROM sessgate_creation.{table}"
+                                 for table in ("user_lock", "meta", "store")))
+            path = site.plain[name]
+            site.machine.start(name, [site.binary("tests/bench/transaction"), path, str(CREATING_WORKERS),
+                                      server.socket, base, redis.socket, self.how], path)
+        site.once(name, start)
         self.port = site.lighttpd.port
-        self.processes = {"web": ["lighttpd"], "gateway": ["transaction"], "store": ["redis", "mariadb"]}
-        must_be(self, ask(self.port, "/transaction", "POST", '{"user_id":"newuser-00000000"}'), 201)
-        if int(server.sql("SELECT COUNT(*) FROM bare.session s, bare.audit a WHERE s.ref = a.ref")) < 1:
+        self.processes = {"web": ["lighttpd"], "gateway": [name], "store": ["redis", "mariadb"]}
+        must_be(self, ask(self.port, "/" + name, "POST", '{"user_id":"newuser-00000000"}'), 201)
+        if int(server.sql(f"SELECT COUNT(*) FROM {base}.session s, {base}.audit a WHERE s.ref = a.ref")) < 1:
             raise Unavailable("the transaction left no row")
 
     def make_requests(self):
-        return login_requests("/transaction", BODY)
+        return login_requests("/transaction-" + self.how, BODY)
 
 
 class PeerCreation(Contender):
@@ -273,6 +279,8 @@ def all_contenders():
         floor = php if connections == CREATORS else f"create: own transactions, {connections} connections"
         rows += [
             Transactions(f"create: own transactions, {connections} connections", floor, connections=connections),
+            Transactions(f"create: two rows a transaction, {connections} connections", floor, connections=connections,
+                         how="bare"),
             Creation(f"create: sessgate, {connections} connections", floor, profile="creation",
                      connections=connections)]
     rows += [Creation("create: sessgate on MySQL alone", php, profile="mysql"),

@@ -176,8 +176,8 @@ class Site:
         self.work = box.work
         self.started, self.failed = {}, {}
         stores.MariaDB.spawn = stores.Redis.spawn = staticmethod(box.spawn)
-        self.plain = {"stock": box.path("stock.sock"), "own": box.path("own/pool.sock"),
-                      "perl": box.path("perl.sock"), "transaction": box.path("transaction.sock")}
+        self.plain = {n: box.path(n + ".sock") for n in ("stock", "perl", "transaction-whole", "transaction-bare")}
+        self.plain["own"] = box.path("own/pool.sock")
         for name in ("www", "www/static"):
             self.directory(name)
         for p in PROFILES:

@@ -4,10 +4,13 @@
  * to each store a process, prepared statements, and nothing else: no checks, no
  * keys, no counters.
  *
- *   transaction SOCKET PROCESSES MYSQL_SOCKET DATABASE REDIS_SOCKET
+ *   transaction SOCKET PROCESSES MYSQL_SOCKET DATABASE REDIS_SOCKET bare|whole
  *
  * For each request: a row into session and one into audit (the tables of
  * conf/schema/mysql.sql, so the same indexes), COMMIT, and a SET in Redis.
+ * `whole` is the transaction of a creation of sessgate's: the user's lock and
+ * whether he is blocked, and the number of the group with the store's id and
+ * epoch, which its copy in Redis needs, are read in it, too.
  */
 #include <endian.h>
 #include <fcgiapp.h>
@@ -43,8 +46,18 @@
 	"realm, user_id, client_ip, detail) VALUES (?, ?, 'bench', 'login', "  \
 	"'create', 0, ?, '', ?, '', '')"
 
+/* One row, of two columns. */
+#define SELECT_LOCK                                                            \
+	"SELECT l.id, COALESCE(u.blocked_ms, 0) FROM user_lock l "             \
+	"LEFT JOIN user_state u ON u.realm = '' AND u.user_id = ? "            \
+	"WHERE l.id = ? LOCK IN SHARE MODE"
+#define SELECT_COUNTER                                                         \
+	"SELECT seq, CONCAT(store_id, epoch) FROM meta, store "                \
+	"WHERE id = 1 AND grp = ?"
+
 static char ref[REF_LEN], event[EVENT_LEN], user[USER_LEN + 1];
-static long long now_ms, end_ms;
+static long long now_ms, end_ms, place, group;
+static MYSQL_STMT *session, *audit, *lock, *counter;
 
 static void
 bind_bytes(MYSQL_BIND *bind, void *bytes, unsigned long len)
@@ -98,19 +111,54 @@ read_user(FCGX_Stream *in)
 static void
 make_ids(void)
 {
-	static uint32_t counter;
+	static uint32_t count;
 	struct timespec now;
 	uint64_t ms;
+	int i;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	now_ms = (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	end_ms = now_ms + 8LL * 3600 * 1000;
 	if (getrandom(ref, sizeof(ref), 0) != (ssize_t)sizeof(ref))
 		exit(1);
+	group = ref[0] & 15;
+	for (place = 0, i = 0; i < USER_LEN; i++)
+		place = (place * 31 + user[i]) % 4096;
 	ms = htobe64((uint64_t)now_ms << 16);
 	memcpy(event, &ms, 6);
 	snprintf(event + 6, sizeof(event) - 6, "%04x%05x",
-	    (unsigned)getpid() & 0xffff, counter++ & 0xfffff);
+	    (unsigned)getpid() & 0xffff, count++ & 0xfffff);
+}
+
+static bool
+has_row(MYSQL_STMT *stmt)
+{
+	static char text[64];
+	static long long number;
+	unsigned long len;
+	MYSQL_BIND columns[2];
+	bool is_there;
+
+	bind_number(&columns[0], &number);
+	bind_bytes(&columns[1], text, sizeof(text));
+	columns[1].length = &len;
+	is_there = mysql_stmt_bind_result(stmt, columns) == 0 &&
+		   mysql_stmt_execute(stmt) == 0 &&
+		   mysql_stmt_store_result(stmt) == 0 &&
+		   mysql_stmt_fetch(stmt) == 0;
+	mysql_stmt_free_result(stmt);
+	return is_there;
+}
+
+/* In the order of locks that sessgate has. */
+static bool
+make_rows(bool is_whole)
+{
+	if (!is_whole)
+		return mysql_stmt_execute(session) == 0 &&
+		       mysql_stmt_execute(audit) == 0;
+	return mysql_stmt_execute(audit) == 0 && has_row(lock) &&
+	       mysql_stmt_execute(session) == 0 && has_row(counter);
 }
 
 static bool
@@ -132,10 +180,10 @@ answer_all(int listen_fd, char **argv)
 {
 	MYSQL *conn = mysql_init(NULL);
 	redisContext *redis = redisConnectUnix(argv[5]);
-	MYSQL_BIND session_binds[6], audit_binds[4];
-	MYSQL_STMT *session, *audit;
+	MYSQL_BIND session_binds[6], audit_binds[4], lock_binds[2];
+	MYSQL_BIND counter_binds[1];
+	bool is_done, is_whole = strcmp(argv[6], "whole") == 0;
 	FCGX_Request request;
-	bool is_done;
 
 	if (conn == NULL || redis == NULL || redis->err != 0 ||
 	    mysql_real_connect(
@@ -155,12 +203,18 @@ answer_all(int listen_fd, char **argv)
 	bind_bytes(&audit_binds[3], user, USER_LEN);
 	session = prepare(conn, INSERT_SESSION, session_binds);
 	audit = prepare(conn, INSERT_AUDIT, audit_binds);
+	if (is_whole) {
+		bind_bytes(&lock_binds[0], user, USER_LEN);
+		bind_number(&lock_binds[1], &place);
+		bind_number(&counter_binds[0], &group);
+		lock = prepare(conn, SELECT_LOCK, lock_binds);
+		counter = prepare(conn, SELECT_COUNTER, counter_binds);
+	}
 	while (FCGX_Accept_r(&request) == 0) {
 		is_done = read_user(request.in);
 		if (is_done) {
 			make_ids();
-			is_done = mysql_stmt_execute(session) == 0 &&
-				  mysql_stmt_execute(audit) == 0 &&
+			is_done = make_rows(is_whole) &&
 				  mysql_commit(conn) == 0 && tell_redis(redis);
 		}
 		if (!is_done)
@@ -178,9 +232,10 @@ main(int argc, char **argv)
 {
 	int fd, i, processes;
 
-	if (argc != 6 || (processes = atoi(argv[2])) < 1 || processes > 256) {
+	if (argc != 7 || (processes = atoi(argv[2])) < 1 || processes > 256) {
 		fprintf(stderr, "usage: transaction SOCKET PROCESSES "
-				"MYSQL_SOCKET DATABASE REDIS_SOCKET\n");
+				"MYSQL_SOCKET DATABASE REDIS_SOCKET "
+				"bare|whole\n");
 		return 2;
 	}
 	fd = FCGX_OpenSocket(argv[1], 1024);

@@ -38,10 +38,12 @@ static struct sgate_bytes
 origin_of(struct sgate_bytes url)
 {
 	struct sgate_bytes none = {NULL, 0};
-	const char *host = memmem(url.data, url.len, "://", 3);
-	const char *end;
+	const char *host, *end;
 
-	if (url.len == 0 || url.data[0] == '/' || host == NULL)
+	if (url.len == 0 || url.data[0] == '/')
+		return none;
+	host = memmem(url.data, url.len, "://", 3);
+	if (host == NULL)
 		return none;
 	host += 3;
 	end = memchr(host, '/', url.len - (size_t)(host - url.data));

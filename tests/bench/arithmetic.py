@@ -158,6 +158,9 @@ def a_curve_grows_when_its_last_point_lies_clear_above_the_first(t):
     t.equal([curves.grows(c) for c in (flat, noisy, steep, steep[:1], [])], [False, False, True, False, False])
     panel = {"title": "check", "unit": "us", "curves": {"a": flat, "b": steep, "c": steep}, "grows": ("c",)}
     t.equal(curves.growing([panel]), [("check", "b", 2.0)])
+    # What the machine's slowness makes of all is nobody's growth.
+    panel["curves"][curves.FLOOR] = steep
+    t.equal(curves.growing([panel]), [])
 
 
 @case

@@ -10,6 +10,7 @@ import time
 from bench import say  # first: the directory that place adds has a load, too
 import harness
 from contenders import Check, Creation, Floor
+from curves import FLOOR
 from figures import median
 from load import HEAD, Load, file_of
 from machine import Machine, Unavailable, ask, cpu_us, wait_until
@@ -279,7 +280,7 @@ class LoadedCheck(Loaded, Check):
     def floor_of(self):
         """A program that does nothing, behind the same web server: the same one all along."""
         def start():
-            floor = Floor("does nothing", None, web=self.web, backend="stock")
+            floor = Floor(FLOOR, None, web=self.web, backend="stock")
             floor.ready(self.site)
             return floor
         return self.site.once("floor", start)

@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -28,6 +29,8 @@ from machine import Unavailable, pids_below
 BASE = 100000  # sessions, where it is not these that are varied
 CHANGES = 500  # ends a second: so few that nothing waits
 FIRST_LOOKS = 2000
+COLD_LOOKS = 4000
+COLD = "MySQL, rows at random"
 SETTLE_S = 2.2  # in which the keeper has written activity
 SIZES = (1000, 10000, 100000, 1000000, 3000000, 10000000)
 DATA = (0, 256, 1024, 4096, 16384, 65000)
@@ -105,11 +108,12 @@ def sessions(p, options):
     # Counts and the reaper's walk have more to do, up to a bound.
     rest["grows"] = ("gateway", "MySQL")
     each = panel("size", "bytes a session", is_log=True)
+    p50["grows"] = p99["grows"] = (COLD,)
     panels = [cpu, p50, p99, first, changes, rest, each]
     for name, like in (("hit", None), ("copy", "hit"), ("row", "hit"), ("file", None)):
         p.start(name, like)
     empty = sizes(p)
-    for n in (n for n in SIZES if n <= options.max):
+    for n in (n for n in SIZES if options.min <= n <= options.max):
         profiles = ["hit", "copy", "row"] + (["file"] if n <= options.max_sqlite else [])
         p.load("hit", n)
         if "file" in profiles:
@@ -117,6 +121,7 @@ def sessions(p, options):
         for name, size in sizes(p).items():
             if n >= BASE and ("SQLite" not in name or "file" in profiles):
                 note(each, name, n, [(size - empty[name]) / n])
+        cold_rows(p, n, first, p50, p99)
         measure_checks(options, [p.check(name, p.sample("file" if name == "file" else "hit")) for name in profiles],
                        n, cpu, p50, p99)
         idle = [p.background() for _ in range(options.rounds)]
@@ -130,6 +135,17 @@ def sessions(p, options):
         ended = [p.once_each("end", p.ends("hit", CHANGES), CHANGES, p.roots(), idle[-1], 1)[0] for _ in range(options.rounds)]
         note_cpu(changes, "end", n, ended)
         yield panels
+
+
+def cold_rows(p, n, where, p50, p99):
+    """Looks in MySQL for sessions at random, whose pages may not be in memory."""
+    p.check("row", p.sample("hit")[:4])
+    idle = p.background("row")
+    tokens = random.sample(p.sample("hit"), min(COLD_LOOKS, len(p.sample("hit"))))
+    cost, result = p.once_each("rows at random", [check_request("row", t) for t, _ in tokens], 500, p.roots("row"), idle)
+    note_cpu(where, COLD, n, [cost])
+    note(p50, COLD, n, [result["p50_us"] / 1000])
+    note(p99, COLD, n, [result["p99_us"] / 1000])
 
 
 def first_looks(p, options, n, where, idle):
@@ -253,6 +269,7 @@ def instances(p, options):
     cpu, slow = panel("check at all of them", "CPU us"), panel("check at all of them", "p99 ms")
     change = {kind: panel(f"{kind} at one of them", "CPU us") for kind in ("end", "creation")}
     touch, rest = panel("activity written by one of them", "CPU us"), panel("nobody asks", "CPU us a second")
+    asked = panel("looks in Redis after activity elsewhere", "a hundred requests")
     for where in list(change.values()) + [touch, rest]:
         where["grows"] = ("the other gateways", "Redis", "MySQL")
     names = ("hit", "second", "third", "fourth")
@@ -290,27 +307,76 @@ def instances(p, options):
                     costs.append({role: (us - 2 * idle[-1][role]) / result["count"] for role, us in used.items()})
             for role in ("gateway", "the other gateways", "Redis", "MySQL"):
                 note(where, role, k, [max(c[role], 0) for c in costs])
-        heard = [heard_activity(p, roots, idle[-1], random.sample(p.sample("hit"), CHANGES)) for _ in range(options.rounds)]
+        checks(2)  # all have all, again
+        heard, again = [], []
+        for _ in range(options.rounds):
+            tokens = random.sample(p.sample("hit"), CHANGES)
+            heard.append(heard_activity(p, roots, idle[-1], tokens))
+            again.append(looks_again(p, names[:k], tokens))
         note(touch, "each gateway", k, [(c["gateway"] + c["the other gateways"]) / k for c in heard])
-        yield [cpu, slow, *change.values(), touch, rest]
+        note(touch, "Redis", k, [c["Redis"] for c in heard])
+        note(asked, "of those whose activity was written", k, again)
+        yield [cpu, slow, *change.values(), touch, asked, rest]
+
+
+def looks_again(p, names, tokens):
+    """How many of a hundred requests ask Redis, for sessions that the hosts had before their activity was written."""
+    def looks():
+        stats = p.site.redis().command("INFO", "commandstats").decode()
+        return sum(int(n) for n in re.findall(r"cmdstat_(?:mget|exec):calls=(\d+)", stats))
+    before, count = looks(), 0
+    for name in names:
+        path = file_of(p.box, "requests-again", [check_request(name, t) for t, _ in tokens])
+        result = Load(p.site, p.site.lighttpd.port, path, 4, max(len(tokens) // 1000, 1), 1000).result()
+        count += result["count"]
+    # A keeper's rounds ask for the numbers of all groups, twice a second.
+    return max(looks() - before - 2 * len(names) * len(names), 0) * 100 / count
 
 
 def heard_activity(p, roots, idle, tokens):
-    """{role: CPU us} of one write of activity into Redis, where all have the session in their cache. Redis's own is
-    not that of a touch: each comes over a connection of its own."""
-    redis = p.site.redis()
+    """{role: CPU us} of one session's activity that is written into Redis, where all have the session in their cache:
+    as a keeper's round writes it, fifty at a time."""
     begin = time.monotonic()
 
     def work():
-        for token, _ in tokens:
-            ref = base64.urlsafe_b64decode(token + "==")[1:13]
-            redis.command("EVAL", "redis.call('SELECT', ARGV[1]); return redis.call('SETRANGE', KEYS[1], 17, ARGV[2])", 1,
-                          f"sg:{{{ref[0] % 16}}}:s:{ref.hex()}", p.site.redis_number("hit"), str(int(1000 * time.time())))
-            time.sleep(0.001)
+        with Pipeline(p.site.redis().socket) as redis:
+            redis.ask([("SELECT", p.site.redis_number("hit"))])
+            for first in range(0, len(tokens), 50):
+                refs = [base64.urlsafe_b64decode(token + "==")[1:13] for token, _ in tokens[first:first + 50]]
+                redis.ask([("SETRANGE", f"sg:{{{ref[0] % 16}}}:s:{ref.hex()}", 17, int(1000 * time.time())) for ref in refs])
+                time.sleep(0.05)
         time.sleep(0.5)
     used, _ = p.used(roots, work)
     seconds = time.monotonic() - begin
     return {role: max(us - idle[role] * seconds, 0) / len(tokens) for role, us in used.items()}
+
+
+class Pipeline:
+    """Commands to Redis, sent together."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def ask(self, commands):
+        """None of them has a reply of more than one line."""
+        words = [[str(word) for word in command] for command in commands]
+        self.socket.sendall("".join(f"*{len(c)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in c) for c in words).encode())
+        replies = b""
+        while replies.count(b"\r\n") < len(commands):
+            got = self.socket.recv(65536)
+            if not got:
+                raise Unavailable("Redis closed the connection")
+            replies += got
+        if b"-" in replies:
+            raise Unavailable(f"Redis: {replies[:80]}")
 
 
 AXES = {"sessions": (sessions, "sessions"), "user": (user, "sessions of one user"), "data": (data, "bytes of data"),
@@ -325,6 +391,8 @@ def read_options():
     parser.add_argument("--build", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--axis", default=",".join(AXES), metavar="NAME[,NAME]", help="which (all): " + ", ".join(AXES) + "; none: draw alone")
     parser.add_argument("--max", type=int, default=1000000, metavar="N", help="most sessions (1000000)")
+    parser.add_argument("--min", type=int, default=SIZES[0], metavar="N", help="least sessions (1000)")
+    parser.add_argument("--pool", type=int, default=POOL_MAX, metavar="MIB", help=f"most MiB for InnoDB's pages ({POOL_MAX})")
     parser.add_argument("--max-sqlite", type=int, metavar="N", help="most sessions in SQLite (as --max)")
     parser.add_argument("--minutes", type=float, default=120, metavar="N", help="end after so long with what there is (120)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each measurement (3)")
@@ -352,7 +420,7 @@ def check_room(options):
     with open("/proc/meminfo", encoding="ascii") as f:
         free_memory = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", f.read()).group(1))
     directory = os.environ.get("TMPDIR", "/tmp")
-    pool = min(max(512, most * 700 >> 20), POOL_MAX)
+    pool = min(max(512, most * 700 >> 20), options.pool)
     wanted = {"disk": (most * DISK_EACH + (4 << 30), shutil.disk_usage(directory).free, f"below {directory}"),
               "memory": (most * MEMORY_EACH + (pool << 20) + (1 << 30), free_memory, "")}
     for what, (needed, free, where) in wanted.items():

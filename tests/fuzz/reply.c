@@ -20,6 +20,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -123,6 +124,7 @@ servers_open(void)
 	struct sockaddr_un near = {.sun_family = AF_UNIX};
 	struct sockaddr_in far = {.sin_family = AF_INET};
 	const char *parent = getenv("TMPDIR");
+	sigset_t all, before;
 
 	snprintf(servers.folder, sizeof(servers.folder), "%.40s/sgreply.XXXXXX",
 	    parent == NULL ? "/tmp" : parent);
@@ -134,7 +136,11 @@ servers_open(void)
 	listen_at(REDIS, (void *)&near, sizeof(near));
 	listen_at(SENTINEL, (void *)&far, sizeof(far));
 	listen_at(MASTER, (void *)&far, sizeof(far));
+	/* libFuzzer's alarm must not interrupt what it says. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	MUST(pthread_create(&servers.thread, NULL, serve, NULL) == 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static unsigned

@@ -233,14 +233,25 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
  * data: so that is done for a while after a look has found such a copy.
  */
 #define PEEKS 32
+/* Where it is refused it costs a connection. */
+#define PEEK_AGAIN_MS 60000
 
 static void
 count_peek(struct sgate_manager *mgr, bool has_peeked, struct sgate_bytes found)
 {
-	if (found.len >= RECORD_PEEK_BYTES)
-		mgr->peeks = record_has_head(found) ? PEEKS : 0;
-	else if (has_peeked)
-		mgr->peeks--;
+	int64_t now_ms;
+
+	if (found.len < RECORD_PEEK_BYTES) {
+		if (has_peeked)
+			mgr->peeks--;
+		return;
+	}
+	now_ms = clock_monotonic_ms();
+	if (has_peeked && found.len > RECORD_PEEK_BYTES)
+		mgr->no_peek_before_ms = now_ms + PEEK_AGAIN_MS;
+	mgr->peeks = now_ms >= mgr->no_peek_before_ms && record_has_head(found)
+			 ? PEEKS
+			 : 0;
 }
 
 enum wanted { WANTED_IN_BUDGET, WANTED_LATE, WANTED_WITHOUT_DATA };

@@ -93,7 +93,7 @@ static struct {
 	const char *operation;
 	unsigned calls;
 } counts[OPERATIONS_MAX];
-static bool is_down, is_read_only, is_full;
+static bool is_down, is_read_only, is_full, refuses_peeks;
 static enum cache_fake_answer down_answer;
 static struct effect late[LATE_MAX];
 static size_t late_count;
@@ -571,6 +571,12 @@ cache_fake_set_full(bool full)
 }
 
 void
+cache_fake_refuse_peeks(void)
+{
+	refuses_peeks = true;
+}
+
+void
 cache_fake_set_hook(cache_fake_hook *function, void *arg)
 {
 	hook = function;
@@ -740,7 +746,8 @@ fake_peek(struct cache *c, const struct sgate_ref *ref, struct cache_copy *out,
 {
 	enum sgate_status status = look_at(c, "peek", ref, out, err);
 
-	if (status == SGATE_OK && out->record.len > RECORD_PEEK_BYTES)
+	if (status == SGATE_OK && out->record.len > RECORD_PEEK_BYTES &&
+	    !refuses_peeks)
 		out->record.len = RECORD_PEEK_BYTES;
 	return status;
 }
@@ -1081,6 +1088,7 @@ cache_fake_reset(void)
 	cache_fake_set_down(false, CACHE_FAKE_UNAVAILABLE);
 	is_read_only = false;
 	is_full = false;
+	refuses_peeks = false;
 	cache_fake_set_hook(NULL, NULL);
 }
 

@@ -33,6 +33,8 @@ void cache_fake_set_down(bool is_down, enum cache_fake_answer answer);
 void cache_fake_set_read_only(bool is_read_only);
 /* Until it is told otherwise: memory is short; put and touch are refused. */
 void cache_fake_set_full(bool is_full);
+/* Till cache_fake_reset(): a peek gives the whole. */
+void cache_fake_refuse_peeks(void);
 /* Does what is late, in the order in which it was asked for. */
 void cache_fake_wake(void);
 /* Calls of an operation since cache_fake_reset(); NULL: of all. */

@@ -234,6 +234,27 @@ who_needs_no_data_peeks_where_there_is_much(void **state)
 }
 
 static void
+who_may_not_peek_does_not_try_each_time(void **state)
+{
+	char data[MUCH + 1];
+	struct made made;
+	struct pair p;
+	int i;
+
+	(void)state;
+	pair_start(&p);
+	create_with_much(&p, data, &made);
+	cache_fake_refuse_peeks();
+	expect_without_data(&p, made.token, COPY, "get");
+	expect_without_data(&p, made.token, COPY, "peek");
+	for (i = 0; i < 100; i++)
+		expect_without_data(&p, made.token, COPY, "get");
+	assert_int_equal(cache_fake_calls("peek"), 1);
+	made_clear(&made);
+	pair_stop(&p);
+}
+
+static void
 flip(const struct sgate_ref *ref, size_t at)
 {
 	struct sgate_bytes copy = pair_save(ref);
@@ -1519,6 +1540,7 @@ static const struct CMUnitTest manager_look[] = {
     cmocka_unit_test(a_sync_past_the_fence_is_believed),
     cmocka_unit_test(data_is_left_out_of_a_copy_as_of_a_row),
     cmocka_unit_test(who_needs_no_data_peeks_where_there_is_much),
+    cmocka_unit_test(who_may_not_peek_does_not_try_each_time),
     cmocka_unit_test(a_head_with_a_wrong_seal_is_a_wrong_seal),
     cmocka_unit_test(data_with_a_wrong_seal_is_nobodys_data),
     cmocka_unit_test(a_peeked_copy_is_judged_as_each_other),

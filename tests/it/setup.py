@@ -6,6 +6,7 @@ import pwd
 import re
 import socket
 import subprocess
+import time
 
 import harness
 from harness import case, main, wait_until
@@ -147,11 +148,16 @@ def a_site_that_is_set_up_as_told_works_and_its_account_may_no_more(t):
     site.gw.stop()
     site.gw.start()
 
-    token, session = site.gw.create("alice")
+    # Of so much data a check takes the head alone.
+    token, session = site.gw.create("alice", data={"long": "x" * 3000})
     cookie = "__Host-sid=" + token
     before = site.served_by_redis()
     wait_until(lambda: site.gw.check(cookie).status == 200 and
                site.served_by_redis() > before, "Redis serves")
+    # Not from the local cache, which knows another browser.
+    wait_until(lambda: site.gw.check(cookie, HTTP_USER_AGENT=str(
+        time.monotonic())).status == 200 and "exec" in called(redis),
+               "the head alone is taken")
     wait_until(lambda: site.gw.check(cookie).status == 200 and
                "setrange" in called(redis), "a touch reaches Redis")
     # A Redis that has lost everything, its scripts too.

@@ -264,6 +264,37 @@ def with_redis_hits_ask_it_nothing_and_touches_keep_them(t):
     print("# refused by the other host after %.1f ms" % (1000 * took_s))
 
 
+@case
+def without_it_a_check_fetches_no_data_of_redis(t):
+    fleet = Fleet(t, hosts=1, conf={
+        "cache": {"size": 0}, "session": {"browser_readable": ["m9"]}})
+    host, = fleet.hosts
+    data = {"m%d" % i: "x" * 6000 for i in range(10)}
+    session = host.create("ann", data=data)
+
+    def sent():
+        for line in fleet.redis.command("INFO", "stats").split():
+            if line.startswith(b"total_net_output_bytes:"):
+                return int(line.split(b":")[1])
+        raise AssertionError("INFO does not say what was sent")
+    t.equal(host.check(session).status, 200)
+    whole = sent()
+    for _ in range(100):  # each worker has met it then
+        t.equal(host.check(session).status, 200)
+    before, reads = sent(), host.count("served_durable")
+    for _ in range(100):
+        t.equal(host.check(session).status, 200)
+    each = (sent() - before) / 100
+    print("# %d bytes a check at last; at first %d" % (each, (before - whole) / 100))
+    t.true(each < 10000, "it was not fetched whole: %d bytes" % each)
+    t.equal(host.count("served_durable"), reads)
+    # Who asks for it has it, of Redis.
+    served = host.count("served_cache")
+    answer = host.gw.api("GET", "session", HTTP_COOKIE=session.cookie)
+    t.equal(answer.json()["data"], {"m9": data["m9"]})
+    t.true(host.count("served_cache") > served)
+
+
 @hazard(off="local-order", pause="poll-apply=pause:300")
 def a_redis_that_takes_no_writes_leaves_nothing_behind(t):
     fleet = Fleet(t)

@@ -118,7 +118,25 @@ struct local_work {
 	uint64_t marks[TOKEN_GROUPS]; /* all changes up to there */
 };
 
+/* What is the running call's; another may be served within it. */
+struct manager_call {
+	int64_t deadline_ms; /* monotonic */
+	int64_t budget_ms;
+	bool is_probing;     /* takes a probe that is due */
+	bool is_let;         /* breakers are passed over */
+	bool is_durable_let; /* its breaker has let this call through */
+	/* Monotonic, when a question was asked whose answer should be quick; 0:
+	 * none was. */
+	int64_t durable_asked_ms, cache_asked_ms;
+	/* The caller. */
+	char realm[SESSION_REALM_MAX + 1];
+	char actor[65];
+	unsigned char client_ip[16];
+	size_t client_ip_len;
+};
+
 struct sgate_manager {
+	struct manager_call call;
 	struct sgate_conf *conf;
 	struct keys *keys;
 	const struct durable_ops *ops;
@@ -130,19 +148,13 @@ struct sgate_manager {
 	int64_t deadline_ms;       /* monotonic: of the call that runs */
 	struct stores *stores;     /* own_stores, unless manager_set_stores() */
 	struct stores own_stores;
-	int64_t turn_ms;     /* manager_set_turn() */
-	bool is_probing;     /* takes a probe that is due */
-	bool is_let;         /* breakers are passed over */
-	bool is_durable_let; /* its breaker has let this call through */
+	int64_t turn_ms; /* manager_set_turn() */
 	/* Its last answer: it could not be reached, rather than it refused. */
 	bool is_durable_away;
 	bool is_durable_busy; /* or: others have the lock (durable.h) */
 	/* Generations of the breakers when the handles were opened. */
 	uint32_t durable_generation, cache_generation;
 	uint64_t cache_connections; /* of the handles before */
-	/* Monotonic, when a question was asked whose answer should be quick; 0:
-	 * none was. */
-	int64_t durable_asked_ms, cache_asked_ms;
 	int64_t kept_waiting_us; /* clock_kept_waiting_us(), when last read */
 	int64_t round_after_ms;  /* monotonic: when a round is due that this
 				  * manager does by itself */
@@ -159,13 +171,6 @@ struct sgate_manager {
 	unsigned char event_manager[4];
 	uint32_t event_count;
 	int64_t event_ms;
-
-	/* The caller. */
-	char realm[SESSION_REALM_MAX + 1];
-	char actor[65];
-	unsigned char client_ip[16];
-	size_t client_ip_len;
-	int64_t budget_ms;
 
 	const char *served_by;
 	struct local *local; /* borrowed; NULL: there is none */

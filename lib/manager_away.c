@@ -619,7 +619,8 @@ away_meet(struct sgate_manager *mgr, const struct sgate_ref *ref,
 
 	if (away_is_possible(mgr) && !failpoint_is_off("u-state") &&
 	    cached_get(mgr, ref, &cached, &ignored) == SGATE_OK &&
-	    cached.is_new && strcmp(cached.session->realm, mgr->realm) == 0)
+	    cached.is_new &&
+	    strcmp(cached.session->realm, mgr->call.realm) == 0)
 		status = away_land(mgr, cached.session, &cached.birth, err);
 	else
 		status = away_judge_absent(mgr, ref, err);

@@ -44,15 +44,21 @@ struct handed {
 /* Records are sealed for a store: on this way for none. */
 static const struct record_store no_store;
 
+/* One that is sound. */
+struct joiner {
+	struct batch_item *item;
+	struct sgate_session *session;
+	struct durable_audit audit;
+	struct buf record;
+};
+
 struct joined {
 	struct sgate_manager *mgr;
 	size_t count;
-	struct sgate_session *sessions[BATCH_ITEMS_MAX];
-	struct durable_audit audits[BATCH_ITEMS_MAX];
-	struct batch_item *items[BATCH_ITEMS_MAX]; /* those that are sound */
-	struct durable_creation creations[BATCH_ITEMS_MAX];
-	struct cache_putting puts[BATCH_ITEMS_MAX];
-	struct buf records[BATCH_ITEMS_MAX];
+	/* As many as were taken. */
+	struct joiner *joiners;
+	struct durable_creation *creations;
+	struct cache_putting *puts;
 };
 _Static_assert(BATCH_ITEMS_MAX <= DURABLE_CREATIONS_MAX, "in a transaction");
 _Static_assert(BATCH_ITEMS_MAX <= CACHE_PUTS_MAX, "in a question");
@@ -94,6 +100,7 @@ end_texts(struct durable_audit *audit)
 static void
 join(struct joined *j, struct batch_item *item)
 {
+	struct joiner *one = &j->joiners[j->count];
 	struct sgate_bytes record;
 	struct handed head;
 	char state;
@@ -106,11 +113,12 @@ join(struct joined *j, struct batch_item *item)
 	record.data = (const char *)item->bytes + sizeof(head);
 	record.len = head.record_len;
 	if (record_read(j->mgr->keys, &no_store, &head.ref, record, &state,
-		&j->sessions[j->count], NULL) != SGATE_OK)
+		&one->session, NULL) != SGATE_OK)
 		return;
 	end_texts(&head.audit);
-	j->audits[j->count] = head.audit;
-	j->items[j->count++] = item;
+	one->audit = head.audit;
+	one->item = item;
+	j->count++;
 }
 
 /* ---- the change ---- */
@@ -124,13 +132,14 @@ make_copies(struct joined *j, struct sgate_error *err)
 
 	for (i = 0; i < j->count && status == SGATE_OK; i++) {
 		const struct durable_creation *one = &j->creations[i];
+		struct buf *bytes = &j->joiners[i].record;
 
-		buf_wipe(&j->records[i]);
+		buf_wipe(bytes);
 		status = record_write(j->mgr->keys, &one->at.store, 'L',
-		    one->session, &j->records[i], err);
+		    one->session, bytes, err);
 		j->puts[i] = (struct cache_putting){
 		    .item = {.ref = one->session->ref,
-			.record = buf_bytes(&j->records[i]),
+			.record = buf_bytes(bytes),
 			.ttl_ms = session_copy_ttl_ms(one->session, now_ms)},
 		    .s0 = one->at.counter,
 		    .put = CACHE_PUT_RETRY};
@@ -167,7 +176,7 @@ static void
 answer_one(const struct joined *j, size_t index, enum sgate_status status,
     enum sgate_reason reason)
 {
-	struct batch_answer *answer = &j->items[index]->answer;
+	struct batch_answer *answer = &j->joiners[index].item->answer;
 	const struct cache_putting *put = &j->puts[index];
 
 	*answer = (struct batch_answer){.status = status, .reason = reason};
@@ -198,11 +207,12 @@ commit_joined(struct joined *j, struct sgate_error *err)
 	size_t i;
 
 	for (i = 0; i < j->count; i++)
-		j->creations[i] = (struct durable_creation){
-		    .session = j->sessions[i], .audit = &j->audits[i]};
+		j->creations[i] =
+		    (struct durable_creation){.session = j->joiners[i].session,
+			.audit = &j->joiners[i].audit};
 	change_init(
 	    &change, j->mgr, "create", SGATE_REASON_OK, apply_joined, j);
-	change.audit = j->audits[0];
+	change.audit = j->joiners[0].audit;
 	change.is_whole = true;
 	change.publish = publish_joined;
 	status = change_run(&change, err);
@@ -219,34 +229,30 @@ static bool
 part_with_blocked(struct joined *j)
 {
 	size_t i, left = 0, before = j->count;
+	struct joiner one;
 
 	for (i = 0; i < before; i++) {
 		if (j->creations[i].is_blocked) {
 			answer_one(j, i, SGATE_DENIED, SGATE_REASON_BLOCKED);
-			sgate_session_free(j->sessions[i]);
 			continue;
 		}
-		j->sessions[left] = j->sessions[i];
-		j->audits[left] = j->audits[i];
-		j->items[left++] = j->items[i];
+		/* Each keeps its own buffer and session, which are freed last.
+		 */
+		one = j->joiners[left];
+		j->joiners[left++] = j->joiners[i];
+		j->joiners[i] = one;
 	}
 	j->count = left;
 	return left < before;
 }
 
 static void
-do_joined(void *arg, struct batch_item *items, size_t count)
+settle_joined(struct joined *j, struct batch_item *items, size_t count)
 {
-	struct sgate_manager *mgr = arg;
-	struct joined *j = calloc(1, sizeof(*j));
 	enum sgate_status status = SGATE_DENIED;
 	struct sgate_error err;
 	size_t i;
 
-	/* Nothing has happened: each is told to go on alone. */
-	if (j == NULL)
-		return;
-	j->mgr = mgr;
 	for (i = 0; i < count; i++)
 		join(j, &items[i]);
 	while (j->count > 0) {
@@ -254,13 +260,29 @@ do_joined(void *arg, struct batch_item *items, size_t count)
 		if (status != SGATE_DENIED || !part_with_blocked(j))
 			break;
 	}
-	for (i = 0; i < j->count && is_for_all(mgr, status); i++)
+	for (i = 0; i < j->count && is_for_all(j->mgr, status); i++)
 		answer_one(j, i, status, err.reason);
-	for (i = 0; i < j->count; i++)
-		sgate_session_free(j->sessions[i]);
-	for (i = 0; i < BATCH_ITEMS_MAX; i++)
-		buf_wipe(&j->records[i]);
-	free(j);
+}
+
+static void
+do_joined(void *arg, struct batch_item *items, size_t count)
+{
+	struct joined j = {.mgr = arg,
+	    .joiners = calloc(count, sizeof(*j.joiners)),
+	    .creations = calloc(count, sizeof(*j.creations)),
+	    .puts = calloc(count, sizeof(*j.puts))};
+	size_t i;
+
+	/* Without: nothing has happened, and each is told to go on alone. */
+	if (j.joiners != NULL && j.creations != NULL && j.puts != NULL)
+		settle_joined(&j, items, count);
+	for (i = 0; i < count && j.joiners != NULL; i++) {
+		sgate_session_free(j.joiners[i].session);
+		buf_wipe(&j.joiners[i].record);
+	}
+	free(j.joiners);
+	free(j.creations);
+	free(j.puts);
 }
 
 /* ---- those of one worker ---- */
@@ -273,53 +295,6 @@ struct gathered {
 	int64_t deadline_ms; /* of the outermost, for all have one fate */
 };
 
-/* What of the manager is the running call's. */
-struct running {
-	int64_t deadline_ms, budget_ms, durable_asked_ms, cache_asked_ms;
-	bool is_probing, is_let, is_durable_let;
-	char realm[SESSION_REALM_MAX + 1];
-	char actor[65];
-	unsigned char client_ip[16];
-	size_t client_ip_len;
-};
-
-static void
-save_call(const struct sgate_manager *mgr, struct running *out)
-{
-	out->deadline_ms = mgr->deadline_ms;
-	out->budget_ms = mgr->budget_ms;
-	out->durable_asked_ms = mgr->durable_asked_ms;
-	out->cache_asked_ms = mgr->cache_asked_ms;
-	out->is_probing = mgr->is_probing;
-	out->is_let = mgr->is_let;
-	out->is_durable_let = mgr->is_durable_let;
-	memcpy(out->realm, mgr->realm, sizeof(out->realm));
-	memcpy(out->actor, mgr->actor, sizeof(out->actor));
-	memcpy(out->client_ip, mgr->client_ip, sizeof(out->client_ip));
-	out->client_ip_len = mgr->client_ip_len;
-}
-
-static void
-restore_call(struct sgate_manager *mgr, const struct running *call)
-{
-	mgr->deadline_ms = call->deadline_ms;
-	mgr->budget_ms = call->budget_ms;
-	mgr->durable_asked_ms = call->durable_asked_ms;
-	mgr->cache_asked_ms = call->cache_asked_ms;
-	mgr->is_probing = call->is_probing;
-	mgr->is_let = call->is_let;
-	mgr->is_durable_let = call->is_durable_let;
-	memcpy(mgr->realm, call->realm, sizeof(mgr->realm));
-	memcpy(mgr->actor, call->actor, sizeof(mgr->actor));
-	memcpy(mgr->client_ip, call->client_ip, sizeof(mgr->client_ip));
-	mgr->client_ip_len = call->client_ip_len;
-}
-_Static_assert(sizeof(((struct running *)0)->realm) ==
-		       sizeof(((struct sgate_manager *)0)->realm) &&
-		   sizeof(((struct running *)0)->actor) ==
-		       sizeof(((struct sgate_manager *)0)->actor),
-    "what is saved is all of it");
-
 /*
  * Until there is no more, or a call within this one has committed it. What is
  * no such creation is given half of the time at most: a lock in its way must
@@ -329,11 +304,10 @@ static void
 gather_more(struct sgate_manager *mgr, const struct gathered *mine)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	struct running call;
+	const struct manager_call call = mgr->call;
 
 	if (mgr->gather == NULL || mgr->gathered_count >= GATHERED_MAX)
 		return;
-	save_call(mgr, &call);
 	if (mine->outer == NULL)
 		mgr->inner_until_ms =
 		    now_ms + clock_left_ms(mine->deadline_ms) / 2;
@@ -342,7 +316,7 @@ gather_more(struct sgate_manager *mgr, const struct gathered *mine)
 		continue;
 	if (mine->outer == NULL)
 		mgr->inner_until_ms = 0;
-	restore_call(mgr, &call);
+	mgr->call = call;
 }
 
 /* The innermost's part: for all that stand around it. */
@@ -374,7 +348,7 @@ do_gathered(struct sgate_manager *mgr, const struct buf *bytes,
 	struct gathered mine = {.outer = mgr->gathered,
 	    .item = {.bytes = bytes->data, .len = bytes->len},
 	    .deadline_ms = mgr->gathered != NULL ? mgr->gathered->deadline_ms
-						 : mgr->deadline_ms};
+						 : mgr->call.deadline_ms};
 	enum sgate_status status = SGATE_OK;
 
 	mine.item.answer.status = SGATE_UNAVAILABLE;
@@ -382,10 +356,10 @@ do_gathered(struct sgate_manager *mgr, const struct buf *bytes,
 	mgr->gathered = &mine;
 	mgr->gathered_count++;
 	gather_more(mgr, &mine);
-	mgr->deadline_ms = mine.deadline_ms;
+	mgr->call.deadline_ms = mine.deadline_ms;
 	if (!mine.is_done && (mine.outer == NULL || mine.outer->is_done)) {
 		status = batch_do(mgr->batch, mgr->batch_place, bytes->data,
-		    bytes->len, mgr->deadline_ms, do_joined, mgr,
+		    bytes->len, mgr->call.deadline_ms, do_joined, mgr,
 		    &mine.item.answer);
 	} else if (!mine.is_done) {
 		commit_gathered(mgr);
@@ -401,10 +375,10 @@ do_gathered(struct sgate_manager *mgr, const struct buf *bytes,
 static void
 share_time(struct sgate_manager *mgr)
 {
-	int64_t left_ms = clock_left_ms(mgr->deadline_ms);
+	int64_t left_ms = clock_left_ms(mgr->call.deadline_ms);
 
 	if (mgr->gathered_count > 0)
-		mgr->deadline_ms -=
+		mgr->call.deadline_ms -=
 		    left_ms - left_ms / (mgr->gathered_count + 1);
 }
 

@@ -41,7 +41,7 @@ cache_lets(struct sgate_manager *mgr, int64_t now_ms)
 	enum breaker_asker asker = BREAKER_CALLER;
 	enum breaker_leave leave;
 
-	if (mgr->is_let)
+	if (mgr->call.is_let)
 		return true;
 	if (manager_is_prober(mgr))
 		asker = BREAKER_PROBER;
@@ -91,8 +91,8 @@ manager_cache_enter(
 	if (mgr->cache_ops == NULL)
 		return error_set(err, SGATE_UNAVAILABLE, "cache", "ask", 0,
 		    "there is no cache");
-	if (is_in_budget && deadline_ms > mgr->deadline_ms)
-		deadline_ms = mgr->deadline_ms;
+	if (is_in_budget && deadline_ms > mgr->call.deadline_ms)
+		deadline_ms = mgr->call.deadline_ms;
 	if (deadline_ms <= now_ms)
 		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
 		    "ask", 0, "no time left to ask");
@@ -104,7 +104,7 @@ manager_cache_enter(
 		    "does",
 		    mgr->cache_ops->name);
 	}
-	mgr->cache_asked_ms = now_ms;
+	mgr->call.cache_asked_ms = now_ms;
 	status = manager_cache_open(mgr, err);
 	if (status == SGATE_OK)
 		mgr->cache->deadline_ms = deadline_ms;
@@ -135,7 +135,7 @@ manager_cache_left(struct sgate_manager *mgr, enum sgate_status answer,
 		return answer;
 	if (answer == SGATE_OK)
 		breaker_succeeded(&mgr->stores->cache, mgr->cache_generation,
-		    manager_pace(mgr, now_ms - mgr->cache_asked_ms,
+		    manager_pace(mgr, now_ms - mgr->call.cache_asked_ms,
 			mgr->conf->redis.timeout_ms, &mgr->stores->durable),
 		    now_ms);
 	if (answer == SGATE_UNAVAILABLE && err->native_code != 0)

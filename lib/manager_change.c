@@ -56,11 +56,13 @@ audit_init(struct durable_audit *audit, struct sgate_manager *mgr,
 	audit->at_ms = manager_now_ms(mgr);
 	audit->reason = reason;
 	input_copy(audit->host, sizeof(audit->host), bytes_of(mgr->host));
-	input_copy(audit->actor, sizeof(audit->actor), bytes_of(mgr->actor));
+	input_copy(
+	    audit->actor, sizeof(audit->actor), bytes_of(mgr->call.actor));
 	input_copy(audit->kind, sizeof(audit->kind), bytes_of(kind));
-	input_copy(audit->realm, sizeof(audit->realm), bytes_of(mgr->realm));
-	memcpy(audit->client_ip, mgr->client_ip, sizeof(audit->client_ip));
-	audit->client_ip_len = mgr->client_ip_len;
+	input_copy(
+	    audit->realm, sizeof(audit->realm), bytes_of(mgr->call.realm));
+	memcpy(audit->client_ip, mgr->call.client_ip, sizeof(audit->client_ip));
+	audit->client_ip_len = mgr->call.client_ip_len;
 }
 
 void
@@ -275,7 +277,7 @@ static bool
 may_try_again(const struct sgate_manager *mgr, int tries)
 {
 	if (mgr->is_durable_busy)
-		return clock_left_ms(mgr->deadline_ms) >=
+		return clock_left_ms(mgr->call.deadline_ms) >=
 		       mgr->conf->mysql.write_timeout_ms;
 	return tries < 2 && manager_has_time(mgr);
 }

@@ -110,8 +110,8 @@ fill_address(struct creation *c, struct sgate_error *err)
 	if (c->create->client_ip.len > 0)
 		return input_address(
 		    c->create->client_ip, s->client_ip, &s->client_ip_len, err);
-	memcpy(s->client_ip, c->mgr->client_ip, sizeof(s->client_ip));
-	s->client_ip_len = c->mgr->client_ip_len;
+	memcpy(s->client_ip, c->mgr->call.client_ip, sizeof(s->client_ip));
+	s->client_ip_len = c->mgr->call.client_ip_len;
 	return SGATE_OK;
 }
 
@@ -242,11 +242,11 @@ make_token(struct creation *c, struct sgate_error *err)
 static struct sgate_bytes
 repeater(const struct sgate_manager *mgr)
 {
-	struct sgate_bytes actor = bytes_of(mgr->actor);
-	const char *pid = strstr(mgr->actor, " pid=");
+	struct sgate_bytes actor = bytes_of(mgr->call.actor);
+	const char *pid = strstr(mgr->call.actor, " pid=");
 
 	if (pid != NULL)
-		actor.len = (size_t)(pid - mgr->actor);
+		actor.len = (size_t)(pid - mgr->call.actor);
 	return actor;
 }
 
@@ -759,7 +759,7 @@ read_replaced(
 		&token) == SGATE_REASON_OK &&
 	    cached_get(mgr, &token.ref, &cached, &ignored) == SGATE_OK &&
 	    cached.session != NULL &&
-	    strcmp(cached.session->realm, mgr->realm) == 0) {
+	    strcmp(cached.session->realm, mgr->call.realm) == 0) {
 		*out = cached.session;
 		cached.session = NULL;
 	}

@@ -44,7 +44,7 @@ sgate_db_open(struct sgate_manager *mgr, int64_t budget_ms,
 	if (status == SGATE_OK) {
 		db->durable->deadline_ms =
 		    clock_monotonic_ms() +
-		    (budget_ms > 0 ? budget_ms : mgr->budget_ms);
+		    (budget_ms > 0 ? budget_ms : mgr->call.budget_ms);
 		status = manager_begin_in(mgr, db->durable, err);
 	}
 	if (status != SGATE_OK) {

@@ -160,11 +160,11 @@ spare_time(struct sgate_manager *mgr)
 
 	if (mgr->spool == NULL || mgr->cache_ops == NULL)
 		return;
-	if (spare_ms > mgr->budget_ms / 4)
-		spare_ms = mgr->budget_ms / 4;
-	mgr->deadline_ms -= spare_ms;
+	if (spare_ms > mgr->call.budget_ms / 4)
+		spare_ms = mgr->call.budget_ms / 4;
+	mgr->call.deadline_ms -= spare_ms;
 	if (mgr->durable != NULL)
-		mgr->durable->deadline_ms = mgr->deadline_ms;
+		mgr->durable->deadline_ms = mgr->call.deadline_ms;
 }
 
 /* A change whose apply() ends this session. */
@@ -309,7 +309,7 @@ take_copy(const struct sgate_manager *mgr, struct cached *cached,
 {
 	*out = NULL;
 	if (cached->session == NULL ||
-	    strcmp(cached->session->realm, mgr->realm) != 0)
+	    strcmp(cached->session->realm, mgr->call.realm) != 0)
 		return;
 	*out = cached->session;
 	cached->session = NULL;

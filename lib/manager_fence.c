@@ -891,7 +891,7 @@ manager_fence_round(struct sgate_manager *mgr,
 {
 	bool is_by_the_way = manager_is_alone(mgr);
 	int64_t length_ms =
-	    is_by_the_way ? mgr->budget_ms / BY_THE_WAY : ROUND_MS;
+	    is_by_the_way ? mgr->call.budget_ms / BY_THE_WAY : ROUND_MS;
 	struct round r = {.mgr = mgr,
 	    .given = round,
 	    .fence = &mgr->stores->fence,
@@ -903,12 +903,12 @@ manager_fence_round(struct sgate_manager *mgr,
 	if (mgr->ops->snapshot == NULL)
 		return local_work_alone(mgr, err);
 	manager_begin_let(mgr, err);
-	mgr->is_let = false;
-	mgr->is_probing = true;
+	mgr->call.is_let = false;
+	mgr->call.is_probing = true;
 	r.began_boot_ms = clock_boot_ms();
 	r.deadline_ms = clock_monotonic_ms() + length_ms;
 	/* The last step may begin just before that. */
-	mgr->deadline_ms =
+	mgr->call.deadline_ms =
 	    r.deadline_ms + (is_by_the_way ? length_ms : STEP_MS);
 	status = poll_durable(&r);
 	mgr->fence_work.was_polled = status == SGATE_OK;
@@ -918,8 +918,8 @@ manager_fence_round(struct sgate_manager *mgr,
 	/* What follows is no probe: a large page may take long. And a breaker
 	 * that workers open meanwhile does not stop it: these connections work.
 	 */
-	mgr->is_probing = false;
-	mgr->is_let = true;
+	mgr->call.is_probing = false;
+	mgr->call.is_let = true;
 	if (status != SGATE_OK)
 		return r.status;
 	settle_store(&r);

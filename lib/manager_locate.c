@@ -57,8 +57,8 @@ locate_cache(struct sgate_manager *mgr, const struct manager_round *round,
 	place_get(place, &before, &generation);
 	mgr->cache->deadline_ms =
 	    clock_monotonic_ms() + CACHE_TIMES * mgr->conf->redis.timeout_ms;
-	if (mgr->cache->deadline_ms > mgr->deadline_ms)
-		mgr->cache->deadline_ms = mgr->deadline_ms;
+	if (mgr->cache->deadline_ms > mgr->call.deadline_ms)
+		mgr->cache->deadline_ms = mgr->call.deadline_ms;
 	status = mgr->cache_ops->locate(mgr->cache, place, err);
 	tell_move(mgr->cache_ops->name, place, &before, round);
 	return status;
@@ -141,7 +141,8 @@ manager_examine(struct sgate_manager *mgr, finding_fn *fn, void *arg,
 	manager_begin_let(mgr, err);
 	of_durable = examine_durable(mgr, fn, arg, err);
 	if (mgr->cache_ops != NULL && mgr->cache_ops->examine != NULL) {
-		mgr->deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
+		mgr->call.deadline_ms =
+		    clock_monotonic_ms() + mgr->call.budget_ms;
 		of_cache = manager_cache_enter(mgr, true, &why);
 		if (of_cache == SGATE_OK)
 			of_cache =

@@ -138,7 +138,8 @@ judge_copy(struct sgate_manager *mgr, struct look *look)
 
 	if (expiry != SGATE_REASON_OK && failpoint_is_off("idle-row"))
 		return VERDICT_EXPIRED;
-	if (expiry != SGATE_REASON_OK || strcmp(copy->realm, mgr->realm) != 0)
+	if (expiry != SGATE_REASON_OK ||
+	    strcmp(copy->realm, mgr->call.realm) != 0)
 		return VERDICT_DOUBT;
 	if (look_judge_secret(mgr, look) == SESSION_SECRET_LATE)
 		return failpoint_is_off("theft-row") ? VERDICT_LATE
@@ -577,12 +578,12 @@ touch_by_itself(struct sgate_manager *mgr, struct look *look,
 	if (!look->is_blind)
 		status = manager_need_durable(mgr, &ignored);
 	if (status == SGATE_OK) {
-		if (soon_ms < mgr->deadline_ms)
+		if (soon_ms < mgr->call.deadline_ms)
 			mgr->durable->deadline_ms = soon_ms;
 		status = manager_write(mgr,
 		    mgr->ops->touch(mgr->durable, touch, 1, &ignored),
 		    &ignored);
-		mgr->durable->deadline_ms = mgr->deadline_ms;
+		mgr->durable->deadline_ms = mgr->call.deadline_ms;
 	}
 	mgr->served_by = served_by;
 	if (status == SGATE_OK)

@@ -168,9 +168,9 @@ has_time(const struct sgate_manager *mgr)
 {
 	int64_t part_ms = mgr->conf->redis.timeout_ms;
 
-	if (part_ms > mgr->budget_ms / 2)
-		part_ms = mgr->budget_ms / 2;
-	return clock_left_ms(mgr->deadline_ms) > part_ms;
+	if (part_ms > mgr->call.budget_ms / 2)
+		part_ms = mgr->call.budget_ms / 2;
+	return clock_left_ms(mgr->call.deadline_ms) > part_ms;
 }
 
 /* *out_done: how many, in their order; one at least. */

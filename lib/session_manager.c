@@ -90,7 +90,7 @@ manager_is_alone(const struct sgate_manager *mgr)
 bool
 manager_is_prober(const struct sgate_manager *mgr)
 {
-	return mgr->is_probing || manager_is_alone(mgr);
+	return mgr->call.is_probing || manager_is_alone(mgr);
 }
 
 int64_t
@@ -107,7 +107,7 @@ manager_window_ms(const struct sgate_manager *mgr)
 bool
 manager_tells(const struct sgate_manager *mgr, const struct breaker *breaker)
 {
-	return !mgr->is_let || breaker_state(breaker) != BREAKER_OPEN;
+	return !mgr->call.is_let || breaker_state(breaker) != BREAKER_OPEN;
 }
 
 /* Within a part of what the answer took: then the store may have been quick. */
@@ -124,7 +124,7 @@ enum breaker_pace
 manager_pace(struct sgate_manager *mgr, int64_t took_ms, int64_t limit_ms,
     const struct breaker *other)
 {
-	if (mgr->is_let)
+	if (mgr->call.is_let)
 		return BREAKER_UNTIMED;
 	if (2 * took_ms <= limit_ms || other == NULL || breaker_is_open(other))
 		return BREAKER_FAST;
@@ -157,9 +157,9 @@ was_unreachable(struct sgate_manager *mgr, bool *out_refused)
 static enum breaker_pace
 durable_pace(struct sgate_manager *mgr, int64_t now_ms)
 {
-	int64_t asked_ms = mgr->durable_asked_ms;
+	int64_t asked_ms = mgr->call.durable_asked_ms;
 
-	mgr->durable_asked_ms = 0;
+	mgr->call.durable_asked_ms = 0;
 	if (asked_ms == 0)
 		return BREAKER_UNTIMED;
 	return manager_pace(mgr, now_ms - asked_ms,
@@ -302,8 +302,8 @@ manager_new_with(const struct sgate_conf *conf,
 		mgr->clock_arg = options->clock_arg;
 	}
 	mgr->served_by = "";
-	mgr->budget_ms = mgr->conf->gateway.request_timeout_ms;
-	memcpy(mgr->actor, "library", sizeof("library"));
+	mgr->call.budget_ms = mgr->conf->gateway.request_timeout_ms;
+	memcpy(mgr->call.actor, "library", sizeof("library"));
 	manager_settle_in(mgr, forks_count());
 	status = keys_load(mgr->conf->keys.file, &mgr->keys, err);
 	if (status != SGATE_OK)
@@ -350,7 +350,7 @@ sgate_manager_set_caller(struct sgate_manager *mgr,
 	status = input_realm(caller->realm, err);
 	if (status == SGATE_OK)
 		status = input_text(
-		    "actor", caller->actor, sizeof(mgr->actor) - 1, err);
+		    "actor", caller->actor, sizeof(mgr->call.actor) - 1, err);
 	if (status == SGATE_OK)
 		status = input_address(caller->client_ip, ip, &ip_len, err);
 	if (status != SGATE_OK)
@@ -358,16 +358,16 @@ sgate_manager_set_caller(struct sgate_manager *mgr,
 	if (caller->budget_ms < 0)
 		return error_set(err, SGATE_INVALID, "manager", "set_caller", 0,
 		    "budget_ms: a time cannot be negative");
-	input_copy(mgr->realm, sizeof(mgr->realm), caller->realm);
-	input_copy(mgr->actor, sizeof(mgr->actor),
+	input_copy(mgr->call.realm, sizeof(mgr->call.realm), caller->realm);
+	input_copy(mgr->call.actor, sizeof(mgr->call.actor),
 	    caller->actor.len > 0 ? caller->actor : bytes_of("library"));
-	memcpy(mgr->client_ip, ip, sizeof(ip));
-	mgr->client_ip_len = ip_len;
-	mgr->budget_ms = caller->budget_ms > 0
-			     ? caller->budget_ms
-			     : mgr->conf->gateway.request_timeout_ms;
-	if (mgr->budget_ms > MANAGER_BUDGET_MAX_MS)
-		mgr->budget_ms = MANAGER_BUDGET_MAX_MS;
+	memcpy(mgr->call.client_ip, ip, sizeof(ip));
+	mgr->call.client_ip_len = ip_len;
+	mgr->call.budget_ms = caller->budget_ms > 0
+				  ? caller->budget_ms
+				  : mgr->conf->gateway.request_timeout_ms;
+	if (mgr->call.budget_ms > MANAGER_BUDGET_MAX_MS)
+		mgr->call.budget_ms = MANAGER_BUDGET_MAX_MS;
 	return SGATE_OK;
 }
 
@@ -470,7 +470,7 @@ manager_rows_older(const struct sgate_manager *mgr)
 static int64_t
 call_deadline_ms(const struct sgate_manager *mgr)
 {
-	int64_t deadline_ms = clock_monotonic_ms() + mgr->budget_ms;
+	int64_t deadline_ms = clock_monotonic_ms() + mgr->call.budget_ms;
 
 	return mgr->inner_until_ms != 0 && mgr->inner_until_ms < deadline_ms
 		   ? mgr->inner_until_ms
@@ -484,11 +484,11 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 
 	error_clear(err);
 	mgr->served_by = "";
-	mgr->is_probing = false;
-	mgr->is_let = false;
-	mgr->is_durable_let = false;
-	mgr->durable_asked_ms = 0;
-	mgr->deadline_ms = call_deadline_ms(mgr);
+	mgr->call.is_probing = false;
+	mgr->call.is_let = false;
+	mgr->call.is_durable_let = false;
+	mgr->call.durable_asked_ms = 0;
+	mgr->call.deadline_ms = call_deadline_ms(mgr);
 	if (mgr->forks != forks && !failpoint_is_off("fork"))
 		manager_settle_in(mgr, forks);
 }
@@ -527,8 +527,8 @@ manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
 	bool is_up = round_by_the_way(mgr);
 
 	begin(mgr, err);
-	mgr->is_durable_let = is_up;
-	mgr->deadline_ms = deadline_ms;
+	mgr->call.is_durable_let = is_up;
+	mgr->call.deadline_ms = deadline_ms;
 	/* Only in the first moments of a host, before its keeper has polled.
 	 * When MySQL cannot tell, it does not tell of sessions either. */
 	if (!manager_knows_time(mgr) && mgr->ops->snapshot != NULL &&
@@ -540,7 +540,7 @@ void
 manager_begin_let(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	begin(mgr, err);
-	mgr->is_let = true;
+	mgr->call.is_let = true;
 }
 
 /* Some milliseconds, once after an outage. */
@@ -552,7 +552,7 @@ wait_for_turn(const struct sgate_manager *mgr, int64_t now_ms)
 	struct timespec left = {
 	    .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 
-	if (ms < mgr->deadline_ms - now_ms)
+	if (ms < mgr->call.deadline_ms - now_ms)
 		nanosleep(&left, NULL);
 }
 
@@ -568,13 +568,14 @@ durable_lets(struct sgate_manager *mgr)
 	int64_t now_ms = clock_monotonic_ms();
 	enum breaker_leave leave;
 
-	if (!durable_has_breaker(mgr) || mgr->is_let || mgr->is_durable_let)
+	if (!durable_has_breaker(mgr) || mgr->call.is_let ||
+	    mgr->call.is_durable_let)
 		return true;
 	leave = breaker_lets(breaker,
 	    manager_is_prober(mgr) ? BREAKER_PROBER : BREAKER_ALONE, now_ms);
 	if (leave == BREAKER_SKIP)
 		return false;
-	mgr->is_durable_let = true;
+	mgr->call.is_durable_let = true;
 	if (mgr->durable == NULL ||
 	    (leave == BREAKER_ASK &&
 		mgr->durable_generation == breaker_generation(breaker)))
@@ -589,7 +590,7 @@ durable_lets(struct sgate_manager *mgr)
 void
 manager_time_durable(struct sgate_manager *mgr)
 {
-	mgr->durable_asked_ms = clock_monotonic_ms();
+	mgr->call.durable_asked_ms = clock_monotonic_ms();
 }
 
 /* No store has answered yet when it is open. */
@@ -642,7 +643,7 @@ manager_need_durable(struct sgate_manager *mgr, struct sgate_error *err)
 		if (status != SGATE_OK)
 			return status;
 	}
-	mgr->durable->deadline_ms = mgr->deadline_ms;
+	mgr->durable->deadline_ms = mgr->call.deadline_ms;
 	return SGATE_OK;
 }
 
@@ -656,13 +657,13 @@ manager_enter(struct sgate_manager *mgr, struct sgate_error *err)
 bool
 manager_has_time(const struct sgate_manager *mgr)
 {
-	return clock_left_ms(mgr->deadline_ms) > 0;
+	return clock_left_ms(mgr->call.deadline_ms) > 0;
 }
 
 struct sgate_bytes
 manager_realm(const struct sgate_manager *mgr)
 {
-	return bytes_of(mgr->realm);
+	return bytes_of(mgr->call.realm);
 }
 
 /* ---- rows ---- */
@@ -686,7 +687,7 @@ manager_read_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		return error_reason(err, status, SGATE_REASON_UNKNOWN, "get");
 	if (status != SGATE_OK)
 		return status;
-	if (strcmp(session->realm, mgr->realm) != 0) {
+	if (strcmp(session->realm, mgr->call.realm) != 0) {
 		/* Another realm's session does not exist here. */
 		sgate_session_free(session);
 		return error_reason(

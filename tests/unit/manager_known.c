@@ -508,7 +508,7 @@ slow_is_half_of_the_limit_where_another_can_be_asked(void **state)
 	p.w.mgr->kept_waiting_us = clock_kept_waiting_us() - 13000;
 	assert_int_equal(
 	    manager_pace(p.w.mgr, 26, 50, &other), BREAKER_UNTIMED);
-	p.w.mgr->is_let = true;
+	p.w.mgr->call.is_let = true;
 	assert_int_equal(
 	    manager_pace(p.w.mgr, 26, 50, &other), BREAKER_UNTIMED);
 	pair_stop(&p);

@@ -455,14 +455,14 @@ redis_is_tried_when_the_time_is_up(void **state)
 	(void)state;
 	pair_start(&p);
 	manager_begin(p.w.mgr, &err);
-	p.w.mgr->deadline_ms = clock_monotonic_ms() - 1;
+	p.w.mgr->call.deadline_ms = clock_monotonic_ms() - 1;
 	assert_int_equal(
 	    manager_cache_enter(p.w.mgr, true, &err), SGATE_UNAVAILABLE);
 	assert_int_equal(manager_cache_enter(p.w.mgr, false, &err), SGATE_OK);
 	assert_true(p.w.mgr->cache->deadline_ms > clock_monotonic_ms());
-	p.w.mgr->deadline_ms = clock_monotonic_ms() + 20;
+	p.w.mgr->call.deadline_ms = clock_monotonic_ms() + 20;
 	assert_int_equal(manager_cache_enter(p.w.mgr, true, &err), SGATE_OK);
-	assert_true(p.w.mgr->cache->deadline_ms <= p.w.mgr->deadline_ms);
+	assert_true(p.w.mgr->cache->deadline_ms <= p.w.mgr->call.deadline_ms);
 	assert_int_equal(pair_count(&p, STORES_CACHE_ERRORS), 0);
 	pair_stop(&p);
 }
@@ -813,7 +813,7 @@ pass_time(void *arg, const char *operation, bool is_after)
 	struct late *late = arg;
 
 	if (strcmp(operation, "get") == 0 && !is_after && ++late->gets == 2)
-		late->deadline_ms = late->mgr->deadline_ms -= 10000;
+		late->deadline_ms = late->mgr->call.deadline_ms -= 10000;
 }
 
 /* Another logout was faster: its row is asked for in the time that is left. */
@@ -834,7 +834,7 @@ a_logout_of_what_mysql_has_lost_has_one_budget(void **state)
 	cache_fake_set_hook(pass_time, &late);
 	log_out(&p, &made, SGATE_NOT_FOUND);
 	assert_true(late.gets > 2);
-	assert_true(p.w.mgr->deadline_ms == late.deadline_ms);
+	assert_true(p.w.mgr->call.deadline_ms == late.deadline_ms);
 	made_clear(&made);
 	pair_stop(&p);
 }

@@ -332,7 +332,8 @@ page_login(struct call *c, const struct sgate_ref *ref, struct sgate_bytes user,
 {
 	struct buf *out = c->reply.out;
 
-	page_begin(c, 200, "Log in");
+	reply_begin(&c->reply, 200);
+	page_open_to(c, "Log in", return_to);
 	buf_add_text(out, "<p>As <strong>");
 	buf_add_html(out, user);
 	buf_add_text(out, "</strong></p>\n");

@@ -270,11 +270,13 @@ another_site_logs_nobody_in(void **state)
 static void
 the_page_has_a_button_and_changes_nothing(void **state)
 {
+	static const char *const overrides[] = {
+	    "gateway.return_to_allow=https://app.example/in", NULL};
 	struct site site;
 	struct ask ask;
 
 	(void)state;
-	site_open(&site, NULL);
+	site_open(&site, overrides);
 	ask = login_of(&site, NULL);
 	ask.method = "GET";
 	ask.type = NULL;
@@ -287,6 +289,13 @@ the_page_has_a_button_and_changes_nothing(void **state)
 	assert_true(site_body_has(&site, "value=\"/a&quot;&gt;&lt;b&gt;\""));
 	assert_true(site_body_has(&site, "&lt;i&gt;"));
 	assert_false(site_body_has(&site, "<i>"));
+	/* A browser asks the page where the answer may lead, too. */
+	assert_null(strstr(site_header(&site, "Content-Security-Policy"),
+	    "https://app.example"));
+	ask.uri = MOUNT "login?return_to=https://app.example/in";
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_non_null(strstr(site_header(&site, "Content-Security-Policy"),
+	    "form-action 'self' https://app.example;"));
 	ask.uri = MOUNT "login?return_to=//evil.example/";
 	assert_int_equal(site_ask(&site, &ask), 200);
 	assert_false(site_body_has(&site, "evil"));

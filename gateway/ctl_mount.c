@@ -29,6 +29,7 @@ enum {
 	PLACE_CHECK,
 	PLACE_LOGIN,
 	PLACE_MOUNT,
+	PLACE_PROTECT,
 	PLACE_COOKIE,
 	PLACE_PROGRAM,
 	PLACE_CONF,
@@ -42,6 +43,7 @@ static const struct place shipped_places[PLACES] = {
     [PLACE_SOCKET] = {.text = "/run/sessgate/pool.sock", .keep = ""},
     [PLACE_CHECK] = {.text = "127.0.0.1:9733", .keep = ""},
     [PLACE_MOUNT] = {.text = "/.sessgate/", .keep = ""},
+    [PLACE_PROTECT] = {.text = "/app/", .keep = ""},
     [PLACE_COOKIE] = {.text = "__Host-sid", .keep = "", .is_in_pattern = true},
     [PLACE_PROGRAM] = {.text = "/usr/sbin/sessgated", .keep = ""},
     [PLACE_CONF] = {.text = "/etc/sessgate/sessgate.conf", .keep = ""},
@@ -152,6 +154,25 @@ set_conf_path(struct place *place, const struct sgate_conf *conf)
 	return is_set;
 }
 
+/* --protect: what needs a session. False: it is no such path; said so. */
+static bool
+set_protect(struct place *place, const char *path)
+{
+	size_t len = path == NULL ? 0 : strlen(path);
+
+	if (path == NULL)
+		return true;
+	if (len == 0 || path[0] != '/' || path[len - 1] != '/' ||
+	    strstr(path, "//") != NULL || strstr(path, "/.") != NULL) {
+		ctl_fail(CTL_USAGE,
+		    "--protect needs a path that begins and ends with a slash, "
+		    "like /cgi-bin/, not \"%.200s\"",
+		    path);
+		return false;
+	}
+	return set_place(place, "--protect", path);
+}
+
 static bool
 set_places(struct place *places, const struct sgate_conf *conf)
 {
@@ -252,11 +273,14 @@ note_missing_listener(const struct sgate_conf *conf, const char *text)
 }
 
 static enum ctl_exit
-print_with_values(
-    const char *text, const struct sgate_conf *conf, struct place *places)
+print_with_values(struct ctl *ctl, const char *text,
+    const struct sgate_conf *conf, struct place *places)
 {
 	size_t i;
 
+	if (!set_protect(
+		&places[PLACE_PROTECT], ctl_args_get(&ctl->args, "protect")))
+		return CTL_USAGE;
 	if (!set_places(places, conf))
 		return CTL_NO;
 	for (i = 0; i < PLACES; i++)
@@ -278,20 +302,35 @@ print_mount(struct ctl *ctl, const char *text)
 	if (conf == NULL)
 		return CTL_USAGE;
 	memcpy(places, shipped_places, sizeof(places));
-	code = print_with_values(text, conf, places);
+	code = print_with_values(ctl, text, conf, places);
 	for (i = 0; i < PLACES; i++)
 		buf_clear(&places[i].value);
 	return code;
 }
 
-enum ctl_exit
-ctl_config_mount(struct ctl *ctl)
+/* NULL: there is none of that name. */
+static const char *
+find_mount(const char *name)
 {
-	const char *name = ctl->args.arguments[0];
 	size_t i;
 
 	for (i = 0; i < MOUNTS; i++)
 		if (strcmp(name, mount_files[i].name) == 0)
-			return print_mount(ctl, mount_files[i].text);
-	return unknown_mount(name);
+			return mount_files[i].text;
+	return NULL;
+}
+
+enum ctl_exit
+ctl_config_mount(struct ctl *ctl)
+{
+	enum ctl_exit code = CTL_YES;
+	int i;
+
+	/* All or nothing: what is printed mostly goes into a file. */
+	for (i = 0; i < ctl->args.arguments_count; i++)
+		if (find_mount(ctl->args.arguments[i]) == NULL)
+			return unknown_mount(ctl->args.arguments[i]);
+	for (i = 0; i < ctl->args.arguments_count && code == CTL_YES; i++)
+		code = print_mount(ctl, find_mount(ctl->args.arguments[i]));
+	return code;
 }

@@ -74,6 +74,10 @@ static const struct ctl_option status_options[] = {
     {"watch", NULL, "again every two seconds, until interrupted"},
     {NULL, NULL, NULL},
 };
+static const struct ctl_option mount_options[] = {
+    {"protect", "PATH", "what needs a session (default: /app/)"},
+    {NULL, NULL, NULL},
+};
 static const struct ctl_option restored_options[] = {
     {"yes", NULL, "do not ask whether every gateway has been stopped"},
     {NULL, NULL, NULL},
@@ -91,14 +95,17 @@ const struct ctl_command ctl_commands[] = {
 	"sessgatectl config check\n"
 	"sessgatectl config check --config /tmp/new.conf\n",
 	ctl_config_check},
-    {"config mount", CTL_LOCAL, "NAME", 1, 1, NULL,
+    {"config mount", CTL_LOCAL, "NAME...", 1, CTL_ARGUMENTS_MAX, mount_options,
 	"print the web server's configuration for this gateway",
 	"NAME is one of these files of conf/: lighttpd, lighttpd-bin-path, "
 	"lighttpd-cookie,\nlighttpd-cookie.lua, lighttpd-login; apache, "
 	"apache-fcgid, apache-login; nginx-http,\nnginx-server, "
-	"nginx-params, nginx-protect, nginx-fcgiwrap, nginx-login.",
+	"nginx-params, nginx-protect, nginx-fcgiwrap, nginx-login. Several are "
+	"printed one\nbehind the other.",
 	"sessgatectl config mount lighttpd > "
 	"/etc/lighttpd/conf-enabled/50-sessgate.conf\n"
+	"sessgatectl config mount lighttpd-login lighttpd --protect "
+	"/cgi-bin/\n"
 	"sessgatectl config mount apache > "
 	"/etc/apache2/conf-available/sessgate.conf\n"
 	"sessgatectl config mount nginx-http > "

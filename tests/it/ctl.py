@@ -80,7 +80,7 @@ def commands():
     text = ctl("--help").out.partition("\noptions of every")[0]
     names = []
     for line in text.splitlines():
-        found = re.match(r"  ([a-z]+(?: [a-z]+)?)(?: [A-Z|-]+)* +\S", line)
+        found = re.match(r"  ([a-z]+(?: [a-z]+)?)(?: [A-Z|.-]+)* +\S", line)
         if found:
             names.append(found.group(1))
     return names
@@ -458,6 +458,23 @@ def config_mount_prints_nothing_that_a_server_would_read_otherwise(t):
         done = site("config", "mount", name)
         t.equal(done.code, 0)
         t.match(done.err, "no listener for this mount yet")
+
+
+@case
+def config_mount_prints_several_files_and_the_path_that_is_asked_for(t):
+    site = Site(t, {"listener": {"remote": {"allow": ["remote-user"]}}})
+    both = [site("config", "mount", name).out for name in ("lighttpd-login", "lighttpd")]
+    done = site("config", "mount", "lighttpd-login", "lighttpd", "--protect", "/cgi-bin/")
+    t.equal((done.code, done.err), (0, ""))
+    t.equal(done.out, "".join(both).replace("/app/", "/cgi-bin/"))
+    for path in ("", "/", "cgi-bin/", "/cgi-bin", "//", "/a//b/", "/../", "/a b/", '/a"/', "/a$b/"):
+        done = site("config", "mount", "lighttpd", "--protect", path)
+        t.equal(done.code == 0, path == "/", path)
+        if path != "/":
+            t.equal(done.out, "", path)
+            t.match(done.err, "--protect")
+    done = site("config", "mount", "lighttpd", "nonsense")
+    t.equal((done.code, done.out), (2, ""))
 
 
 def flat(section, values):

@@ -37,7 +37,7 @@ def commands():
     """Names of all commands, from the program's own help."""
     found = []
     for line in said(SESSGATECTL, "--help").splitlines():
-        match = re.match(r"  ((?:[a-z]+ )?[a-z]+)(?: [A-Z|-]+)?  +\w", line)
+        match = re.match(r"  ((?:[a-z]+ )?[a-z]+)(?: [A-Z|.-]+)?  +\w", line)
         if match:
             found.append(match.group(1))
     return found

@@ -25,8 +25,9 @@ function field(string $name): string {
 
 if ($_SERVER['REQUEST_METHOD'] !== 'POST')
     page('200 OK', '');
-// No other site may log visitors in here.
-if (!in_array($_SERVER['HTTP_SEC_FETCH_SITE'] ?? 'none', ['same-origin', 'none'], true))
+// No other site may log visitors in here: browsers say which sent the form.
+$from = ($_SERVER['HTTP_SEC_FETCH_SITE'] ?? '') ?: ($_SERVER['HTTP_ORIGIN'] ?? '') ?: 'none';
+if (!in_array(preg_replace('#^https?://#', '', $from), ['same-origin', 'none', $_SERVER['HTTP_HOST']], true))
     page('403 Forbidden', 'Please use this form.');
 
 $user = field('user');

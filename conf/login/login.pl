@@ -19,8 +19,10 @@ sub page {
 }
 
 page('200 OK', '') if $ENV{REQUEST_METHOD} ne 'POST';
-# No other site may log visitors in here.
-page('403 Forbidden', 'Please use this form.') if ($ENV{HTTP_SEC_FETCH_SITE} // 'none') !~ /^(same-origin|none)$/;
+# No other site may log visitors in here: browsers say which sent the form.
+my $from = $ENV{HTTP_SEC_FETCH_SITE} || $ENV{HTTP_ORIGIN} || 'none';
+$from =~ s{^https?://}{};
+page('403 Forbidden', 'Please use this form.') if !grep { $_ eq $from } 'same-origin', 'none', $ENV{HTTP_HOST};
 page('413 Content Too Large', 'That is too long.') if ($ENV{CONTENT_LENGTH} || 0) > 4096;
 read(STDIN, my $form, $ENV{CONTENT_LENGTH} || 0);
 my %field;

@@ -33,8 +33,9 @@ def is_right(user, password):
 
 if os.environ["REQUEST_METHOD"] != "POST":
     page("200 OK", "")
-# No other site may log visitors in here.
-if os.environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("same-origin", "none"):
+# No other site may log visitors in here: browsers say which sent the form.
+sender = os.environ.get("HTTP_SEC_FETCH_SITE") or os.environ.get("HTTP_ORIGIN") or "none"
+if (sender.partition("://")[2] or sender) not in ("same-origin", "none", os.environ["HTTP_HOST"]):
     page("403 Forbidden", "Please use this form.")
 length = int(os.environ.get("CONTENT_LENGTH") or 0)
 if length > 4096:

@@ -26,8 +26,12 @@ field() { # of the form, decoded
 }
 
 [ "$REQUEST_METHOD" = POST ] || page '200 OK' ''
-# No other site may log visitors in here.
-case ${HTTP_SEC_FETCH_SITE:-none} in same-origin | none) ;; *) page '403 Forbidden' 'Please use this form.' ;; esac
+# No other site may log visitors in here: browsers say which sent the form.
+origin=${HTTP_ORIGIN:-https://$HTTP_HOST}
+case ${HTTP_SEC_FETCH_SITE:-${origin#*://}} in
+same-origin | none | "$HTTP_HOST") ;;
+*) page '403 Forbidden' 'Please use this form.' ;;
+esac
 [ "${CONTENT_LENGTH:-0}" -le 4096 ] || page '413 Content Too Large' 'That is too long.'
 form=$(head -c "${CONTENT_LENGTH:-0}")
 user=$(field user)

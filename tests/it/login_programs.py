@@ -194,9 +194,14 @@ def it_leads_to_no_other_site(t, site, name):
 
 @each
 def another_site_logs_nobody_in(t, site, name):
-    for site_of in ("cross-site", "same-site", "x"):
-        answer = site.log_in(name, Sec_Fetch_Site=site_of)
-        t.equal((answer.status, answer.headers.get_all("Set-Cookie")), (403, None), site_of)
+    own = "127.0.0.1:%d" % site.port
+    for fetched, origin in (("cross-site", "http://" + own), ("same-site", ""), ("x", ""), ("", "https://evil.test"),
+                            ("", "http://127.0.0.1:1"), ("", "null"), ("", "http://evil.test/://" + own),
+                            ("", "http://%s.evil.test" % own), ("", "http://evil.test@" + own)):
+        answer = site.log_in(name, Sec_Fetch_Site=fetched, Origin=origin)
+        t.equal((answer.status, answer.headers.get_all("Set-Cookie")), (403, None), fetched + origin)
+    for fetched, origin in (("same-origin", ""), ("none", ""), ("", "http://" + own), ("", "")):
+        t.equal(site.log_in(name, Sec_Fetch_Site=fetched, Origin=origin).status, 303, fetched + origin)
 
 
 @each

@@ -274,6 +274,38 @@ an_operation_ends_at_its_own_timeout_before_the_deadline(struct fixture *f)
 	f->ops->close(d);
 }
 
+/* The server says so before nobody listens any more: that is an answer. */
+static void
+a_users_lock_that_others_have_is_busy_and_nothing_else(struct fixture *f)
+{
+	const struct sgate_bytes realm = bytes_of(""), user = bytes_of("anna");
+	struct durable_user state;
+	struct durable *d;
+	int64_t started_ms;
+
+	f->conf.mysql.write_timeout_ms = 1500;
+	d = open_handle(f);
+	d->deadline_ms = f->b->deadline_ms = clock_monotonic_ms() + 20000;
+	assert_ok(f, f->ops->begin(f->b, &f->err));
+	assert_ok(
+	    f, f->ops->user_lock(f->b, realm, user, true, &state, &f->err));
+	assert_ok(f, f->ops->begin(d, &f->err));
+	started_ms = clock_monotonic_ms();
+	assert_status(f, SGATE_UNAVAILABLE,
+	    f->ops->user_lock(d, realm, user, true, &state, &f->err));
+	assert_true(clock_monotonic_ms() - started_ms >= 850);
+	assert_true(d->is_busy && !d->is_unreachable);
+	/* With that the transaction is over. */
+	assert_status(f, SGATE_UNAVAILABLE, f->ops->commit(d, &f->err));
+	f->ops->rollback(d);
+	f->ops->rollback(f->b);
+	assert_ok(f, f->ops->begin(d, &f->err));
+	assert_ok(f, f->ops->user_lock(d, realm, user, true, &state, &f->err));
+	assert_false(d->is_busy);
+	assert_ok(f, f->ops->commit(d, &f->err));
+	f->ops->close(d);
+}
+
 static void
 a_transaction_on_a_stopped_server_surely_did_not_happen(struct fixture *f)
 {
@@ -2273,6 +2305,7 @@ const struct contract_case mysql_cases[] = {
     CASE(after_an_error_a_transaction_takes_nothing_more),
     CASE(logins_of_one_new_user_at_once_do_not_deadlock),
     CASE(who_waits_for_a_users_lock_sees_that_he_is_blocked),
+    CASE(a_users_lock_that_others_have_is_busy_and_nothing_else),
     CASE(a_host_that_takes_no_connection_is_unavailable_in_time),
     CASE(the_next_host_is_asked_when_one_is_dead_or_does_not_answer),
     CASE(a_read_only_server_is_refused_and_left),

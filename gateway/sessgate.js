@@ -114,7 +114,7 @@
 		return navigator.locks.request(name, { ifAvailable: true },
 			function (lock) {
 				return lock ? fetchState().then(learn) : plan();
-			});
+			}).catch(plan);
 	}
 
 	function plan() {

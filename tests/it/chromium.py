@@ -66,7 +66,7 @@ class Browser:
         self.log_path = os.path.join(directory, "driver.log")
         port = free_port()
         env = dict((k, v) for k, v in os.environ.items() if not k.lower().endswith("_proxy"))
-        env.update(HOME=directory, XDG_CONFIG_HOME=directory, XDG_CACHE_HOME=directory)
+        env.update(HOME=directory, TMPDIR=directory, XDG_CONFIG_HOME=directory, XDG_CACHE_HOME=directory)
         self.process = harness.spawn(
             [harness.needs("chromedriver"), "--port=%d" % port, "--log-path=" + self.log_path], env=env, cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

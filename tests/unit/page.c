@@ -2,6 +2,7 @@
 #include "tap.h"
 
 #include "agent.h"
+#include "no_memory.h"
 #include "site.h"
 
 #include <sodium.h>
@@ -402,6 +403,46 @@ hostile_values_stay_text(void **state)
 	site_close(&site);
 }
 
+/* Wherever memory ends: the whole page or none. */
+static void
+a_page_without_memory_is_unavailable(void **state)
+{
+	char method[] = "REQUEST_METHOD=GET", accept[] = "HTTP_ACCEPT=" HTML;
+	char uri[] = "REQUEST_URI=" MOUNT "sessions", cookie[256];
+	char *params[] = {method, uri, accept, cookie, NULL};
+	struct buf whole = {0};
+	struct site site;
+	int n, got, refused = 0;
+
+	(void)state;
+	site_open(&site, NULL);
+	site_login(&site, "alice", NULL);
+	login_with(&site, "alice", "Firefox/1 Linux", "192.0.2.1");
+	assert_int_equal(look(&site, MOUNT "sessions"), 200);
+	buf_add_text(&whole, site_body(&site));
+	snprintf(
+	    cookie, sizeof(cookie), "HTTP_COOKIE=%s", buf_text(&site.cookie));
+	for (n = 0;; n++) {
+		no_memory_countdown = n;
+		got = site_ask_raw(&site, params, false);
+		if (no_memory_countdown >= 0)
+			break;
+		no_memory_countdown = -1;
+		if (got == 200)
+			assert_string_equal(site_body(&site), buf_text(&whole));
+		else if (site_body_has(&site, "<html"))
+			is_page(&site, "Unavailable");
+		assert_true(got == 200 || got == 503);
+		refused += got == 503;
+	}
+	no_memory_countdown = -1;
+	assert_int_equal(got, 200);
+	assert_string_equal(site_body(&site), buf_text(&whole));
+	assert_true(refused > 10);
+	buf_clear(&whole);
+	site_close(&site);
+}
+
 /* ---- refusals ---- */
 
 static void
@@ -584,6 +625,7 @@ static const struct CMUnitTest page_tests[] = {
     cmocka_unit_test(an_old_login_is_shown_the_way_to_a_new_one),
     cmocka_unit_test(a_long_list_says_that_there_is_more),
     cmocka_unit_test(hostile_values_stay_text),
+    cmocka_unit_test(a_page_without_memory_is_unavailable),
     cmocka_unit_test(refusals_of_the_api_are_pages_for_people),
     cmocka_unit_test(refusals_of_a_check_are_pages_for_people),
     cmocka_unit_test(the_logout_page_says_who_is_logged_in),

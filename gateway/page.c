@@ -144,8 +144,8 @@ page_link(
 }
 
 void
-page_login_link(
-    struct call *c, const char *login_url, struct sgate_bytes return_to)
+page_login_link(struct call *c, const char *text, const char *login_url,
+    struct sgate_bytes return_to)
 {
 	struct buf url = {0};
 
@@ -154,7 +154,7 @@ page_login_link(
 	return_to_login(login_url, return_to, &url);
 	if (buf_failed(&url))
 		c->reply.is_broken = true;
-	page_link(c, buf_bytes(&url), " class=\"button\"", "Log in");
+	page_link(c, buf_bytes(&url), " class=\"button\"", text);
 	buf_clear(&url);
 }
 
@@ -267,7 +267,7 @@ page_again_link(struct call *c)
 }
 
 static void
-page_refused_login_link(struct call *c, const char *login_url)
+page_refused_login_link(struct call *c, const char *text, const char *login_url)
 {
 	struct buf url = {0};
 	struct sgate_bytes back = {NULL, 0};
@@ -276,7 +276,7 @@ page_refused_login_link(struct call *c, const char *login_url)
 		back = c->req->uri;
 	else if (came_from_the_list(c))
 		back = own_url(c, "sessions", &url);
-	page_login_link(c, login_url, back);
+	page_login_link(c, text, login_url, back);
 	buf_clear(&url);
 }
 
@@ -290,7 +290,10 @@ page_refusal(struct call *c, enum sgate_reason reason, const char *login_url,
 	page_paragraph(c, row->help);
 	page_paragraph(c, detail);
 	if (row->check_status == 401)
-		page_refused_login_link(c, login_url);
+		page_refused_login_link(c, "Log in", login_url);
+	else if (reason == SGATE_REASON_ROLE)
+		page_refused_login_link(
+		    c, "Log in as somebody else", login_url);
 	else if (row->check_status == 503)
 		page_again_link(c);
 	if (row->check_status != 401 && came_from_the_list(c))
@@ -321,8 +324,8 @@ page_logged_out(struct call *c, const char *title)
 {
 	page_begin(c, 200, title);
 	page_paragraph(c, "On this device nobody is logged in to this site.");
-	page_login_link(
-	    c, c->conf->gateway.login_url, (struct sgate_bytes){NULL, 0});
+	page_login_link(c, "Log in", c->conf->gateway.login_url,
+	    (struct sgate_bytes){NULL, 0});
 	page_end(c);
 }
 

@@ -21,8 +21,8 @@ void page_paragraph(struct call *c, const char *text);
  * A link that looks like a button to the login page, which comes back to
  * return_to ({NULL, 0}: it does not). Nothing where login_url is "".
  */
-void page_login_link(
-    struct call *c, const char *login_url, struct sgate_bytes return_to);
+void page_login_link(struct call *c, const char *text, const char *login_url,
+    struct sgate_bytes return_to);
 /* A link to the visitor's list of sessions. */
 void page_sessions_link(struct call *c);
 

@@ -263,7 +263,8 @@ add_login_first(struct call *c)
 	buf_add_text(&url, "sessions");
 	if (buf_failed(&url))
 		c->reply.is_broken = true;
-	page_login_link(c, c->conf->gateway.login_url, buf_bytes(&url));
+	page_login_link(
+	    c, "Log in", c->conf->gateway.login_url, buf_bytes(&url));
 	buf_clear(&url);
 }
 

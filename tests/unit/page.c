@@ -524,6 +524,9 @@ refusals_of_a_check_are_pages_for_people(void **state)
 	ask.more[0] = "SESSGATE_POLICY=staff";
 	assert_int_equal(site_ask(&site, &ask), 403);
 	is_page(&site, "Role missing");
+	assert_true(site_body_has(&site,
+	    "href=\"/login?return_to=/app/%3Fx%3D%2522%3Cb%3E\">Log in as "
+	    "somebody else</a>"));
 	/* nginx, which asks twice and shows the second answer. */
 	ask.is_authorizer = false;
 	ask.more[1] = "SESSGATE_CHECK=1";

@@ -33,6 +33,7 @@ struct batch_answer {
 	int put;       /* enum cache_put */
 	int ended;     /* enum sgate_reason, with CACHE_PUT_ENDED */
 	bool is_alone; /* it surely did not happen: try by yourself */
+	bool is_away;  /* because the store is away, as far as it is known */
 };
 
 struct batch_item {

@@ -98,6 +98,12 @@ breaker_generation(const struct breaker *b)
 }
 
 int64_t
+breaker_since_ms(const struct breaker *b)
+{
+	return unpack_word(atomic_load(&b->word)).since_ms;
+}
+
+int64_t
 breaker_up_for_ms(const struct breaker *b, int64_t now_ms)
 {
 	struct word word = unpack_word(atomic_load(&b->word));

@@ -65,6 +65,8 @@ const char *breaker_state_text(const struct breaker *b);
 /* Open or half: not everybody may ask. */
 bool breaker_is_open(const struct breaker *b);
 uint32_t breaker_generation(const struct breaker *b);
+/* Monotonic: since when it is what it is. */
+int64_t breaker_since_ms(const struct breaker *b);
 
 /* Who wants to ask. */
 enum breaker_asker {

@@ -42,6 +42,10 @@ struct durable {
 	 * let go of it soon. The transaction is over; to do all of it again is
 	 * worth it. */
 	bool is_busy;
+	/* Set with any failure that a server has put into words, unless they
+	 * say that it takes no writes: it is there, for others too. The manager
+	 * sets it back. */
+	bool has_answered;
 	/* Borrowed; NULL: nobody tells which server is the primary, should
 	 * there be several: the first is used that takes writes. */
 	const struct place *at;

@@ -147,10 +147,13 @@ connect_to(struct mydb *store, const struct mydb_host *host,
  * What a statement does must not depend on what the server's owner has set for
  * all connections, so each setting that could change it is set here.
  *
- * The server gives a statement up when we have: nobody waits for its answer,
- * and its locks are in the way. Lock waits count in whole seconds there. So it
- * does with a transaction of a host that was cut off in the middle: the server
- * does not learn of that, and its locks would hold up all other hosts.
+ * The server gives a statement up before we do: mydb_server_ms(). Lock waits
+ * count in whole seconds there. So it does with a transaction of a host that
+ * was cut off in the middle: the server does not learn of that, and its locks
+ * would hold up all other hosts.
+ *
+ * Oracle's server limits no statement but plain reads: there a lock that is
+ * held for longer than write_timeout does look as a server that hangs.
  */
 static enum sgate_status
 set_session(struct mydb *store, const char *operation, struct sgate_error *err)
@@ -161,15 +164,17 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 	char sql[800];
 	char limit[80], idle[80] = "";
 	enum sgate_status status;
+	int64_t server_ms;
 
 	store->is_mariadb =
 	    strstr(mysql_get_server_info(store->conn), "MariaDB") != NULL;
-	if (store->purpose != MYDB_TO_USE)
-		most_ms = 0;
+	server_ms = store->purpose == MYDB_TO_USE ? mydb_server_ms(most_ms) : 0;
+	if (failpoint_is_off("server-time"))
+		server_ms = most_ms;
 	snprintf(limit, sizeof(limit),
 	    store->is_mariadb ? "max_statement_time = %lld.%03lld"
 			      : "max_execution_time = %lld%03lld",
-	    (long long)(most_ms / 1000), (long long)(most_ms % 1000));
+	    (long long)(server_ms / 1000), (long long)(server_ms % 1000));
 	if (store->is_mariadb && store->purpose == MYDB_TO_USE)
 		snprintf(idle, sizeof(idle),
 		    ", idle_transaction_timeout = %lld",
@@ -185,6 +190,7 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 	    "innodb_lock_wait_timeout = 1, lock_wait_timeout = %d, %s%s",
 	    store->purpose == MYDB_TO_USE ? 1 : 10, limit, idle);
 	status = mydb_query(&store->sql.durable, sql, operation, err);
+	store->server_ms = store->is_mariadb ? server_ms : 0;
 	if (status == SGATE_OK)
 		status = mydb_query(&store->sql.durable,
 		    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, "
@@ -292,6 +298,7 @@ store_connect(struct mydb *store, enum mydb_purpose purpose,
 		count = 1;
 	}
 	store->is_connecting = true;
+	store->last_code = 0;
 	for (left = count; left > 0; left--) {
 		now_us = clock_monotonic_us();
 		if (left < count && now_us >= end_us)
@@ -302,7 +309,8 @@ store_connect(struct mydb *store, enum mydb_purpose purpose,
 		if (status == SGATE_OK)
 			break;
 	}
-	if (status == SGATE_UNAVAILABLE)
+	if (status == SGATE_UNAVAILABLE &&
+	    !mydb_was_given_up((unsigned)store->last_code))
 		store->sql.durable.is_unreachable = true;
 	store->sql.durable.is_refused =
 	    status == SGATE_UNAVAILABLE && clock_monotonic_us() < end_us &&

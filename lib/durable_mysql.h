@@ -69,6 +69,7 @@ struct mydb {
 	MYSQL *conn; /* NULL until the first operation */
 	MYSQL_STMT *prepared[SQL_STATEMENTS];
 	unsigned connection; /* counts them */
+	int64_t server_ms;   /* what the server gives a statement; 0: no end */
 	enum mydb_purpose purpose;
 	bool is_mariadb; /* else Oracle's */
 	bool in_transaction;
@@ -93,6 +94,17 @@ mydb_of(const struct sql_run *r)
 extern _Thread_local int64_t mydb_deadline_us;
 /* What one operation may take from now on; 0: until the handle's deadline. */
 void mydb_set_deadline(const struct mydb *store, int64_t timeout_ms);
+/* What the server is given for what we wait for so long. */
+int64_t mydb_server_ms(int64_t wait_ms);
+/*
+ * Before a statement that may meet a lock: the server's time ends before ours.
+ * A message more where little is left of the call's.
+ */
+SGATE_MUST_CHECK enum sgate_status mydb_fit_time(
+    struct mydb *store, const char *operation, struct sgate_error *err);
+/* A statement that commits, in one message in any case: mydb_query(). */
+SGATE_MUST_CHECK enum sgate_status mydb_query_in_time(struct durable *d,
+    const char *text, const char *operation, struct sgate_error *err);
 /* As poll(): 1 ready, 0 the time is over, -1. EINTR does not start it anew. */
 int mydb_wait_for(int fd, short events);
 /* MARIADB_OPT_IO_WAIT: in the place of the library's own poll(). */
@@ -104,6 +116,8 @@ int mydb_io_wait(my_socket fd, my_bool is_read, int timeout);
  */
 enum sgate_status mydb_fail(struct mydb *store, const char *operation,
     unsigned code, const char *text, struct sgate_error *err);
+/* The statement was given up: its time was over, or somebody has ended it. */
+bool mydb_was_given_up(unsigned code);
 /* Whether it is told what that code means. */
 bool mydb_is_known(unsigned code);
 enum sgate_status mydb_conn_fail(
@@ -183,8 +197,6 @@ SGATE_MUST_CHECK enum sgate_status mydb_get_own(struct sql_run *r,
 /* ---- durable_mysql_rows.c ---- */
 
 extern const struct sql_text mydb_texts[SQL_STATEMENTS];
-/* The text with which SQL_USER_LOCK is prepared. */
-void mydb_lock_text(const struct mydb *store, const char *sql, struct buf *out);
 /* Which row of user_lock is a user's: 0 to MYDB_USER_LOCKS - 1. */
 unsigned mydb_user_place(struct sgate_bytes realm, struct sgate_bytes user);
 enum sgate_status mydb_user_lock(struct durable *d, struct sgate_bytes realm,

@@ -55,6 +55,78 @@ mydb_set_deadline(const struct mydb *store, int64_t timeout_ms)
 	mydb_deadline_us = end_ms * 1000;
 }
 
+/*
+ * The server gives a statement up before we do, and says so: a lock that
+ * somebody holds is an answer, of a server that is there, and its locks do not
+ * stay in the way. A quarter is for the answer to come.
+ */
+int64_t
+mydb_server_ms(int64_t wait_ms)
+{
+	int64_t ms = wait_ms - wait_ms / 4;
+
+	return ms > 0 ? ms : 1;
+}
+
+/*
+ * Whether what the server gives does for what is left: no more than seven
+ * eighths of it, and not much less than is meant.
+ */
+static bool
+is_fit(const struct mydb *store, int64_t *out_wanted_ms)
+{
+	int64_t left_ms = mydb_deadline_us / 1000 - clock_monotonic_ms();
+	int64_t wanted_ms = mydb_server_ms(left_ms);
+
+	*out_wanted_ms = wanted_ms;
+	return store->server_ms == 0 || left_ms <= 0 ||
+	       failpoint_is_off("server-time") ||
+	       (store->server_ms <= left_ms - left_ms / 8 &&
+		   store->server_ms >= wanted_ms - wanted_ms / 4);
+}
+
+enum sgate_status
+mydb_fit_time(
+    struct mydb *store, const char *operation, struct sgate_error *err)
+{
+	enum sgate_status status;
+	int64_t wanted_ms;
+	char sql[80];
+
+	if (is_fit(store, &wanted_ms))
+		return SGATE_OK;
+	snprintf(sql, sizeof(sql),
+	    "SET SESSION max_statement_time = %lld.%03lld",
+	    (long long)(wanted_ms / 1000), (long long)(wanted_ms % 1000));
+	status = mydb_query(&store->sql.durable, sql, operation, err);
+	if (status == SGATE_OK)
+		store->server_ms = wanted_ms;
+	return status;
+}
+
+enum sgate_status
+mydb_query_in_time(struct durable *d, const char *text, const char *operation,
+    struct sgate_error *err)
+{
+	const struct mydb *store = (const struct mydb *)d;
+	struct buf sql = {0};
+	enum sgate_status status;
+	int64_t wanted_ms;
+	char before[80];
+
+	if (is_fit(store, &wanted_ms))
+		return mydb_query(d, text, operation, err);
+	snprintf(before, sizeof(before),
+	    "SET STATEMENT max_statement_time = %lld.%03lld FOR ",
+	    (long long)(wanted_ms / 1000), (long long)(wanted_ms % 1000));
+	buf_add_text(&sql, before);
+	buf_add_text(&sql, text);
+	status =
+	    mydb_query(d, buf_failed(&sql) ? text : sql.data, operation, err);
+	buf_clear(&sql);
+	return status;
+}
+
 /* ---- errors ---- */
 
 /*
@@ -117,7 +189,7 @@ static const struct {
     {MYDB_LOCK_NOWAIT, SGATE_UNAVAILABLE, false, "somebody else holds the row"},
     {ER_LOCK_DEADLOCK, SGATE_UNAVAILABLE, false, "a deadlock"},
     {ER_STATEMENT_TIMEOUT, SGATE_UNAVAILABLE, false,
-	"not done in the time allowed"},
+	"somebody else holds the row, or the server is slow"},
     {ER_QUERY_INTERRUPTED, SGATE_UNAVAILABLE, false, "was interrupted"},
     {ER_TABLEACCESS_DENIED_ERROR, SGATE_UNAVAILABLE, false,
 	"the account lacks its grants: see conf/schema/mysql-accounts.sql"},
@@ -158,6 +230,36 @@ static const struct {
     {ER_BAD_NULL_ERROR, SGATE_INVALID, false, "a value is refused"},
 };
 
+static bool
+is_of_library(unsigned code)
+{
+	return code >= CR_MIN_ERROR && code <= CR_MAX_ERROR;
+}
+
+bool
+mydb_was_given_up(unsigned code)
+{
+	return code == ER_STATEMENT_TIMEOUT || code == ER_QUERY_INTERRUPTED;
+}
+
+/* It is there, and may take from others what it does not take from us. */
+static bool
+is_servers_word(unsigned code)
+{
+	switch (code) {
+	case 0:
+	case ER_OPTION_PREVENTS_STATEMENT:
+	case ER_READ_ONLY_MODE:
+	case ER_UNKNOWN_COM_ERROR:
+	case ER_CONNECTION_KILLED:
+	case ER_SERVER_SHUTDOWN:
+	case ER_NORMAL_SHUTDOWN:
+		return false;
+	default:
+		return !is_of_library(code);
+	}
+}
+
 bool
 mydb_is_known(unsigned code)
 {
@@ -166,8 +268,7 @@ mydb_is_known(unsigned code)
 	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
 		if (answers[i].code == code)
 			return true;
-	/* Those of the library itself. */
-	return code >= CR_MIN_ERROR && code <= CR_MAX_ERROR;
+	return is_of_library(code);
 }
 
 /*
@@ -191,9 +292,11 @@ mydb_fail(struct mydb *store, const char *operation, unsigned code,
 			break;
 		}
 	}
-	/* Errors of the library itself: none of them leaves it usable. */
-	if (code >= CR_MIN_ERROR && code <= CR_MAX_ERROR)
+	/* None of these leaves it usable. */
+	if (is_of_library(code))
 		closes = true;
+	if (is_servers_word(code))
+		store->sql.durable.has_answered = true;
 	store->last_code = (int)code;
 	error_set(err, status, MYDB_SOURCE, operation, (int)code,
 	    "%.80s: %.100s: %s", store->peer, text, advice);

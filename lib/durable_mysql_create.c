@@ -441,9 +441,12 @@ send_all(struct creations *c)
 
 	status = make_text(c, &sql);
 	for (tries = 1; status == SGATE_OK; tries++) {
-		c->store->is_begun = true;
 		c->locks_had = c->blocked_read = 0;
-		status = send_text(c, &sql, takes_of(c));
+		status = mydb_fit_time(c->store, c->operation, c->err);
+		if (status == SGATE_OK) {
+			c->store->is_begun = true;
+			status = send_text(c, &sql, takes_of(c));
+		}
 		if (status == SGATE_OK || tries > 1 ||
 		    !mydb_may_open_again(c->store, status))
 			break;

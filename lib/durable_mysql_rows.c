@@ -116,30 +116,13 @@ mydb_user_place(struct sgate_bytes realm, struct sgate_bytes user)
 	return crc32c(sum, user.data, user.len) % MYDB_USER_LOCKS;
 }
 
-/* The server gave up waiting before we did (mydb_lock_text()). */
+/* The server gave up waiting before we did (mydb_server_ms()). */
 static bool
 was_in_the_way(const struct durable *d)
 {
 	int code = ((const struct mydb *)d)->last_code;
 
 	return code == ER_STATEMENT_TIMEOUT || code == ER_LOCK_WAIT_TIMEOUT;
-}
-
-/*
- * For a lock that many may want at once. The server tells that it has waited in
- * vain while we still listen: that is an answer, and "no answer in time", which
- * is what a store that hangs gives, opens the breaker for everybody.
- */
-void
-mydb_lock_text(const struct mydb *store, const char *sql, struct buf *out)
-{
-	int64_t wait_ms = store->write_timeout_ms * 3 / 5;
-
-	if (store->is_mariadb)
-		buf_printf(out,
-		    "SET STATEMENT max_statement_time = %lld.%03lld FOR ",
-		    (long long)(wait_ms / 1000), (long long)(wait_ms % 1000));
-	buf_add_text(out, sql);
 }
 
 /*

@@ -106,22 +106,6 @@ begin_now(struct sql_run *r)
 	    &store->sql.durable, "START TRANSACTION", r->operation, r->err);
 }
 
-static enum sgate_status
-prepare_ours(struct sql_run *r)
-{
-	const char *sql = sql_text(r->store, r->which).sql;
-	enum sgate_status status;
-	struct buf text = {0};
-
-	if (r->which != SQL_USER_LOCK)
-		return run_prepare(r, sql);
-	mydb_lock_text(mydb_of(r), sql, &text);
-	status = buf_failed(&text) ? error_memory(r->err, r->operation)
-				   : run_prepare(r, buf_text(&text));
-	buf_clear(&text);
-	return status;
-}
-
 /* With a connection: what is to be told first, and the statement. */
 static enum sgate_status
 run_enter(struct sql_run *r, const char *sql)
@@ -135,6 +119,9 @@ run_enter(struct sql_run *r, const char *sql)
 	if (status != SGATE_OK)
 		return status;
 	r->connection = store->connection;
+	status = mydb_fit_time(store, r->operation, r->err);
+	if (status != SGATE_OK)
+		return status;
 	r->is_first = store->in_transaction && !store->is_begun;
 	if (is_opening(r))
 		return SGATE_OK;
@@ -143,7 +130,7 @@ run_enter(struct sql_run *r, const char *sql)
 		return status == SGATE_OK ? run_prepare(r, sql) : status;
 	r->stmt = store->prepared[r->which];
 	if (r->stmt == NULL) {
-		status = prepare_ours(r);
+		status = run_prepare(r, sql_text(r->store, r->which).sql);
 		store->prepared[r->which] = r->stmt;
 	}
 	return status;
@@ -715,9 +702,10 @@ mydb_begin(struct durable *d, struct sgate_error *err)
 /*
  * A COMMIT, or a statement that commits by itself, that failed. These errors
  * the server gives before it has decided; after any other, and without an
- * answer, it may have happened. The connection goes then, so that the server
- * rolls back what has not been committed and a repeat waits for that at its
- * audit row.
+ * answer, it may have happened: also when its time was over, for the server
+ * says that of what it has just done, too. The connection goes then, so that
+ * the server rolls back what has not been committed and a repeat waits for that
+ * at its audit row.
  */
 static enum sgate_status
 commit_failed(struct mydb *store, struct sgate_error *err)
@@ -765,7 +753,7 @@ mydb_commit(struct durable *d, struct sgate_error *err)
 		mydb_rollback(d);
 		return status;
 	}
-	status = mydb_query(d, "COMMIT", "commit", err);
+	status = mydb_query_in_time(d, "COMMIT", "commit", err);
 	if (status != SGATE_OK && is_exact((unsigned)store->last_code)) {
 		mydb_disconnect(d);
 		status = SGATE_UNAVAILABLE;
@@ -804,9 +792,11 @@ mydb_query_alone(struct durable *d, const char *sql, const char *operation,
 		if (status != SGATE_OK)
 			return status;
 		mydb_set_deadline(store, store->write_timeout_ms);
-		status = mydb_query(d, sql, operation, err);
+		status = mydb_query_in_time(d, sql, operation, err);
 		/* The server rolls a statement back that it refuses. */
-		if (status == SGATE_UNAVAILABLE && store->conn == NULL &&
+		if (status == SGATE_UNAVAILABLE &&
+		    (store->conn == NULL ||
+			mydb_was_given_up((unsigned)store->last_code)) &&
 		    !is_exact((unsigned)store->last_code))
 			return commit_failed(store, err);
 		if (!may_try_again(store, status, tries))

@@ -125,6 +125,10 @@ struct manager_call {
 	bool is_probing;     /* takes a probe that is due */
 	bool is_let;         /* breakers are passed over */
 	bool is_durable_let; /* its breaker has let this call through */
+	/* How often the durable store was asked and did not answer, since it
+	 * answered, and when that began, monotonic: away_is_now(). */
+	unsigned durable_losses;
+	int64_t durable_lost_ms;
 	/* Monotonic, when a question was asked whose answer should be quick; 0:
 	 * none was. */
 	int64_t durable_asked_ms, cache_asked_ms;
@@ -659,6 +663,16 @@ bool away_is_on(const struct sgate_manager *mgr);
 /* Whether there may be some: created before that was turned off, or by a host
  * on which it still is on. Those are met and landed all the same. */
 bool away_is_possible(const struct sgate_manager *mgr);
+/*
+ * Whether it is the durable store that is away, and not this call that was not
+ * served by it: what is true while it is there, of a user who is blocked say,
+ * only it knows. Its breaker is open and nobody has heard of it since; or two
+ * connections of this call, one after the other, were not answered, nor was
+ * anybody else of this host meanwhile.
+ */
+bool away_is_now(const struct sgate_manager *mgr);
+/* Another worker, who has asked for this call, has found that it is. */
+void away_take_word(struct sgate_manager *mgr);
 /* The durable store does not answer a round, or has not answered a creation. */
 void away_lost(struct sgate_manager *mgr);
 /* It has answered a round: what must be known when it is away next time. */

@@ -46,6 +46,8 @@
 
 /* How long the durable store must be back before it is known to have all. */
 #define HELD_MS 60000
+/* Connections of one call that were not answered. */
+#define LOSSES_MIN 2
 /* A host that has just started holds back what is as young as this: no row is
  * deleted within a day. */
 #define FRESH_MS (INT64_C(24) * 60 * 60 * 1000)
@@ -63,6 +65,29 @@ bool
 away_is_on(const struct sgate_manager *mgr)
 {
 	return mgr->conf->session.create_without_mysql && away_is_possible(mgr);
+}
+
+bool
+away_is_now(const struct sgate_manager *mgr)
+{
+	const struct stores_absence *absence = &mgr->stores->absence;
+	const struct breaker *breaker = &mgr->stores->durable;
+	int64_t heard_ms = atomic_load(&absence->heard_ms);
+
+	if (failpoint_is_off("away-now"))
+		return true;
+	if (breaker_state(breaker) == BREAKER_OPEN)
+		return heard_ms <= breaker_since_ms(breaker) ||
+		       heard_ms <= atomic_load(&absence->lost_ms);
+	return mgr->call.durable_losses >= LOSSES_MIN &&
+	       heard_ms <= mgr->call.durable_lost_ms;
+}
+
+void
+away_take_word(struct sgate_manager *mgr)
+{
+	mgr->call.durable_losses = LOSSES_MIN;
+	mgr->call.durable_lost_ms = clock_monotonic_ms();
 }
 
 /* ---- when the durable store was away ---- */

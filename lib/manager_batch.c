@@ -180,6 +180,7 @@ answer_one(const struct joined *j, size_t index, enum sgate_status status,
 	const struct cache_putting *put = &j->puts[index];
 
 	*answer = (struct batch_answer){.status = status, .reason = reason};
+	answer->is_away = status != SGATE_OK && away_is_now(j->mgr);
 	if (status != SGATE_OK || j->mgr->cache_ops == NULL)
 		return;
 	answer->put = put->put;
@@ -401,6 +402,8 @@ take_answer(struct sgate_manager *mgr, const struct batch_answer *answer,
 	if (status == SGATE_DENIED)
 		return error_reason(
 		    err, status, (enum sgate_reason)answer->reason, "create");
+	if (answer->is_away)
+		away_take_word(mgr);
 	/* Any other word than these is a broken worker's. */
 	if (status != SGATE_UNAVAILABLE)
 		status = SGATE_UNCERTAIN;

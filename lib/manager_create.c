@@ -804,7 +804,8 @@ may_go_away(const struct creation *c)
 {
 	const struct sgate_manager *mgr = c->mgr;
 
-	return away_is_on(mgr) && mgr->spool != NULL && !c->has_key &&
+	return away_is_on(mgr) && away_is_now(mgr) && mgr->spool != NULL &&
+	       !c->has_key &&
 	       (!has_limit(c) || breaker_is_open(&mgr->stores->durable));
 }
 

@@ -139,19 +139,37 @@ durable_has_breaker(const struct sgate_manager *mgr)
 }
 
 /* What the driver says beside its answer. */
-static bool
-was_unreachable(struct sgate_manager *mgr, bool *out_refused)
+static void
+take_words(struct sgate_manager *mgr, bool *out_unreachable, bool *out_refused,
+    bool *out_answered)
 {
-	bool is_unreachable =
-	    mgr->durable != NULL && mgr->durable->is_unreachable;
+	struct durable *d = mgr->durable;
 
-	*out_refused = mgr->durable != NULL && mgr->durable->is_refused;
-	mgr->is_durable_busy = mgr->durable != NULL && mgr->durable->is_busy;
-	if (mgr->durable != NULL) {
-		mgr->durable->is_unreachable = mgr->durable->is_refused = false;
-		mgr->durable->is_busy = false;
+	*out_unreachable = d != NULL && d->is_unreachable;
+	*out_refused = d != NULL && d->is_refused;
+	*out_answered = d != NULL && d->has_answered;
+	mgr->is_durable_busy = d != NULL && d->is_busy;
+	if (d == NULL)
+		return;
+	d->is_unreachable = d->is_refused = d->has_answered = false;
+	d->is_busy = false;
+}
+
+/* Of an error that says neither, nobody knows anything: the time was up. */
+static void
+note_life(
+    struct sgate_manager *mgr, bool is_heard, bool is_lost, int64_t now_ms)
+{
+	struct stores_absence *absence = &mgr->stores->absence;
+
+	if (is_heard) {
+		atomic_store(&absence->heard_ms, now_ms);
+		mgr->call.durable_losses = 0;
+	} else if (is_lost) {
+		atomic_store(&absence->lost_ms, now_ms);
+		if (mgr->call.durable_losses++ == 0)
+			mgr->call.durable_lost_ms = now_ms;
 	}
-	return is_unreachable;
 }
 
 static enum breaker_pace
@@ -175,16 +193,19 @@ durable_pace(struct sgate_manager *mgr, int64_t now_ms)
 static void
 durable_left(struct sgate_manager *mgr, enum sgate_status answer)
 {
-	bool is_refused, is_unreachable = was_unreachable(mgr, &is_refused);
+	bool is_refused, is_unreachable, has_answered, is_slow;
 	int64_t now_ms = clock_monotonic_ms();
 	enum breaker_pace pace = durable_pace(mgr, now_ms);
 	bool is_told = manager_tells(mgr, &mgr->stores->durable);
 
+	take_words(mgr, &is_unreachable, &is_refused, &has_answered);
+	is_slow = pace == BREAKER_SLOW;
 	mgr->is_durable_away = is_unreachable;
 	switch (answer) {
 	case SGATE_UNAVAILABLE:
 	case SGATE_UNCERTAIN:
 		stores_count(mgr->stores, STORES_DURABLE_ERRORS);
+		note_life(mgr, has_answered, is_unreachable, now_ms);
 		if (durable_has_breaker(mgr) && is_unreachable && is_told)
 			breaker_failed(&mgr->stores->durable,
 			    mgr->durable_generation, is_refused,
@@ -200,6 +221,7 @@ durable_left(struct sgate_manager *mgr, enum sgate_status answer)
 	case SGATE_CORRUPT:
 	case SGATE_TOO_LARGE:
 	case SGATE_DENIED:
+		note_life(mgr, !is_slow, is_slow, now_ms);
 		if (is_told)
 			breaker_succeeded(&mgr->stores->durable,
 			    mgr->durable_generation, pace, now_ms);
@@ -487,6 +509,8 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 	mgr->call.is_probing = false;
 	mgr->call.is_let = false;
 	mgr->call.is_durable_let = false;
+	mgr->is_durable_away = false;
+	mgr->call.durable_losses = 0;
 	mgr->call.durable_asked_ms = 0;
 	mgr->call.deadline_ms = call_deadline_ms(mgr);
 	if (mgr->forks != forks && !failpoint_is_off("fork"))
@@ -620,8 +644,10 @@ manager_begin_in(
 		mgr->served_by = mgr->ops->name;
 		return status;
 	}
-	if (d != mgr->durable)
+	if (d != mgr->durable) {
 		mgr->durable->is_unreachable = d->is_unreachable;
+		mgr->durable->has_answered = d->has_answered;
+	}
 	return manager_write(mgr, status, err);
 }
 

@@ -104,6 +104,9 @@ struct stores_absence {
 	_Atomic int64_t polled_ms; /* UTC by it: the last good poll; 0: none */
 	_Atomic int64_t since_ms;  /* UTC: it was there last; 0: not known */
 	_Atomic int64_t back_ms;   /* monotonic: it is there again; 0: away */
+	/* Monotonic: when it answered somebody of this host last, and when
+	 * somebody had no answer, or one that was slow. */
+	_Atomic int64_t heard_ms, lost_ms;
 };
 
 /*

@@ -290,6 +290,8 @@ call_scripted(struct call *call)
 			return SGATE_OK;
 		call->fake->durable.is_unreachable =
 		    rules[i].answer != FAKE_REFUSED;
+		call->fake->durable.has_answered =
+		    rules[i].answer == FAKE_REFUSED;
 		return call_fail(
 		    call, scripted_status(rules[i].answer), "as scripted");
 	}

@@ -146,7 +146,7 @@ def fleet_with(t, has_redis=True, conf=None, **session):
     conf["session"] = dict({"max_sessions": LIMIT}, **session)
     fleet = Fleet(t, is_direct=True, has_redis=has_redis, conf=conf)
     # On a machine that stands still a login may wait in vain for the others.
-    fleet.expect_log("user_lock: .* not done in the time allowed; answering")
+    fleet.expect_log("user_lock: .*max_statement_time exceeded.*; answering")
     return fleet
 
 

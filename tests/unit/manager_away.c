@@ -379,6 +379,51 @@ a_commit_without_an_answer_is_one_session(void **state)
 }
 
 static void
+begin_twice(enum fake_answer first, enum fake_answer second)
+{
+	fake_script("begin", 1, first);
+	fake_script("begin", 2, second);
+}
+
+/*
+ * Somebody may have been blocked the moment before, so what this call was not
+ * given by a store that is there it does not get without it.
+ */
+static void
+a_store_that_is_there_is_not_passed_over(void **state)
+{
+	struct stores_absence *absence;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	absence = &a.p.stores.absence;
+	begin_twice(FAKE_REFUSED, FAKE_REFUSED);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	begin_twice(FAKE_UNAVAILABLE, FAKE_REFUSED);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	begin_twice(FAKE_REFUSED, FAKE_UNAVAILABLE);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	breaker_close(&a.p.stores.durable, clock_monotonic_ms());
+	/* Somebody else of this host is answered meanwhile. */
+	atomic_store(&absence->heard_ms, clock_monotonic_ms() + 5000);
+	begin_twice(FAKE_UNAVAILABLE, FAKE_UNAVAILABLE);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	/* A probe is, and the one behind it is not. */
+	breaker_open(&a.p.stores.durable, clock_monotonic_ms());
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	assert_int_equal(cache_fake_calls("create"), 0);
+	atomic_store(&absence->lost_ms, clock_monotonic_ms() + 5001);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_OK);
+	breaker_close(&a.p.stores.durable, clock_monotonic_ms());
+	atomic_store(&absence->heard_ms, clock_monotonic_ms() - 1);
+	begin_twice(FAKE_UNAVAILABLE, FAKE_UNAVAILABLE);
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_OK);
+	assert_int_equal(cache_fake_calls("create"), 2);
+	away_stop(&a);
+}
+
+static void
 the_anonymous_session_that_is_replaced_ends(void **state)
 {
 	struct sgate_create create = {.user_id = B("ann")};
@@ -1230,6 +1275,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(it_can_be_turned_off),
     cmocka_unit_test(what_is_not_known_or_not_kept_is_not_created),
     cmocka_unit_test(a_commit_without_an_answer_is_one_session),
+    cmocka_unit_test(a_store_that_is_there_is_not_passed_over),
     cmocka_unit_test(the_anonymous_session_that_is_replaced_ends),
     cmocka_unit_test(a_blocked_user_is_refused_without_mysql),
     cmocka_unit_test(the_blocked_are_read_when_they_change),

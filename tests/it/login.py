@@ -321,6 +321,7 @@ CLOSED = {
               without("    satisfy any;", '    auth_basic "Log in";'),
               without("AUTH_TYPE Basic -> AUTH_TYPE Session"), without("    fastcgi_param AUTH_TYPE Basic;"),
               without("    fastcgi_param REMOTE_USER $remote_user;"),
+              without('REMOTE_USER $remote_user; -> REMOTE_USER "";'), without('AUTH_TYPE Basic -> AUTH_TYPE ""'),
               without("    fastcgi_param REMOTE_USER $remote_user; -> "
                       "    fastcgi_param REMOTE_USER mallory; fastcgi_param REMOTE_USER $remote_user;")],
 }

@@ -544,6 +544,32 @@ a_remembered_session_lives_as_long_as_its_cookie(void **state)
 	site_close(&site);
 }
 
+/* Another tab still has the old one: a check brings it the new one. */
+static void
+a_cookie_that_a_check_renews_ends_when_it_did(void **state)
+{
+	struct site site;
+	struct ask ask = {.is_check = true, .method = "GET"};
+	char old[128];
+
+	(void)state;
+	site_open(&site, remembering);
+	assert_int_equal(log_in(&site, "remember=1"), 200);
+	take_cookie(&site);
+	snprintf(old, sizeof(old), "%s", buf_text(&site.cookie));
+	site.now_ms += 3 * DAY;
+	assert_int_equal(rotate(&site), 200);
+	take_cookie(&site);
+	ask.cookie = old;
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_int_equal(max_age(&site), 17 * DAY / 1000);
+	assert_true(cookie_has(&site, buf_text(&site.cookie)));
+	ask.cookie = buf_text(&site.cookie);
+	assert_int_equal(site_ask(&site, &ask), 200);
+	assert_null(site_header(&site, "Set-Cookie"));
+	site_close(&site);
+}
+
 static void
 a_remembered_session_that_nobody_uses_ends(void **state)
 {
@@ -752,6 +778,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_user_is_what_a_user_may_be),
     cmocka_unit_test(remember_is_a_checkbox),
     cmocka_unit_test(a_remembered_session_lives_as_long_as_its_cookie),
+    cmocka_unit_test(a_cookie_that_a_check_renews_ends_when_it_did),
     cmocka_unit_test(a_remembered_session_that_nobody_uses_ends),
     cmocka_unit_test(what_is_not_remembered_is_as_short_as_ever),
     cmocka_unit_test(an_address_may_log_in_so_often_a_minute),

@@ -210,8 +210,8 @@ def where_the_limit_refuses_it_says_so(t):
 def who_waits_for_the_users_lock_does_not_pass_the_limit(t):
     # A lock that is held for longer than a statement may take is no MySQL that
     # is away: nobody is created past it, and nobody else is held up.
-    fleet = fleet_with(t, conf={"gateway": {"request_timeout": "3 s"}, "mysql": {
-        "read_timeout": "1 s", "write_timeout": "1 s"}})
+    fleet = fleet_with(t, conf=dict(patient(True), gateway={"request_timeout": "3 s"}, mysql={
+        "read_timeout": "1 s", "write_timeout": "1 s"}))
     gateways = [host.gw for host in fleet.hosts]
     t.equal(Login(gateways[0], "alice").status, 201)
     holder = threading.Thread(target=lambda: fleet.db.sql(

@@ -183,6 +183,12 @@ is_at_work(uint64_t worker)
 	return (uint32_t)worker != 0;
 }
 
+bool
+batch_is_busy(const struct batch *batch)
+{
+	return is_at_work(atomic_load(&batch->worker));
+}
+
 static uint64_t
 nobody_after(uint64_t worker)
 {

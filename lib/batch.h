@@ -70,6 +70,10 @@ SGATE_MUST_CHECK enum sgate_status batch_do(struct batch *batch, unsigned place,
 void batch_do_own(struct batch *batch, unsigned place, struct batch_item *items,
     size_t count, batch_fn *fn, void *arg);
 
+/* Whether somebody is at work. If not, who has one alone need not hand it over:
+ * batch_do_own() does it at once. */
+bool batch_is_busy(const struct batch *batch);
+
 /* For statistics: how many were taken together, and how often. */
 void batch_counts(
     const struct batch *batch, uint64_t *out_items, uint64_t *out_times);

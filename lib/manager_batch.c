@@ -47,8 +47,11 @@ static const struct record_store no_store;
 /* One that is sound. */
 struct joiner {
 	struct batch_item *item;
-	struct sgate_session *session;
-	struct durable_audit audit;
+	const struct sgate_session *session;
+	const struct durable_audit *audit; /* NULL: read_audit */
+	/* Of another worker's. */
+	struct sgate_session *read_session;
+	struct durable_audit read_audit;
 	struct buf record;
 };
 
@@ -59,6 +62,16 @@ struct joined {
 	struct joiner *joiners;
 	struct durable_creation *creations;
 	struct cache_putting *puts;
+};
+
+/* One that is not committed yet, in the frame of its call. */
+struct gathered {
+	struct gathered *outer;
+	const struct sgate_session *session;
+	const struct durable_audit *audit;
+	struct batch_answer answer;
+	bool is_done;
+	int64_t deadline_ms; /* of the outermost, for all have one fate */
 };
 _Static_assert(BATCH_ITEMS_MAX <= DURABLE_CREATIONS_MAX, "in a transaction");
 _Static_assert(BATCH_ITEMS_MAX <= CACHE_PUTS_MAX, "in a question");
@@ -81,6 +94,15 @@ write_handed(struct sgate_manager *mgr, const struct sgate_session *session,
 	buf_wipe(&record);
 	return status == SGATE_OK && !buf_failed(out) &&
 	       out->len <= BATCH_BYTES_MAX;
+}
+
+/* The text of a transaction of many stays small. */
+static bool
+is_small(const struct sgate_session *session)
+{
+	return strlen(session->contexts) + strlen(session->roles) +
+		   strlen(session->exports) + strlen(session->data) <
+	       BATCH_BYTES_MAX;
 }
 
 /* Texts that another process has written end where they must. */
@@ -113,12 +135,37 @@ join(struct joined *j, struct batch_item *item)
 	record.data = (const char *)item->bytes + sizeof(head);
 	record.len = head.record_len;
 	if (record_read(j->mgr->keys, &no_store, &head.ref, record, &state,
-		&one->session, NULL) != SGATE_OK)
+		&one->read_session, NULL) != SGATE_OK)
 		return;
 	end_texts(&head.audit);
-	one->audit = head.audit;
+	one->read_audit = head.audit;
+	one->session = one->read_session;
 	one->item = item;
 	j->count++;
+}
+
+/*
+ * This worker's own come first, as they stand in the frames of their calls:
+ * they need not be written and read.
+ */
+static void
+join_all(struct joined *j, struct batch_item *items, size_t count)
+{
+	const struct gathered *own = j->mgr->gathered;
+	struct joiner *one;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (own == NULL || own->is_done) {
+			join(j, &items[i]);
+			continue;
+		}
+		one = &j->joiners[j->count++];
+		one->item = &items[i];
+		one->session = own->session;
+		one->audit = own->audit;
+		own = own->outer;
+	}
 }
 
 /* ---- the change ---- */
@@ -199,6 +246,12 @@ is_for_all(const struct sgate_manager *mgr, enum sgate_status status)
 	       (status == SGATE_UNAVAILABLE && mgr->is_durable_away);
 }
 
+static const struct durable_audit *
+audit_of(const struct joiner *one)
+{
+	return one->audit != NULL ? one->audit : &one->read_audit;
+}
+
 /* All that have joined, in one change. */
 static enum sgate_status
 commit_joined(struct joined *j, struct sgate_error *err)
@@ -210,10 +263,10 @@ commit_joined(struct joined *j, struct sgate_error *err)
 	for (i = 0; i < j->count; i++)
 		j->creations[i] =
 		    (struct durable_creation){.session = j->joiners[i].session,
-			.audit = &j->joiners[i].audit};
+			.audit = audit_of(&j->joiners[i])};
 	change_init(
 	    &change, j->mgr, "create", SGATE_REASON_OK, apply_joined, j);
-	change.audit = j->joiners[0].audit;
+	change.audit = *audit_of(&j->joiners[0]);
 	change.is_whole = true;
 	change.publish = publish_joined;
 	status = change_run(&change, err);
@@ -254,8 +307,7 @@ settle_joined(struct joined *j, struct batch_item *items, size_t count)
 	struct sgate_error err;
 	size_t i;
 
-	for (i = 0; i < count; i++)
-		join(j, &items[i]);
+	join_all(j, items, count);
 	while (j->count > 0) {
 		status = commit_joined(j, &err);
 		if (status != SGATE_DENIED || !part_with_blocked(j))
@@ -278,7 +330,7 @@ do_joined(void *arg, struct batch_item *items, size_t count)
 	if (j.joiners != NULL && j.creations != NULL && j.puts != NULL)
 		settle_joined(&j, items, count);
 	for (i = 0; i < count && j.joiners != NULL; i++) {
-		sgate_session_free(j.joiners[i].session);
+		sgate_session_free(j.joiners[i].read_session);
 		buf_wipe(&j.joiners[i].record);
 	}
 	free(j.joiners);
@@ -287,14 +339,6 @@ do_joined(void *arg, struct batch_item *items, size_t count)
 }
 
 /* ---- those of one worker ---- */
-
-/* One that is not committed yet, in the frame of its call. */
-struct gathered {
-	struct gathered *outer;
-	struct batch_item item;
-	bool is_done;
-	int64_t deadline_ms; /* of the outermost, for all have one fate */
-};
 
 /*
  * Until there is no more, or a call within this one has committed it. What is
@@ -324,50 +368,64 @@ gather_more(struct sgate_manager *mgr, const struct gathered *mine)
 static void
 commit_gathered(struct sgate_manager *mgr)
 {
-	struct batch_item items[GATHERED_MAX];
+	struct batch_item items[GATHERED_MAX] = {{.bytes = NULL}};
 	struct gathered *one;
 	size_t count = 0;
 
 	for (one = mgr->gathered; one != NULL && !one->is_done;
 	     one = one->outer)
-		items[count++] = one->item;
+		items[count++].answer = one->answer;
 	batch_do_own(
 	    mgr->batch, mgr->batch_place, items, count, do_joined, mgr);
 	count = 0;
 	for (one = mgr->gathered; one != NULL && !one->is_done;
 	     one = one->outer) {
-		one->item.answer = items[count++].answer;
+		one->answer = items[count++].answer;
 		one->is_done = true;
 	}
 }
 
+/* To who is at work, or comes to it next; what does not fit goes alone. */
+static enum sgate_status
+hand_over(struct sgate_manager *mgr, struct gathered *mine)
+{
+	enum sgate_status status = SGATE_OK;
+	struct buf bytes = {0};
+
+	if (write_handed(mgr, mine->session, mine->audit, &bytes))
+		status = batch_do(mgr->batch, mgr->batch_place, bytes.data,
+		    bytes.len, mgr->call.deadline_ms, do_joined, mgr,
+		    &mine->answer);
+	buf_wipe(&bytes);
+	return status;
+}
+
 /* As batch_do(). */
 static enum sgate_status
-do_gathered(struct sgate_manager *mgr, const struct buf *bytes,
-    struct batch_answer *out)
+do_gathered(struct sgate_manager *mgr, const struct sgate_session *session,
+    const struct durable_audit *audit, struct batch_answer *out)
 {
 	struct gathered mine = {.outer = mgr->gathered,
-	    .item = {.bytes = bytes->data, .len = bytes->len},
+	    .session = session,
+	    .audit = audit,
+	    .answer = {.status = SGATE_UNAVAILABLE, .is_alone = true},
 	    .deadline_ms = mgr->gathered != NULL ? mgr->gathered->deadline_ms
 						 : mgr->call.deadline_ms};
 	enum sgate_status status = SGATE_OK;
+	bool is_single;
 
-	mine.item.answer.status = SGATE_UNAVAILABLE;
-	mine.item.answer.is_alone = true;
 	mgr->gathered = &mine;
 	mgr->gathered_count++;
 	gather_more(mgr, &mine);
 	mgr->call.deadline_ms = mine.deadline_ms;
-	if (!mine.is_done && (mine.outer == NULL || mine.outer->is_done)) {
-		status = batch_do(mgr->batch, mgr->batch_place, bytes->data,
-		    bytes->len, mgr->call.deadline_ms, do_joined, mgr,
-		    &mine.item.answer);
-	} else if (!mine.is_done) {
+	is_single = mine.outer == NULL || mine.outer->is_done;
+	if (!mine.is_done && is_single && batch_is_busy(mgr->batch))
+		status = hand_over(mgr, &mine);
+	else if (!mine.is_done)
 		commit_gathered(mgr);
-	}
 	mgr->gathered = mine.outer;
 	mgr->gathered_count--;
-	*out = mine.item.answer;
+	*out = mine.answer;
 	return status;
 }
 
@@ -422,13 +480,11 @@ batched_create(struct sgate_manager *mgr, const struct sgate_session *session,
     bool *out_is_alone, struct sgate_error *err)
 {
 	struct batch_answer answer = {.is_alone = true};
-	struct buf bytes = {0};
 	enum sgate_status status = SGATE_OK;
 
 	if (mgr->batch != NULL && mgr->ops->create_many != NULL &&
-	    write_handed(mgr, session, audit, &bytes))
-		status = do_gathered(mgr, &bytes, &answer);
-	buf_wipe(&bytes);
+	    is_small(session))
+		status = do_gathered(mgr, session, audit, &answer);
 	*out_is_alone = status == SGATE_OK && answer.is_alone;
 	if (*out_is_alone) {
 		share_time(mgr);

@@ -255,11 +255,13 @@ def a_lock_in_the_way_of_one_user_is_not_in_that_of_others(t):
     hold(t, fleet, "SELECT 1 FROM user_lock WHERE id = " + place, 5)
     answers = one_behind_another(host, [
         lambda user=user: host.try_create(user) for user in users(WORKERS)])
-    t.equal([status(a) for a in answers], [201] * WORKERS)
-    # He alone is created as if MySQL were away.
-    t.equal(host.count("created_away"), 1)
+    # MySQL is there: it alone says who may log in, and it cannot say it of him.
+    t.equal([status(a) for a in answers],
+            [503 if user == "user5" else 201 for user in users(WORKERS)])
+    t.equal(host.count("created_away"), 0)
     t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE user_id <> "
                          "'user5'"), str(WORKERS))
+    check_rows(t, fleet, dict(zip(users(WORKERS), [[a] for a in answers])))
 
 
 @with_pauses
@@ -301,19 +303,20 @@ def a_worker_that_is_slow_with_them_holds_nobody_up(t):
 
 
 @with_pauses
-def who_waits_till_his_time_is_over_is_created_without_mysql(t):
+def who_waits_till_his_time_is_over_is_told_to_try_again(t):
     failpoint_build()
-    # Longer than request_timeout: nobody has time left to ask MySQL.
+    # Longer than request_timeout: who is at work, and whom he has taken, have
+    # no time left to ask MySQL, which is there all the same: nobody is created
+    # without it.
     t.failpoints = "batch-taken=pause:1100"
     fleet = fleet_of(t)
     fleet.expect_log(STORES + "|spool|api")
     host = fleet.hosts[0]
     answers = at_once(host, users(WORKERS), 1)
-    for user, one in answers.items():
-        t.equal([status(a) for a in one], [201], user)
-    t.true(host.count("created_away") > 0, "without MySQL")
-    wait_until(lambda: fleet.db.sql("SELECT COUNT(*) FROM session") ==
-               str(WORKERS), "all have landed", 20)
+    told = [status(a) for one in answers.values() for a in one]
+    t.true(told.count(503) > 0, told)
+    t.equal(told.count(201) + told.count(503), WORKERS)
+    t.equal(host.count("created_away"), 0)
     check_rows(t, fleet, answers)
 
 

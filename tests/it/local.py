@@ -9,8 +9,8 @@ import signal
 import threading
 import time
 
-from harness import case, main, wait_until
-from scenario import (EXPORT, STORES, hazard, never_accepted, promise,
+from harness import case, children, main, wait_until
+from scenario import (EXPORT, SOON_S, STORES, hazard, never_accepted, promise,
                       refused_within)
 from stores import Fleet, run
 
@@ -196,6 +196,86 @@ def a_host_that_hears_nothing_does_not_use_it(t):
     a.end(session)
     time.sleep(1.2)
     never_accepted([b], session, 1.5)
+
+
+def stopped(t, host, pids, meanwhile, seconds):
+    """Stops those, and meanwhile() says of which sessions the host is asked all
+    the time: what was answered before they went on, and in all."""
+    asked, is_over = [], threading.Event()
+
+    def ask(session):
+        while not is_over.is_set():
+            # It is answered when they go on.
+            verdict = host.check(session)
+            asked.append((session, verdict.status))
+
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        sessions = meanwhile()
+        threads = [threading.Thread(target=ask, args=(s,)) for s in sessions]
+        for thread in threads:
+            thread.start()
+        time.sleep(seconds)
+        late = list(asked)
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(1.5)
+    finally:
+        is_over.set()
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        for thread in threads:
+            thread.join(20)
+    return late, asked
+
+
+def stood_still(t, fleet, seconds, choose):
+    """As a host that was suspended, or a process that was: what others have
+    ended by then it does not accept, from its first answer on."""
+    a, b = fleet.hosts
+    a.gw.expect_log(STORES, "worker", "keeper", "tracker", "stopped")
+    ended, live = a.create("ann"), a.create("bob")
+    for session in (ended, live):
+        warm(a, session)
+    pids = choose(a)
+
+    def end():
+        b.end(ended)
+        time.sleep(SOON_S)
+        return ended, live
+    late, asked = stopped(t, a, pids, end, seconds)
+    wrong = [status for session, status in asked if session is ended and
+             status == 200]
+    promise(not wrong, "%d of %d checks were accepted" % (
+        len(wrong), len(asked)))
+    t.true([status for session, status in asked[len(late):]
+            if session is ended and status == 401], "it is refused")
+    wait_until(lambda: a.check(live).status == 200, "the other one is there")
+    promise(401 not in [status for session, status in asked
+                        if session is live], "a live session was refused")
+
+
+def all_of(host):
+    master = host.gw.pid
+    return [master] + children(master)
+
+
+@case
+def a_host_that_stood_still_accepts_nothing_of_before(t):
+    for has_redis in (True, False):
+        fleet = Fleet(t, has_redis=has_redis)
+        stood_still(t, fleet, 2.5, all_of)
+        fleet.stop()
+
+
+@case
+def nor_one_of_whose_processes_one_stood_still(t):
+    fleet = Fleet(t, conf={"gateway": {"workers": 2}})
+    count = len(children(fleet.hosts[0].gw.pid))
+    for i in range(count):
+        stood_still(t, fleet, 1,
+                    lambda host: [sorted(children(host.gw.pid))[i]])
 
 
 @hazard(off="local-idle")

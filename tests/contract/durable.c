@@ -26,6 +26,20 @@
 
 /* ---- what cases share ---- */
 
+struct took
+took_start(void)
+{
+	return (struct took){clock_monotonic_ms(), clock_kept_waiting_us()};
+}
+
+int64_t
+took_ms(const struct took *took)
+{
+	int64_t kept_us = clock_kept_waiting_us() - took->kept_us;
+
+	return clock_monotonic_ms() - took->started_ms - kept_us / 1000;
+}
+
 void
 allow_ms(struct fixture *f, int64_t budget_ms)
 {

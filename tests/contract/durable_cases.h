@@ -50,6 +50,15 @@ extern const struct contract_case fake_cases[];    /* durable.c */
 
 /* Both handles may work for so long from now on. */
 void allow_ms(struct fixture *f, int64_t budget_ms);
+/*
+ * What a call took, without the time in which this thread could have run and a
+ * busy machine did not let it: a bound on a wait of ours holds there, too.
+ */
+struct took {
+	int64_t started_ms, kept_us;
+};
+struct took took_start(void);
+int64_t took_ms(const struct took *took);
 /* From now on handles are opened on another store, which is empty. */
 void use_new_store(struct fixture *f);
 /* A third handle, with 30 seconds; the caller closes it. */

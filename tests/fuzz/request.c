@@ -95,6 +95,7 @@ static void
 check_fields(const struct params *params, const struct request *req)
 {
 	bool is_malformed = false;
+	struct sgate_bytes only;
 	const char *text;
 	size_t i, count;
 
@@ -111,6 +112,9 @@ check_fields(const struct params *params, const struct request *req)
 			MUST(bytes_equal_text(*field, text));
 		MUST(count > 0 || field->len == 0);
 	}
+	text = params_find(params, "REMOTE_USER", &count);
+	MUST(request_only(params->items, "REMOTE_USER", &only) == (count == 1));
+	MUST(count != 1 || bytes_equal_text(only, text));
 	text = params_find(params, "REQUEST_METHOD", &count);
 	is_malformed |= text == NULL || text[0] == '\0' || strlen(text) > 32;
 	for (; text != NULL && *text != '\0'; text++)
@@ -144,20 +148,21 @@ check_client(const struct request *req)
 	char *nobody[] = {NULL};
 	char client[46], direct[46];
 	unsigned char address[16];
+	bool is_near;
 	size_t len;
 
 	request_client(req, nobody, direct);
 	len = address_parse(req->remote_addr, address);
 	MUST((len > 0) == (direct[0] != '\0'));
+	is_near = strncmp(direct, "192.0.2.", 8) == 0 ||
+		  strcmp(direct, "2001:db8::1") == 0 ||
+		  (strncmp(direct, "10.", 3) == 0 && atoi(direct + 3) < 128);
+	MUST(request_is_trusted(req->remote_addr, trusted) == is_near);
 	request_client(req, trusted, client);
 	MUST((client[0] == '\0') == (direct[0] == '\0'));
-	if (strcmp(client, direct) == 0)
-		return;
-	/* Somebody else's word was taken: of one that is trusted. */
-	MUST(strncmp(direct, "192.0.2.", 8) == 0 ||
-	     strcmp(direct, "2001:db8::1") == 0 ||
-	     (strncmp(direct, "10.", 3) == 0 && atoi(direct + 3) < 128));
-	MUST(address_parse(bytes_of(client), address) > 0);
+	/* Somebody else's word is taken of one that is trusted. */
+	MUST(is_near || strcmp(client, direct) == 0);
+	MUST(client[0] == '\0' || address_parse(bytes_of(client), address) > 0);
 }
 
 /* ---- our own pages ---- */

@@ -211,6 +211,34 @@ check_return_to(struct sgate_bytes text, const char *allowed)
 	buf_clear(&again);
 }
 
+/* The way to the login page has the text and nothing else behind it. */
+static void
+check_login(struct sgate_bytes text)
+{
+	struct buf url = {0}, found = {0};
+	struct sgate_bytes query;
+	enum form_answer answer;
+	size_t i;
+
+	return_to_login("/login?x=1", text, &url);
+	MUST(!buf_failed(&url));
+	for (i = 0; i < url.len; i++)
+		MUST(url.data[i] > 0x20 && url.data[i] < 0x7f);
+	query = buf_bytes(&url);
+	MUST(bytes_equal_text(bytes_cut(&query, '?'), "/login"));
+	answer = form_get(query, "return_to", &found);
+	if (text.len == 0 || text.len > RETURN_TO_MAX)
+		MUST(answer == FORM_ABSENT);
+	else if (answer == FORM_FOUND)
+		MUST(bytes_equal(buf_bytes(&found), text));
+	else
+		MUST(answer == FORM_BAD &&
+		     (!bytes_is_utf8(text) ||
+			 memchr(text.data, '\0', text.len) != NULL));
+	buf_clear(&url);
+	buf_clear(&found);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -222,6 +250,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(bytes_is_utf8(text) ==
 	     slow_is_utf8((const unsigned char *)text.data, text.len));
 	check_form(text, name);
+	check_login(text);
 	check_encoding(text);
 	check_return_to(text, name);
 	return 0;

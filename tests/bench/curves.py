@@ -143,16 +143,19 @@ def every_least(values):
     return min(v for v in values if v > 0)
 
 
-def draw(path, title, x_title, panels):
-    """One picture: a panel below the other; vertical strokes are the spread of the rounds."""
+def draw(path, title, x_title, panels, note=""):
+    """One picture: a panel below the other; vertical strokes are the spread of the rounds. note: below the title."""
     panels = [p for p in panels if any(p["curves"].values())]
     if not panels:
         return
     xs = sorted({x for p in panels for points in p["curves"].values() for x, _ in points})
     height = HEAD + HEIGHT + 44
-    picture = Picture(WIDTH, 40 + height * len(panels) + 8, title)
+    top = 54 if note else 36
+    picture = Picture(WIDTH, top + 4 + height * len(panels) + 8, title)
+    if note:
+        picture.text(16, 44, note, size=11, colour="#666666")
     for i, panel in enumerate(panels):
-        draw_panel(picture, 36 + height * i, panel, xs, x_title)
+        draw_panel(picture, top + height * i, panel, xs, x_title)
     picture.write(path)
 
 

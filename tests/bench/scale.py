@@ -471,9 +471,9 @@ def is_quiet(axis):
     return axis.get("about", {}).get("load_before", 0) < 1
 
 
-def caption(axis):
+def note_of(axis):
     """Latencies and requests a second a busy machine makes up: its pictures say so."""
-    return axis["title"] if is_quiet(axis) else axis["title"].rstrip(".") + ". Others used the machine: CPU counts, times are theirs, too."
+    return "" if is_quiet(axis) else "Others used the machine meanwhile: CPU counts; latencies and requests a second are theirs, too."
 
 
 def main():
@@ -499,7 +499,8 @@ def main():
             print(f"not whole: {found[axis]['ended']}")
         if options.svg:
             os.makedirs(options.svg, exist_ok=True)
-            curves.draw(os.path.join(options.svg, f"scale-{axis}.svg"), caption(found[axis]), found[axis]["x"], found[axis]["panels"])
+            curves.draw(os.path.join(options.svg, f"scale-{axis}.svg"), found[axis]["title"], found[axis]["x"],
+                        found[axis]["panels"], note_of(found[axis]))
 
 
 if __name__ == "__main__":

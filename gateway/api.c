@@ -153,8 +153,14 @@ static void
 deny(struct call *c, enum sgate_reason reason, const char *detail)
 {
 	const struct reply_reason *row = reply_reason(reason);
+	struct sgate_maintenance_state state;
 
 	call_note_denial(c, reason);
+	if (reason == SGATE_REASON_MAINTENANCE && detail == NULL) {
+		call_maintenance(c, &state);
+		detail = state.reason[0] != '\0' ? state.reason : NULL;
+	}
+	call_set_retry_after(c, reason);
 	reply_begin(&c->reply, row->api_status);
 	if (c->conf->gateway.expose_reason)
 		reply_header(&c->reply, "X-Session-Reason",
@@ -198,8 +204,23 @@ api_count_login(struct call *c, struct sgate_bytes address)
 }
 
 void
+api_fail_told(struct call *c, enum sgate_status status)
+{
+	if (status != SGATE_UNAVAILABLE && status != SGATE_UNCERTAIN) {
+		api_fail(c, status);
+		return;
+	}
+	call_note_error(c, "settings");
+	deny(c, SGATE_REASON_STORE, c->err.text);
+}
+
+void
 api_fail(struct call *c, enum sgate_status status)
 {
+	if (call_reason(c, status) == SGATE_REASON_MAINTENANCE) {
+		api_deny(c, SGATE_REASON_MAINTENANCE);
+		return;
+	}
 	switch (status) {
 	case SGATE_INVALID:
 		api_problem(c, 400, "invalid", c->err.text);

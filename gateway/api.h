@@ -71,6 +71,16 @@ SGATE_MUST_CHECK bool api_count_login(
 /* What c->err and a status of the library come to. */
 void api_fail(struct call *c, enum sgate_status status);
 
+/* The same of a call that changes what is set for all: whoever may do that is
+ * told why it could not be done. */
+void api_fail_told(struct call *c, enum sgate_status status);
+/* `maintenance` for everybody who asks: what is in force; or (has_null) null.
+ */
+void api_json_maintenance(struct json *j, const struct call *c, bool has_null);
+/* What is set for all hosts: api_settings.c. */
+void api_settings_json(struct json *j, const struct stores *stores);
+void api_settings_metrics(struct buf *out, const struct stores *stores);
+
 /* Begin a JSON answer; the object is open, api_json_end() closes it. */
 void api_json_begin(struct call *c, int status, struct json *j);
 void api_json_end(struct call *c, struct json *j);
@@ -84,7 +94,7 @@ void api_json_ref(struct json *j, const char *key, const struct sgate_ref *ref);
 void api_json_session(struct json *j, const struct sgate_session *session);
 
 /* "\"ref.version\"" */
-#define API_ETAG_MAX 64
+#define API_ETAG_MAX 96
 void api_etag(const struct sgate_session *session, char out[API_ETAG_MAX]);
 /*
  * Whether an If-Match or If-None-Match list names this etag. is_weak: W/ in

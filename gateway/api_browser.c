@@ -339,16 +339,21 @@ is_near_its_end(const struct call *c, int64_t now_ms)
 static void
 state_etag(const struct call *c, bool warn, char out[API_ETAG_MAX])
 {
+	struct sgate_maintenance_state state;
 	char ref[SGATE_REF_HEX + 1];
+	char set[32] = "";
 
+	call_maintenance(c, &state);
+	if (state.since_ms != 0)
+		snprintf(set, sizeof(set), ".m%lld", (long long)state.since_ms);
 	if (c->session == NULL) {
-		snprintf(out, API_ETAG_MAX, "\"none\"");
+		snprintf(out, API_ETAG_MAX, "\"none%s\"", set);
 		return;
 	}
 	sgate_ref_text(sgate_session_get_ref(c->session), ref);
-	snprintf(out, API_ETAG_MAX, "\"%s.%llu.%d\"", ref,
+	snprintf(out, API_ETAG_MAX, "\"%s.%llu.%d%s\"", ref,
 	    (unsigned long long)sgate_session_get_version(c->session),
-	    warn ? 1 : 0);
+	    warn ? 1 : 0, set);
 }
 
 static void
@@ -373,6 +378,7 @@ add_state(struct call *c, struct json *j, bool warn)
 	}
 	api_json_seconds(j, "server_time", call_now_ms(c));
 	json_bool(j, "warn", warn);
+	api_json_maintenance(j, c, true);
 }
 
 static void
@@ -663,7 +669,9 @@ static const struct api_route browser_routes[] = {
 static enum sgate_reason
 find_caller(struct call *c, unsigned needs)
 {
-	unsigned flags = (needs & LOOKS_ONLY) != 0 ? SGATE_NO_TOUCH : 0;
+	unsigned flags = (needs & LOOKS_ONLY) != 0
+			     ? SGATE_NO_TOUCH | SGATE_IN_MAINTENANCE
+			     : 0;
 	enum sgate_reason reason;
 
 	if ((needs & NEEDS_TOKEN) != 0) {

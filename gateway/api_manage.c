@@ -118,8 +118,11 @@ answer_any(struct call *c, const struct sgate_session *s)
 	struct json j;
 
 	if (s->state == SESSION_LIVE) {
-		reason = session_expiry(s, call_now_ms(c));
-		state = reason == SGATE_REASON_OK ? "live" : "expired";
+		reason = manager_why_gone(c->gw->mgr, s);
+		if (reason == SGATE_REASON_OK)
+			state = "live";
+		else if (reason != SGATE_REASON_FLUSHED)
+			state = "expired";
 	}
 	api_json_begin(c, 200, &j);
 	json_text(&j, "state", state);

@@ -365,8 +365,8 @@ use_query_realm(struct call *c)
 	return is_ok;
 }
 
-static bool
-use_body_realm(struct call *c)
+bool
+api_use_body_realm(struct call *c)
 {
 	struct sgate_bytes name = {NULL, 0};
 
@@ -409,7 +409,7 @@ read_creation(struct call *c, struct creation *n)
 		return false;
 	}
 	create->idempotency_key = c->req->idempotency_key;
-	if (!use_body_realm(c) ||
+	if (!api_use_body_realm(c) ||
 	    !api_id(c, "user_id", &n->user_id, &create->user_id) ||
 	    !api_context(c, &n->context, &create->context) ||
 	    !api_strings(
@@ -554,7 +554,7 @@ read_token(struct call *c, struct buf *token)
 			return false;
 		if (!body_field(c, "token", &value))
 			return false;
-	} else if (!body_json(c) || !use_body_realm(c) ||
+	} else if (!body_json(c) || !api_use_body_realm(c) ||
 		   !api_string(c, "token", &value)) {
 		return false;
 	}
@@ -681,6 +681,12 @@ static const struct api_route program_routes[] = {
 	api_user_cleanup},
     {"users/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block},
     {"users/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock},
+    {"maintenance", REQUEST_GET, 0, SCOPE_LOOK, api_maintenance_show},
+    {"maintenance", REQUEST_PUT, BODY_JSON | BODY_REQUIRED, SCOPE_ADMIN,
+	api_maintenance_set},
+    {"maintenance", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN,
+	api_maintenance_end},
+    {"flush", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_ADMIN, api_flush},
     {"audit", REQUEST_GET, 0, SCOPE_ADMIN, api_audit},
     {"health", REQUEST_GET, 0, NEEDS_PULSE, api_status_health},
     {"ready", REQUEST_GET, 0, NEEDS_PULSE, api_status_ready},

@@ -30,6 +30,12 @@ void api_user_block(struct call *c, const struct api_path *path);
 void api_user_unblock(struct call *c, const struct api_path *path);
 void api_audit(struct call *c, const struct api_path *path);
 
+/* api_settings.c */
+void api_maintenance_show(struct call *c, const struct api_path *path);
+void api_maintenance_set(struct call *c, const struct api_path *path);
+void api_maintenance_end(struct call *c, const struct api_path *path);
+void api_flush(struct call *c, const struct api_path *path);
+
 /*
  * A field of the query. False: it is there twice or cannot be decoded,
  * c->reply has the answer. *out is {NULL, 0} when absent, else it points into
@@ -42,6 +48,8 @@ SGATE_MUST_CHECK bool api_query(
  * that listener, key or SESSGATE_REALM give; answered with 403.
  */
 SGATE_MUST_CHECK bool api_use_realm(struct call *c, struct sgate_bytes name);
+/* That of the member `realm` of a JSON body, which has been read. */
+SGATE_MUST_CHECK bool api_use_body_realm(struct call *c);
 
 /*
  * Members of a JSON body. Absent: true and nothing is set. Of another kind:

@@ -51,8 +51,12 @@ api_status_public(struct call *c)
 	bool is_up = is_serving(c->gw);
 	struct json j;
 
+	/* Whoever asks names no realm, or one that is served here. */
+	if (call_find_realm(c) != SGATE_REASON_OK)
+		c->realm = bytes_of("");
 	begin(c, is_up, &j);
 	json_text(&j, "status", is_up ? "up" : "down");
+	api_json_maintenance(&j, c, false);
 	api_json_end(c, &j);
 }
 
@@ -65,6 +69,7 @@ api_status_health(struct call *c, const struct api_path *path)
 	(void)path;
 	begin(c, is_up, &j);
 	json_text(&j, "status", is_up ? "up" : "down");
+	api_json_maintenance(&j, c, true);
 	api_stores_json(&j, c->gw);
 	api_json_end(c, &j);
 }
@@ -247,6 +252,7 @@ api_status_full(struct call *c, const struct api_path *path)
 	add_tracker(&j, shared);
 	api_stores_json(&j, c->gw);
 	api_spool_json(&j, c->gw);
+	api_settings_json(&j, &shared->stores);
 	add_workers(&j, shared);
 	add_counters(&j, shared);
 	api_stores_counts(&j, &shared->stores);
@@ -416,5 +422,6 @@ api_status_metrics(struct call *c, const struct api_path *path)
 	add_tracker_metrics(out, shared);
 	add_session_metrics(out, shared);
 	api_stores_metrics(out, c->gw);
+	api_settings_metrics(out, &shared->stores);
 	buf_add_text(out, "# EOF\n");
 }

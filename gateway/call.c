@@ -145,11 +145,14 @@ call_reason(const struct call *c, enum sgate_status status)
 		if (c->err.reason != SGATE_REASON_OK)
 			return c->err.reason;
 		return SGATE_REASON_UNKNOWN;
+	case SGATE_UNAVAILABLE:
+		if (c->err.reason == SGATE_REASON_MAINTENANCE)
+			return c->err.reason;
+		break;
 	case SGATE_CONFLICT:
 	case SGATE_INVALID:
 	case SGATE_CORRUPT:
 	case SGATE_TOO_LARGE:
-	case SGATE_UNAVAILABLE:
 	case SGATE_UNCERTAIN:
 	case SGATE_NO_MEMORY:
 	case SGATE_INTERNAL:

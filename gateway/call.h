@@ -81,6 +81,12 @@ void call_clear_cookie(struct call *c);
 /* The reason that a status of the library means when c->err names none. */
 enum sgate_reason call_reason(const struct call *c, enum sgate_status status);
 
+/* What is in force in c->realm, as this host knows it: api_settings.c. */
+void call_maintenance(
+    const struct call *c, struct sgate_maintenance_state *out);
+/* Let c->reply tell when maintenance ends; of other reasons, nothing. */
+void call_set_retry_after(struct call *c, enum sgate_reason reason);
+
 void call_count(const struct call *c, enum shared_counter counter);
 void call_count_ended(const struct call *c, uint64_t sessions);
 /* Count a refusal and log it with its exact reason and the ref. */

@@ -126,6 +126,20 @@ check_request(struct call *c, struct decision *d)
 	return reason;
 }
 
+/* An emergency holds back visitors, too; whoever cannot be let in without a
+ * login is sent there as always, for those who are let through come that way.
+ */
+static enum sgate_reason
+check_visitor(struct call *c)
+{
+	struct sgate_maintenance_state state;
+
+	call_maintenance(c, &state);
+	return state.mode == SGATE_MAINTENANCE_EMERGENCY
+		   ? SGATE_REASON_MAINTENANCE
+		   : SGATE_REASON_OK;
+}
+
 static void
 check_decide(struct call *c, struct decision *d)
 {
@@ -145,7 +159,7 @@ check_decide(struct call *c, struct decision *d)
 		d->is_anonymous = true;
 		/* Where an empty user is an error, nobody is not let in. */
 		if (!request_is_authenticator(c->req))
-			reason = SGATE_REASON_OK;
+			reason = check_visitor(c);
 	}
 	if (reason == SGATE_REASON_OK)
 		reason = check_csrf(c, d->policy);
@@ -409,6 +423,7 @@ answer_deny(struct call *c, const struct decision *d)
 	reply_begin(r, redirect ? 302 : row->check_status);
 	if (redirect)
 		add_location(c, d);
+	call_set_retry_after(c, d->reason);
 	if (row->check_status == 503)
 		reply_retry_after(r);
 	if (c->conf->gateway.expose_reason)

@@ -4,8 +4,9 @@
  *
  * sessgatectl.c has the table of commands; ctl_local.c has those that read the
  * configuration and need no daemon, ctl_db.c what makes and keeps the store's
- * tables, ctl_doctor.c what looks after the stores, ctl_create.c, ctl_explain.c
- * and ctl_remote.c those that ask one; ctl_api.c is how it is asked.
+ * tables, ctl_doctor.c what looks after the stores, ctl_create.c,
+ * ctl_explain.c, ctl_remote.c and ctl_settings.c those that ask one; ctl_api.c
+ * is how it is asked.
  */
 #ifndef SESSGATE_CTL_H
 #define SESSGATE_CTL_H
@@ -149,6 +150,8 @@ enum ctl_exit ctl_block(struct ctl *ctl);
 enum ctl_exit ctl_audit(struct ctl *ctl);
 enum ctl_exit ctl_explain(struct ctl *ctl);
 enum ctl_exit ctl_status(struct ctl *ctl);
+enum ctl_exit ctl_maintenance(struct ctl *ctl);
+enum ctl_exit ctl_flush(struct ctl *ctl);
 enum ctl_exit ctl_stats(struct ctl *ctl);
 
 #endif

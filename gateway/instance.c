@@ -454,13 +454,34 @@ instance_prepare_stores(const struct sgate_conf *conf)
 	return wait_for_child(pid);
 }
 
-void
-instance_read_fence(const struct sgate_conf *conf, struct fence *out)
+/* What is set for all was known when the last complete round began. */
+static void
+take_settings(const struct settings *settings, struct stores *out)
 {
+	int64_t latest_ms = 0, now_boot_ms = clock_boot_ms();
+	int64_t offset_ms = atomic_load(&out->fence.clock_offset_ms);
+	unsigned group;
+
+	for (group = 0; group < TOKEN_GROUPS; group++)
+		if (atomic_load(&out->fence.complete_ms[group]) > latest_ms)
+			latest_ms = atomic_load(&out->fence.complete_ms[group]);
+	atomic_store(&out->settings.polled_ms, latest_ms);
+	settings_publish(&out->settings, settings,
+	    offset_ms != 0 ? now_boot_ms + offset_ms : clock_utc_ms());
+}
+
+void
+instance_read_fence(const struct sgate_conf *conf, struct stores *out)
+{
+	struct settings settings;
+	enum sgate_status status;
 	struct sgate_error err;
 
-	if (fence_file_read(conf->gateway.runtime_dir, out, &err) ==
-	    SGATE_CORRUPT)
+	status = fence_file_read_all(
+	    conf->gateway.runtime_dir, &out->fence, &settings, &err);
+	if (status == SGATE_OK && settings.number != 0)
+		take_settings(&settings, out);
+	if (status == SGATE_CORRUPT)
 		log_warning("%s; no copy in redis is believed until mysql has "
 			    "answered",
 		    err.text);

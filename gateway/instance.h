@@ -5,8 +5,8 @@
 #ifndef SESSGATE_INSTANCE_H
 #define SESSGATE_INSTANCE_H
 
-#include "fence.h"
 #include "listener.h"
+#include "stores.h"
 #include "user.h"
 
 /*
@@ -54,7 +54,7 @@ SGATE_MUST_CHECK enum sgate_status instance_lock_spool(
  * What the instance before this one knew of the stores: how far copies may be
  * believed while MySQL cannot be asked.
  */
-void instance_read_fence(const struct sgate_conf *conf, struct fence *out);
+void instance_read_fence(const struct sgate_conf *conf, struct stores *out);
 
 /*
  * The warnings that a start gives: keys within reach of every CGI program,

@@ -76,8 +76,7 @@ struct keeper {
 	char host[HOST_MAX + 1];
 	struct durable_touch batch[TOUCH_BATCH];
 	size_t touch_cursor; /* where the next round goes on */
-	bool has_fence;
-	enum outage outage; /* as the probe before has found it */
+	enum outage outage;  /* as the probe before has found it */
 	unsigned durable_failed, cache_failed; /* probes, in a row */
 	struct durable_count count;            /* under way, or zeros */
 	int64_t count_took_ms;
@@ -243,7 +242,7 @@ locate(struct keeper *keeper)
 	enum sgate_status status;
 	struct sgate_error err;
 
-	if (!keeper->has_fence || !is_its_turn(keeper) ||
+	if (!is_its_turn(keeper) ||
 	    !is_due(&keeper->locate_at_ms, LOCATE_EVERY_MS))
 		return;
 	set_budget(keeper, BUDGET_MS);
@@ -269,7 +268,7 @@ fence_round(struct keeper *keeper)
 	};
 	struct sgate_error err;
 
-	if (!keeper->has_fence || clock_monotonic_ms() < fence_due_ms(keeper))
+	if (clock_monotonic_ms() < fence_due_ms(keeper))
 		return;
 	keeper->round_at_ms = clock_monotonic_ms();
 	if (!is_its_turn(keeper)) {
@@ -715,7 +714,7 @@ wait_ms(const struct keeper *keeper)
 {
 	int64_t left_ms = fence_due_ms(keeper) - clock_monotonic_ms();
 
-	if (!keeper->has_fence || left_ms > STEP_MS)
+	if (left_ms > STEP_MS)
 		return STEP_MS;
 	return left_ms > 0 ? (int)left_ms : 0;
 }
@@ -814,8 +813,6 @@ set_up(struct keeper *keeper, const struct process_args *args)
 	struct sgate_error err;
 
 	keeper->args = args;
-	/* Without Redis the poll still tells the time, and probes. */
-	keeper->has_fence = conf_has_mysql(args->conf) || args->local != NULL;
 	prctl(PR_SET_NAME, "sessgated-keep"); /* for ps and top */
 	process_set_signals(on_term, &keeper->wait_mask);
 	if (gethostname(keeper->host, sizeof(keeper->host)) != 0 ||

@@ -2,6 +2,7 @@
 
 #include "page.h"
 
+#include "clock.h"
 #include "gateway/page_css.h"
 #include "return_to.h"
 #include "token.h"
@@ -280,6 +281,23 @@ page_refused_login_link(struct call *c, const char *text, const char *login_url)
 	buf_clear(&url);
 }
 
+/* Why, in the operator's words, and until when. */
+static void
+page_maintenance(struct call *c)
+{
+	struct sgate_maintenance_state state;
+	char until[25];
+
+	call_maintenance(c, &state);
+	page_paragraph(c, state.reason);
+	if (state.until_ms == 0)
+		return;
+	clock_text(state.until_ms, until);
+	buf_add_text(c->reply.out, "<p>Until <time>");
+	buf_add_text(c->reply.out, until);
+	buf_add_text(c->reply.out, "</time>.</p>\n");
+}
+
 void
 page_refusal(struct call *c, enum sgate_reason reason, const char *login_url,
     const char *detail)
@@ -288,7 +306,10 @@ page_refusal(struct call *c, enum sgate_reason reason, const char *login_url,
 
 	page_open(c, row->title);
 	page_paragraph(c, row->help);
-	page_paragraph(c, detail);
+	if (reason == SGATE_REASON_MAINTENANCE)
+		page_maintenance(c);
+	else
+		page_paragraph(c, detail);
 	if (row->check_status == 401)
 		page_refused_login_link(c, "Log in", login_url);
 	else if (reason == SGATE_REASON_ROLE)

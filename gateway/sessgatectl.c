@@ -70,6 +70,23 @@ static const struct ctl_option audit_options[] = {
     {"follow", NULL, "then print what happens, until interrupted"},
     {NULL, NULL, NULL},
 };
+static const struct ctl_option maintenance_options[] = {
+    {"role", "ROLE",
+	"is let through; repeat for more (default: session.admin_roles)"},
+    {"nobody", NULL, "let nobody through"},
+    {"reason", "TEXT", "why, for whoever is held back to read"},
+    {"until", "WHEN", "over by itself: 2026-11-22T14:03"},
+    {"for", "DURATION", "the same from now on: 2h"},
+    {NULL, NULL, NULL},
+};
+static const struct ctl_option flush_options[] = {
+    {"all", NULL, "all sessions"},
+    {"role", "ROLE", "sessions with this role; repeat for more"},
+    {"but-role", "ROLE", "all but sessions with this role; repeat for more"},
+    {"before", "WHEN",
+	"created before: 2h, or 2026-11-22T14:03 (default: until now)"},
+    {NULL, NULL, NULL},
+};
 static const struct ctl_option status_options[] = {
     {"watch", NULL, "again every two seconds, until interrupted"},
     {NULL, NULL, NULL},
@@ -223,11 +240,34 @@ const struct ctl_command ctl_commands[] = {
     {"explain", CTL_DAEMON, "REF", 1, 1, NULL,
 	"tell a session's story in plain words", NULL,
 	"sessgatectl explain 5c8d0a41e07b3f9926d1c0aa\n", ctl_explain},
+    {"flush", CTL_DAEMON, "", 0, 0, flush_options,
+	"end many sessions at once, on every host",
+	"No session is touched: what was created before the moment that is set "
+	"counts as\nended, within two seconds on every host that reaches the "
+	"durable store. Without\n--realm those of all realms. Who logs in "
+	"after it has returned is not concerned.",
+	"sessgatectl flush --all\n"
+	"sessgatectl flush --all --before 2026-11-22T14:03 --realm shop\n"
+	"sessgatectl flush --role editor\n"
+	"sessgatectl flush --but-role admin\n",
+	ctl_flush},
     {"list", CTL_DAEMON, "USER", 1, 1, NULL, "list a user's live sessions",
 	NULL,
 	"sessgatectl list alice\n"
 	"sessgatectl list alice --realm shop --json\n",
 	ctl_list},
+    {"maintenance", CTL_DAEMON, "[normal|emergency|off]", 0, 1,
+	maintenance_options, "hold back logins, or everybody; or tell what is",
+	"normal: new sessions are refused, but for roles that are let through. "
+	"emergency:\ntheir sessions alone are accepted; the others are not "
+	"ended, and go on when it\nis over. Without --realm in all realms; off "
+	"without --realm ends all of it. In\nforce within two seconds on every "
+	"host that reaches the durable store.",
+	"sessgatectl maintenance\n"
+	"sessgatectl maintenance normal --for 2h --reason 'New disks'\n"
+	"sessgatectl maintenance emergency --role admin --role editor\n"
+	"sessgatectl maintenance off\n",
+	ctl_maintenance},
     {"show", CTL_DAEMON, "REF|-", 1, 1, NULL,
 	"print a session; - reads its token from standard input",
 	"The exit code is 0 if the session is live, 1 if not.",

@@ -297,7 +297,7 @@ start_as_user(struct start *start)
 	    said(batch_create(&start->batch, &err), &err))
 		return false;
 	if (conf_has_redis(conf))
-		instance_read_fence(conf, &start->shared->stores.fence);
+		instance_read_fence(conf, &start->shared->stores);
 	/* Until the tracker listens, nothing is believed. */
 	if (conf_has_redis(conf) && start->local != NULL)
 		local_set_mode(start->local, LOCAL_TRACKED);

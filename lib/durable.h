@@ -147,6 +147,8 @@ struct durable_creation {
  * Behind the figures stands the last row that was seen, for the store.
  */
 struct durable_count {
+	/* Given: live rows that were created before do not count at all. */
+	int64_t created_from_ms;
 	struct sgate_stats stats; /* so far */
 	uint64_t rows;            /* seen */
 	char realm[SESSION_REALM_MAX + 1];
@@ -158,6 +160,10 @@ struct durable_count {
 
 /* What counter_next calls the number of the settings. */
 #define DURABLE_SETTINGS 255
+#define DURABLE_SETTING_NAME_MAX 64
+/* Rows, and bytes of a value: more are not ours. */
+#define DURABLE_SETTINGS_MAX 256
+#define DURABLE_SETTING_MAX_BYTES 65536
 
 /* flags of session_get */
 #define DURABLE_FOR_UPDATE 1u /* inside a transaction */
@@ -171,6 +177,8 @@ typedef int durable_session_fn(void *arg, const struct sgate_session *session);
 typedef int durable_ref_fn(void *arg, const struct sgate_ref *ref);
 typedef int durable_user_fn(
     void *arg, struct sgate_bytes realm, struct sgate_bytes user);
+typedef int durable_setting_fn(
+    void *arg, const char *name, struct sgate_bytes value);
 typedef int durable_audit_fn(void *arg, const struct durable_audit *audit);
 typedef int durable_service_fn(void *arg, const struct durable_service *svc);
 typedef int durable_lease_fn(
@@ -329,10 +337,22 @@ struct durable_ops {
 	/*
 	 * The next number of a fence group (0..15): the last lock taken, but
 	 * for that of the settings (DURABLE_SETTINGS), in a store that has
-	 * `snapshot`: raised when users are blocked.
+	 * `snapshot`: raised when users are blocked. Who writes settings takes
+	 * that one in any store, before he reads or writes them: it is their
+	 * lock.
 	 */
 	enum sgate_status (*counter_next)(struct durable *d, unsigned group,
 	    uint64_t *out_seq, struct sgate_error *err);
+
+	/* All rows of the settings, in any order; in a transaction as well. */
+	enum sgate_status (*setting_list)(struct durable *d,
+	    durable_setting_fn *fn, void *arg, struct sgate_error *err);
+	/* In a transaction that has the number. Replaces. */
+	enum sgate_status (*setting_put)(struct durable *d, const char *name,
+	    struct sgate_bytes value, uint64_t number, struct sgate_error *err);
+	/* The latest absolute expiry of any session; 0: there is none. */
+	enum sgate_status (*latest_expiry)(
+	    struct durable *d, int64_t *out_ms, struct sgate_error *err);
 
 	/*
 	 * One transaction of its own for up to 100 touches in ascending key
@@ -344,14 +364,16 @@ struct durable_ops {
 
 	/*
 	 * The reaper: live rows that have expired at now_ms (absolute, or idle
-	 * with its leeway), looking at `limit` rows in key order after *cursor,
-	 * which is moved on; *out_wrapped when the end was reached (the
-	 * cursor is then zero again). A damaged row is passed over: the answer
-	 * is SGATE_CORRUPT in the end, with cursor and *out_wrapped set.
+	 * with its leeway), or were created before created_before_ms, looking
+	 * at `limit` rows in key order after *cursor, which is moved on;
+	 * *out_wrapped when the end was reached (the cursor is then zero
+	 * again). A damaged row is passed over: the answer is SGATE_CORRUPT in
+	 * the end, with cursor and *out_wrapped set.
 	 */
 	enum sgate_status (*expired)(struct durable *d, int64_t now_ms,
-	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
-	    durable_session_fn *fn, void *arg, struct sgate_error *err);
+	    int64_t created_before_ms, size_t limit, struct sgate_ref *cursor,
+	    bool *out_wrapped, durable_session_fn *fn, void *arg,
+	    struct sgate_error *err);
 	/* Delete at most `limit` each: sessions with absolute_ms < sessions_
 	 * before_ms, audit older (not where there is maintain), idempotency
 	 * and leases past. */

@@ -343,8 +343,9 @@ bind_last_seen(struct sql_run *r, const struct durable_count *count)
 static enum sgate_status
 count_row(struct sql_run *r, int64_t now_ms, struct durable_count *count)
 {
-	struct durable_count row = {
-	    .stats = count->stats, .rows = count->rows + 1};
+	struct durable_count row = {.created_from_ms = count->created_from_ms,
+	    .stats = count->stats,
+	    .rows = count->rows + 1};
 	bool is_same_user;
 	bool is_live;
 
@@ -359,7 +360,8 @@ count_row(struct sql_run *r, int64_t now_ms, struct durable_count *count)
 	row.is_user_counted = is_same_user && count->is_user_counted;
 	if (row.state == SESSION_ENDED)
 		row.stats.ended++;
-	is_live = row.state == SESSION_LIVE && row.absolute_ms > now_ms;
+	is_live = row.state == SESSION_LIVE && row.absolute_ms > now_ms &&
+		  row.created_ms >= row.created_from_ms;
 	if (is_live && row.user[0] == '\0') {
 		row.stats.anonymous++;
 	} else if (is_live) {

@@ -55,7 +55,8 @@ const struct sql_text sqlite_texts[SQL_STATEMENTS] = {
 		   "coalesce(sum(iif(user_id = '', live, 0)), 0), "
 		   "count(iif(user_id <> '' AND live > 0, 1, NULL)), "
 		   "coalesce(sum(ended), 0) FROM (SELECT user_id, "
-		   "sum(state = 1 AND absolute_ms > ?) AS live, "
+		   "sum(state = 1 AND absolute_ms > ? AND "
+		   "created_ms >= ?) AS live, "
 		   "sum(state = 2) AS ended FROM session "
 		   "GROUP BY realm, user_id)",
 	false},
@@ -195,6 +196,7 @@ sqlite_stats(struct durable *d, int64_t now_ms, size_t limit,
 	if (status != SGATE_OK)
 		return status;
 	sql_bind_int(&r, now_ms);
+	sql_bind_int(&r, count->created_from_ms);
 	status = sql_step(&r);
 	if (status == SGATE_NOT_FOUND)
 		status = sql_missing(&r, "the count of sessions");

@@ -154,6 +154,17 @@ DURABLE(changes,
 	size_t limit, durable_session_fn *fn, void *arg,
 	struct sgate_error *err),
     (d, group, after, now_ms, limit, fn, arg, err), VOID, NOTHING, NOTHING)
+DURABLE(setting_list,
+    (struct durable * d, durable_setting_fn *fn, void *arg,
+	struct sgate_error *err),
+    (d, fn, arg, err), VOID, NOTHING, NOTHING)
+DURABLE(setting_put,
+    (struct durable * d, const char *name, struct sgate_bytes value,
+	uint64_t number, struct sgate_error *err),
+    (d, name, value, number, err), VOID, NOTHING, NOTHING)
+DURABLE(latest_expiry,
+    (struct durable * d, int64_t *out_ms, struct sgate_error *err),
+    (d, out_ms, err), VOID, *out_ms = 0, *out_ms = 0)
 DURABLE(counter_next,
     (struct durable * d, unsigned group, uint64_t *out_seq,
 	struct sgate_error *err),
@@ -181,11 +192,11 @@ DURABLE(live,
     (d, now_ms, limit, cursor, out_wrapped, fn, arg, err), VOID, FROM_CURSOR,
     TO_CURSOR)
 DURABLE(expired,
-    (struct durable * d, int64_t now_ms, size_t limit, struct sgate_ref *cursor,
-	bool *out_wrapped, durable_session_fn *fn, void *arg,
-	struct sgate_error *err),
-    (d, now_ms, limit, cursor, out_wrapped, fn, arg, err), VOID, FROM_CURSOR,
-    TO_CURSOR)
+    (struct durable * d, int64_t now_ms, int64_t created_before_ms,
+	size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
+	durable_session_fn *fn, void *arg, struct sgate_error *err),
+    (d, now_ms, created_before_ms, limit, cursor, out_wrapped, fn, arg, err),
+    VOID, FROM_CURSOR, TO_CURSOR)
 DURABLE(purge,
     (struct durable * d, int64_t sessions_before_ms, int64_t audit_before_ms,
 	int64_t now_ms, size_t limit, uint64_t *out_sessions,
@@ -302,6 +313,9 @@ failpoint_durable(const struct durable_ops *ops)
 	WRAP(table, durable, changes);
 	WRAP(table, durable, live);
 	WRAP(table, durable, counter_next);
+	WRAP(table, durable, setting_list);
+	WRAP(table, durable, setting_put);
+	WRAP(table, durable, latest_expiry);
 	WRAP(table, durable, touch);
 	WRAP(table, durable, expired);
 	WRAP(table, durable, purge);

@@ -37,7 +37,7 @@
 /* How many polls a round may be old before this host is blind. */
 #define YOUNG_POLLS 3
 #define FILE_HEAD "sessgate fence 1\n"
-#define FILE_MAX 4096
+#define FILE_MAX 32768
 #define FILE_SUM_BYTES 16
 #define BOOT_MAX 63
 /* In place of the boot's id where it cannot be read: never that of any boot. */
@@ -289,8 +289,36 @@ add_sum(struct buf *text)
 	buf_add_char(text, '\n');
 }
 
+/*
+ * "set NUMBER EPOCH" and the lines of both rows (settings.c), those of flushes
+ * behind a blank.
+ */
 static void
-file_text(const struct fence *fence, struct buf *out)
+add_settings(const struct settings *settings, struct buf *out)
+{
+	struct buf flushes = {0};
+	struct sgate_bytes rest, line;
+
+	if (settings == NULL || settings->number == 0)
+		return;
+	buf_printf(out, "set %" PRIu64 " %u\n", settings->number,
+	    settings->store.epoch);
+	settings_write_maintenances(settings, out);
+	settings_write_flushes(settings, &flushes);
+	for (rest = buf_bytes(&flushes); rest.len > 0;) {
+		line = bytes_cut(&rest, '\n');
+		buf_add_char(out, ' ');
+		buf_add_bytes(out, line);
+		buf_add_char(out, '\n');
+	}
+	if (buf_failed(&flushes))
+		out->failed = true;
+	buf_clear(&flushes);
+}
+
+static void
+file_text(
+    const struct fence *fence, const struct settings *settings, struct buf *out)
 {
 	uint64_t id[2], known;
 	char boot[BOOT_MAX + 1];
@@ -316,6 +344,7 @@ file_text(const struct fence *fence, struct buf *out)
 		    group, known >> FENCE_NUMBER_BITS, known & FENCE_NUMBER_MAX,
 		    atomic_load(&fence->complete_ms[group]));
 	}
+	add_settings(settings, out);
 	if (!buf_failed(out))
 		add_sum(out);
 }
@@ -413,10 +442,58 @@ has_sum(struct sgate_bytes text)
 	return is_right;
 }
 
+static bool
+begins_with(struct sgate_bytes text, const char *word)
+{
+	size_t len = strlen(word);
+
+	return text.len >= len && memcmp(text.data, word, len) == 0;
+}
+
+/* Lines of one row, up to the first that is none. */
+static struct sgate_bytes
+take_row(struct file_reader *in, bool is_flush)
+{
+	struct sgate_bytes row = {in->rest.data, 0};
+
+	while (!in->is_wrong && !begins_with(in->rest, "sum ") &&
+	       begins_with(in->rest, " ") == is_flush)
+		(void)take_word(in, "", '\n');
+	row.len = (size_t)(in->rest.data - row.data);
+	return row;
+}
+
+static void
+take_settings(
+    struct file_reader *in, const unsigned char id[16], struct settings *out)
+{
+	struct sgate_bytes row, line;
+	struct buf flushes = {0};
+
+	memset(out, 0, sizeof(*out));
+	if (in->is_wrong || !begins_with(in->rest, "set "))
+		return;
+	memcpy(out->store.id, id, sizeof(out->store.id));
+	out->number = take_uint(in, "set ", ' ', UINT64_MAX);
+	out->store.epoch = (unsigned)take_uint(in, "", '\n', EPOCH_MAX);
+	row = take_row(in, false);
+	if (!settings_read_maintenances(row, out))
+		in->is_wrong = true;
+	for (row = take_row(in, true); row.len > 0;) {
+		line = bytes_cut(&row, '\n');
+		buf_add(&flushes, line.data + 1, line.len - 1);
+		buf_add_char(&flushes, '\n');
+	}
+	if (buf_failed(&flushes) ||
+	    !settings_read_flushes(buf_bytes(&flushes), out))
+		in->is_wrong = true;
+	buf_clear(&flushes);
+}
+
 /* *out_boot: borrowed from text. */
 static bool
-read_text(
-    struct sgate_bytes text, struct sgate_bytes *out_boot, struct fence *out)
+read_text(struct sgate_bytes text, struct sgate_bytes *out_boot,
+    struct fence *out, struct settings *out_settings)
 {
 	struct file_reader in = {text, false};
 	int64_t now_boot_ms = clock_boot_ms();
@@ -436,6 +513,7 @@ read_text(
 	atomic_store(&out->clock_offset_ms, take_int(&in, "clock ", '\n'));
 	for (group = 0; group < TOKEN_GROUPS; group++)
 		take_group(&in, group, now_boot_ms, out);
+	take_settings(&in, id, out_settings);
 	take_word(&in, "sum ", '\n');
 	return !in.is_wrong && in.rest.len == 0;
 }
@@ -485,12 +563,22 @@ enum sgate_status
 fence_file_read(
     const char *runtime_dir, struct fence *out, struct sgate_error *err)
 {
+	struct settings settings;
+
+	return fence_file_read_all(runtime_dir, out, &settings, err);
+}
+
+enum sgate_status
+fence_file_read_all(const char *runtime_dir, struct fence *out,
+    struct settings *out_settings, struct sgate_error *err)
+{
 	static const unsigned char no_id[16];
 	struct sgate_bytes text = {NULL, 0}, boot = {NULL, 0};
 	char path[4096], bytes[FILE_MAX], this_boot[BOOT_MAX + 1];
 	enum sgate_status status;
 
 	fence_reset(out, no_id);
+	memset(out_settings, 0, sizeof(*out_settings));
 	error_clear(err);
 	if (!file_path(runtime_dir, "fence", path, sizeof(path)))
 		return error_set(err, SGATE_CORRUPT, "fence", "read",
@@ -499,8 +587,9 @@ fence_file_read(
 	if (status != SGATE_OK)
 		return status;
 	text.data = bytes;
-	if (!read_text(text, &boot, out)) {
+	if (!read_text(text, &boot, out, out_settings)) {
 		fence_reset(out, no_id);
+		out_settings->number = 0;
 		return error_set(err, SGATE_CORRUPT, "fence", "read", 0,
 		    "%s: damaged, or of another version", path);
 	}
@@ -508,6 +597,7 @@ fence_file_read(
 	if (!bytes_equal_text(boot, this_boot) ||
 	    strcmp(this_boot, BOOT_UNKNOWN) == 0) {
 		fence_reset(out, no_id);
+		out_settings->number = 0;
 		return error_set(err, SGATE_NOT_FOUND, "fence", "read", 0,
 		    "%s: of an earlier boot", path);
 	}
@@ -582,6 +672,13 @@ enum sgate_status
 fence_file_write(const char *runtime_dir, const struct fence *fence,
     bool is_synced, struct sgate_error *err)
 {
+	return fence_file_write_all(runtime_dir, fence, NULL, is_synced, err);
+}
+
+enum sgate_status
+fence_file_write_all(const char *runtime_dir, const struct fence *fence,
+    const struct settings *settings, bool is_synced, struct sgate_error *err)
+{
 	char path[4096], new_path[4096];
 	struct buf text = {0};
 	int native = 0;
@@ -591,7 +688,7 @@ fence_file_write(const char *runtime_dir, const struct fence *fence,
 	    !file_path(runtime_dir, "fence.new", new_path, sizeof(new_path)))
 		return error_set(err, SGATE_INTERNAL, "fence", "write",
 		    ENAMETOOLONG, "%s: too long", runtime_dir);
-	file_text(fence, &text);
+	file_text(fence, settings, &text);
 	if (buf_failed(&text))
 		native = ENOMEM;
 	else if (failpoint_fails("fence-file-write"))

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 #include "record.h"
+#include "settings.h"
 
 /* 14 bits of epoch, 50 of number. */
 #define FENCE_NUMBER_BITS 50
@@ -100,5 +101,14 @@ SGATE_MUST_CHECK enum sgate_status fence_file_read(
     const char *runtime_dir, struct fence *out, struct sgate_error *err);
 SGATE_MUST_CHECK enum sgate_status fence_file_write(const char *runtime_dir,
     const struct fence *fence, bool is_synced, struct sgate_error *err);
+/*
+ * The same with the settings (settings.h) in the file: they are known as of the
+ * last complete round in there. read: settings->number 0: there are none.
+ */
+SGATE_MUST_CHECK enum sgate_status fence_file_read_all(const char *runtime_dir,
+    struct fence *out, struct settings *out_settings, struct sgate_error *err);
+SGATE_MUST_CHECK enum sgate_status fence_file_write_all(const char *runtime_dir,
+    const struct fence *fence, const struct settings *settings, bool is_synced,
+    struct sgate_error *err);
 
 #endif

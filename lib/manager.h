@@ -15,6 +15,7 @@
  *                       away
  *   manager_input.c     checks of what callers give
  *   manager_fence.c     the round: poll, bring to the cache, raise the fence
+ *   manager_settings.c  maintenance and flush
  *   manager_user.c      a user's sessions: list, cleanup, block
  *   manager_spool.c     what the spool has, to both stores
  *   manager_local.c     taking out of the local cache what has changed
@@ -96,7 +97,9 @@ struct fence_work {
 	uint64_t marks[TOKEN_GROUPS]; /* of sync */
 	bool has_marks;
 	struct manager_losses losses;
-	bool was_polled;       /* MySQL has answered the last round */
+	bool was_polled;          /* MySQL has answered the last round */
+	unsigned settings_failed; /* rounds in a row that could not read them */
+	uint64_t settings_filed;  /* their number in the fence's file */
 	uint64_t blocked_turn; /* of the list of blocked users, as it was found
 				* when that was written last */
 };
@@ -109,6 +112,10 @@ struct identified {
 	unsigned char key[LOCAL_KEY_BYTES];
 	struct local_ticket ticket;
 	bool may_be_kept;
+	/* The local cache has it, and it is flushed or held back: no store
+	 * needs to be asked. SGATE_OK: that is not so. */
+	enum sgate_status refused;
+	struct sgate_error why;
 };
 
 /* What a keeper's rounds have taken out of the local cache. */
@@ -290,6 +297,9 @@ SGATE_MUST_CHECK enum sgate_status manager_judge(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status manager_judge_known(
     struct sgate_manager *mgr, const struct sgate_session *session,
     struct sgate_error *err);
+/* Why a live row's session is not live: it has expired, or is flushed. */
+enum sgate_reason manager_gone(struct sgate_manager *mgr,
+    const struct sgate_session *session, int64_t now_ms);
 /* The same for expiry alone. */
 enum sgate_reason manager_expiry(struct sgate_manager *mgr,
     const struct sgate_session *session, int64_t now_ms);
@@ -619,6 +629,42 @@ void endings_clear(struct endings *endings);
 SGATE_MUST_CHECK enum sgate_status batched_create(struct sgate_manager *mgr,
     const struct sgate_session *session, const struct durable_audit *audit,
     struct put_result *out_put, bool *out_is_alone, struct sgate_error *err);
+
+/* ---- manager_settings.c ---- */
+
+/*
+ * In a round, or when somebody else has polled: these are read if they are
+ * others than before. keep (may be NULL) has them before they are in force.
+ */
+SGATE_MUST_CHECK enum sgate_status settings_round(struct sgate_manager *mgr,
+    const struct durable_poll *poll, int64_t began_boot_ms,
+    void (*keep)(void *arg, const struct settings *settings), void *arg,
+    struct sgate_error *err);
+/* Within a call: SGATE_OK: they are known; must_be_young: and were polled a
+ * moment ago. Else the durable store is asked. */
+SGATE_MUST_CHECK enum sgate_status settings_need(
+    struct sgate_manager *mgr, bool must_be_young, struct sgate_error *err);
+/*
+ * A session that was found live: SGATE_OK; SGATE_NOT_FOUND, flushed;
+ * SGATE_UNAVAILABLE: held back by maintenance (is_held: that is asked), or
+ * nobody knows. is_row: it was the durable store's answer that was believed.
+ */
+SGATE_MUST_CHECK enum sgate_status settings_judge(struct sgate_manager *mgr,
+    const struct sgate_session *session, bool is_row, bool is_held,
+    struct sgate_error *err);
+/* The same of one that stands elsewhere, by what is known. */
+SGATE_MUST_CHECK enum sgate_status settings_judge_of(struct sgate_manager *mgr,
+    const char *realm, struct sgate_bytes roles, int64_t created_ms,
+    bool is_held, int64_t now_ms, struct sgate_error *err);
+/* Before it is created. */
+SGATE_MUST_CHECK enum sgate_status settings_judge_new(struct sgate_manager *mgr,
+    const struct sgate_session *session, struct sgate_error *err);
+/* Whether it is flushed, as far as is known. */
+bool settings_are_against(
+    const struct sgate_manager *mgr, const struct sgate_session *session);
+/* Sessions that were created before: any of them may be flushed, all are. */
+void settings_flushed_before(
+    const struct sgate_manager *mgr, int64_t *out_any_ms, int64_t *out_all_ms);
 
 /* ---- manager_end.c ---- */
 

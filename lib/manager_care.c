@@ -55,7 +55,11 @@ reap_add(void *arg, const struct sgate_session *session)
 	struct sgate_manager *mgr = r->mgr;
 	struct endings *to = &r->endings;
 
-	if (mgr->cache_ops != NULL &&
+	/* Walked over because of its age, and others were flushed. */
+	if (session_expiry(session, manager_now_ms(mgr)) == SGATE_REASON_OK &&
+	    !settings_are_against(mgr, session))
+		return 0;
+	if (mgr->cache_ops != NULL && !settings_are_against(mgr, session) &&
 	    session_expiry(session, manager_now_ms(mgr)) ==
 		SGATE_REASON_EXPIRED_IDLE) {
 		if (!has_been_up(&mgr->stores->durable) ||
@@ -161,13 +165,15 @@ reap_expired(struct sgate_manager *mgr, size_t chunk,
 	struct sgate_ref cursor = mgr->reap_cursor;
 	struct sgate_error end_err;
 	enum sgate_status found, status;
+	int64_t flushed_ms, all_ms;
 
 	*out_wrapped = false;
+	settings_flushed_before(mgr, &flushed_ms, &all_ms);
 	if (mgr->reap_pass_ms == 0)
 		mgr->reap_pass_ms = manager_now_ms(mgr);
 	found = manager_read(mgr,
-	    mgr->ops->expired(mgr->durable, manager_now_ms(mgr), chunk, &cursor,
-		out_wrapped, reap_add, &r, err),
+	    mgr->ops->expired(mgr->durable, manager_now_ms(mgr), flushed_ms,
+		chunk, &cursor, out_wrapped, reap_add, &r, err),
 	    err);
 	if (found == SGATE_OK)
 		found = r.status;
@@ -288,6 +294,17 @@ manager_touch_write(struct sgate_manager *mgr, struct durable_touch *touches,
 /* Some milliseconds of the store's time. */
 #define COUNT_ROWS 5000
 
+/* Of the others that are flushed nobody can tell by an index: they count until
+ * the reaper has ended them. */
+static void
+count_begin(const struct sgate_manager *mgr, struct durable_count *count)
+{
+	int64_t any_ms;
+
+	if (count->rows == 0)
+		settings_flushed_before(mgr, &any_ms, &count->created_from_ms);
+}
+
 enum sgate_status
 manager_count(struct sgate_manager *mgr, struct durable_count *count,
     bool *out_done, struct sgate_error *err)
@@ -297,6 +314,7 @@ manager_count(struct sgate_manager *mgr, struct durable_count *count,
 	*out_done = false;
 	if (status != SGATE_OK)
 		return status;
+	count_begin(mgr, count);
 	return manager_read(mgr,
 	    mgr->ops->stats(mgr->durable, manager_now_ms(mgr), COUNT_ROWS,
 		count, out_done, err),
@@ -313,6 +331,9 @@ sgate_stats(struct sgate_manager *mgr, struct sgate_stats *out_stats,
 
 	memset(out_stats, 0, sizeof(*out_stats));
 	status = manager_enter(mgr, err);
+	if (status == SGATE_OK)
+		status = settings_need(mgr, true, err);
+	count_begin(mgr, &count);
 	while (status == SGATE_OK && !is_done) {
 		if (!manager_has_time(mgr))
 			return error_set(err, SGATE_UNAVAILABLE, "session",

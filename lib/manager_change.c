@@ -481,8 +481,7 @@ endings_lock(struct sgate_manager *mgr, struct endings *endings, size_t index,
 	if (status != SGATE_OK)
 		return status;
 	if (item->is_if_expired)
-		item->reason =
-		    manager_expiry(mgr, session, manager_now_ms(mgr));
+		item->reason = manager_gone(mgr, session, manager_now_ms(mgr));
 	if (session->state != SESSION_LIVE || item->reason == SGATE_REASON_OK ||
 	    is_anothers(item, session)) {
 		sgate_session_free(session);

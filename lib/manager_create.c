@@ -406,7 +406,7 @@ collect_live(void *arg, const struct sgate_session *session)
 {
 	struct live_refs *live = arg;
 
-	if (manager_expiry(live->mgr, session, live->now_ms) == SGATE_REASON_OK)
+	if (manager_gone(live->mgr, session, live->now_ms) == SGATE_REASON_OK)
 		live->status = endings_add(
 		    &live->found, &session->ref, SGATE_REASON_LIMIT, live->err);
 	return live->status != SGATE_OK;
@@ -852,6 +852,8 @@ sgate_session_create(struct sgate_manager *mgr,
 	 * in the database. */
 	manager_begin(mgr, err);
 	status = fill_session(&c, err);
+	if (status == SGATE_OK)
+		status = settings_judge_new(mgr, c.session, err);
 	if (status == SGATE_OK)
 		status = read_key(&c, err);
 	if (status == SGATE_OK) {

@@ -44,6 +44,7 @@
 #define FILE_EVERY_MS 10000
 #define TELL_EVERY_MS 60000
 #define CLOCKS_APART_MS 500
+#define CLOCK_HALF_MAX_MS 125
 #define EPOCH_MAX 9999
 
 /* What is told: at most FENCE_NEWS kinds. */
@@ -54,7 +55,8 @@ enum news {
 	NEWS_FILE,
 	NEWS_CLOCK,
 	NEWS_STORE,
-	NEWS_BLOCKED
+	NEWS_BLOCKED,
+	NEWS_SETTINGS
 };
 
 struct round {
@@ -234,8 +236,12 @@ set_clock(struct fence *fence, const struct durable_poll *poll, int64_t sent_ms)
 {
 	int64_t half_ms = (clock_boot_ms() - sent_ms) / 2;
 
-	atomic_store(
-	    &fence->clock_offset_ms, poll->now_ms - (sent_ms + half_ms));
+	/* A process that was kept waiting behind its answer would be further
+	 * off than others count on (sgate_sessions_flush()). */
+	if (half_ms <= CLOCK_HALF_MAX_MS ||
+	    atomic_load(&fence->clock_offset_ms) == 0)
+		atomic_store(&fence->clock_offset_ms,
+		    poll->now_ms - (sent_ms + half_ms));
 	return half_ms;
 }
 
@@ -252,6 +258,9 @@ manager_learn_clock(struct sgate_manager *mgr, struct sgate_error *err)
 		    mgr, mgr->ops->poll(mgr->durable, &poll, err), err);
 	if (status == SGATE_OK)
 		set_clock(&mgr->stores->fence, &poll, sent_ms);
+	/* It will be asked for, too; what fails is asked for then. */
+	if (status == SGATE_OK)
+		(void)!settings_round(mgr, &poll, sent_ms, NULL, NULL, err);
 	return status;
 }
 
@@ -346,6 +355,7 @@ settle_store(struct round *r)
 		    "one is believed",
 		    r->mgr->ops->name);
 	fence_reset(fence, store->id);
+	settings_forget(&r->mgr->stores->settings);
 	atomic_store(&r->mgr->stores->blocked.number, 0);
 	atomic_store(&fence->clock_offset_ms, offset_ms);
 	atomic_store(&fence->settings, r->poll.settings);
@@ -402,19 +412,70 @@ has_file(const struct round *r)
 }
 
 static void
-write_file(struct round *r, const struct fence *fence, bool is_synced)
+write_with(struct round *r, const struct fence *fence,
+    const struct settings *settings, bool is_synced)
 {
 	struct sgate_error err;
 	enum sgate_status status;
 
-	status =
-	    fence_file_write(r->given->runtime_dir, fence, is_synced, &err);
+	if (failpoint_is_off("settings-file"))
+		settings = NULL;
+	status = fence_file_write_all(
+	    r->given->runtime_dir, fence, settings, is_synced, &err);
+	r->mgr->fence_work.settings_filed =
+	    status == SGATE_OK && settings != NULL ? settings->number : 0;
 	if (status == SGATE_OK)
 		return;
 	note_failure(r, status, &err);
 	tell(r, NEWS_FILE, true,
 	    "%s; a restart believes no copy until %s has answered", err.text,
 	    r->mgr->ops->name);
+}
+
+static void
+write_file(struct round *r, const struct fence *fence, bool is_synced)
+{
+	struct settings settings;
+	bool is_known = settings_get(&r->mgr->stores->settings, &settings);
+
+	write_with(r, fence, is_known ? &settings : NULL, is_synced);
+}
+
+/* Before they are in force: a restart does not forget them. */
+static void
+keep_settings(void *arg, const struct settings *settings)
+{
+	struct round *r = arg;
+
+	if (has_file(r))
+		write_with(r, r->fence, settings, false);
+}
+
+/* A worker may have read them before: then they are not in the file yet. */
+static void
+learn_settings(struct round *r)
+{
+	struct settings settings;
+	enum sgate_status status;
+	struct sgate_error err;
+
+	if (failpoint_is_off("settings") &&
+	    settings_are_known(&r->mgr->stores->settings)) {
+		atomic_store(
+		    &r->mgr->stores->settings.polled_ms, r->began_boot_ms);
+		return;
+	}
+	error_clear(&err);
+	status = settings_round(
+	    r->mgr, &r->poll, r->began_boot_ms, keep_settings, r, &err);
+	note_failure(r, status, &err);
+	if (status != SGATE_OK)
+		tell(r, NEWS_SETTINGS, true, "%s", err.text);
+	else if (has_file(r) &&
+		 settings_get(&r->mgr->stores->settings, &settings) &&
+		 settings.number != r->mgr->fence_work.settings_filed &&
+		 !failpoint_is_off("settings-file"))
+		write_with(r, r->fence, &settings, false);
 }
 
 static void
@@ -923,6 +984,7 @@ manager_fence_round(struct sgate_manager *mgr,
 	if (status != SGATE_OK)
 		return r.status;
 	settle_store(&r);
+	learn_settings(&r);
 	note_away(&r);
 	if (!is_alarmed(&r)) {
 		local_work_begin(mgr, &r.poll);

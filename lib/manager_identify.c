@@ -14,8 +14,9 @@
  *
  * And in both: no number has fallen (fence.h), this host knows what time it is
  * in the durable store, and nothing has ended here that no store has yet. An
- * entry never refuses: one that has expired, or of which activity cannot be
- * noted, is left to the look.
+ * entry that has expired, or of which activity cannot be noted, is left to the
+ * look. It refuses by itself who is flushed or held back (settings.h): what was
+ * set for all must not send all of them to the stores.
  *
  * The lease is judged first, and then the entry is copied, whose ticket is
  * looked at behind that: what is no entry any more by then was dropped for what
@@ -106,9 +107,27 @@ is_live(const struct local_entry *entry, int64_t now_ms)
 	return reason == SGATE_REASON_OK || failpoint_is_off("local-idle");
 }
 
+/* An entry that may have been flushed or is held back, seldom. */
 static bool
-find_local(struct sgate_manager *mgr, const struct sgate_ref *ref,
-    const unsigned char key[LOCAL_KEY_BYTES])
+is_let(struct sgate_manager *mgr, const struct local_entry *entry,
+    struct sgate_bytes realm, int64_t now_ms)
+{
+	struct identified *found = &mgr->identified;
+	struct sgate_bytes roles = {
+	    entry->text + entry->user_len, entry->roles_len};
+	char name[SESSION_REALM_MAX + 1];
+
+	if (!settings_are_known(&mgr->stores->settings))
+		return false;
+	input_copy(name, sizeof(name), realm);
+	found->refused = settings_judge_of(
+	    mgr, name, roles, entry->created_ms, true, now_ms, &found->why);
+	return found->refused == SGATE_OK;
+}
+
+static bool
+find_local(struct sgate_manager *mgr, struct sgate_bytes realm,
+    const struct sgate_ref *ref, const unsigned char key[LOCAL_KEY_BYTES])
 {
 	struct local_entry *entry = &mgr->identified.entry;
 	int64_t now_boot_ms, now_ms;
@@ -120,7 +139,10 @@ find_local(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	    !knows_time(mgr))
 		return false;
 	now_ms = manager_now_at(mgr, now_boot_ms);
-	if (!is_live(entry, now_ms) || !note_activity(mgr, entry, now_ms))
+	if (!is_live(entry, now_ms) ||
+	    (settings_may_concern(&mgr->stores->settings, entry->created_ms) &&
+		!is_let(mgr, entry, realm, now_ms)) ||
+	    !note_activity(mgr, entry, now_ms))
 		return false;
 	mgr->identified.now_ms = now_ms;
 	mgr->served_by = "local";
@@ -262,7 +284,8 @@ recall(struct sgate_manager *mgr, struct sgate_bytes realm,
 
 	found->may_be_kept = mgr->local != NULL && local_key(mgr->local, realm,
 						       text, bound, found->key);
-	if (!found->may_be_kept || !find_local(mgr, ref, found->key))
+	found->refused = SGATE_OK;
+	if (!found->may_be_kept || !find_local(mgr, realm, ref, found->key))
 		return false;
 	found->may_be_kept = false;
 	return true;
@@ -289,6 +312,19 @@ manager_recall(struct sgate_manager *mgr, struct sgate_bytes realm,
 	return is_hit;
 }
 
+/* Without a question to any store: many may be refused at once. */
+static enum sgate_status
+refuse_found(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	struct identified *found = &mgr->identified;
+
+	found->may_be_kept = false;
+	mgr->served_by = "local";
+	if (err != NULL)
+		*err = found->why;
+	return found->refused;
+}
+
 enum sgate_status
 manager_identify(struct sgate_manager *mgr, struct sgate_bytes text,
     struct sgate_bytes bound, struct identity *out, struct sgate_error *err)
@@ -306,6 +342,10 @@ manager_identify(struct sgate_manager *mgr, struct sgate_bytes text,
 		token_wipe(&token);
 		tell_entry(found, out);
 		return SGATE_OK;
+	}
+	if (found->refused != SGATE_OK) {
+		token_wipe(&token);
+		return refuse_found(mgr, err);
 	}
 	if (found->may_be_kept)
 		local_take_ticket(mgr->local, &token.ref, &found->ticket);

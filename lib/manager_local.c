@@ -116,16 +116,17 @@ local_work_alone(struct sgate_manager *mgr, struct sgate_error *err)
 	enum sgate_status status;
 	unsigned group;
 
-	if (mgr->local == NULL)
-		return SGATE_OK;
 	status = manager_enter(mgr, err);
 	if (status == SGATE_OK)
 		status = manager_read(
 		    mgr, mgr->ops->poll(mgr->durable, &poll, err), err);
 	if (status != SGATE_OK)
 		return status;
+	status = settings_round(mgr, &poll, began_boot_ms, NULL, NULL, err);
+	if (mgr->local == NULL)
+		return status;
 	local_work_begin(mgr, &poll);
 	for (group = 0; group < TOKEN_GROUPS; group++)
 		local_work_group(mgr, group, &poll, began_boot_ms, true);
-	return SGATE_OK;
+	return status;
 }

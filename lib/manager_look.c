@@ -467,6 +467,11 @@ look_up(struct sgate_manager *mgr, struct sgate_bytes text, unsigned flags,
 		out->session->data[0] = '\0';
 	if (status == SGATE_UNAVAILABLE || status == SGATE_CORRUPT)
 		stores_count(mgr->stores, STORES_UNAVAILABLE);
+	/* A copy that is believed stood beside a round that is young, or nobody
+	 * can tell more. */
+	if (status == SGATE_OK)
+		status = settings_judge(mgr, out->session, !out->is_copy,
+		    (flags & SGATE_IN_MAINTENANCE) == 0, err);
 	return status;
 }
 
@@ -621,8 +626,9 @@ sgate_session_get(struct sgate_manager *mgr, struct sgate_bytes token,
 	enum sgate_status status;
 
 	*out_session = NULL;
-	status = look_up(
-	    mgr, token, flags & (SGATE_NO_TOUCH | SGATE_NO_DATA), &look, err);
+	status = look_up(mgr, token,
+	    flags & (SGATE_NO_TOUCH | SGATE_NO_DATA | SGATE_IN_MAINTENANCE),
+	    &look, err);
 	if (status == SGATE_OK) {
 		look_touch(mgr, &look, flags);
 		*out_session = look.session;

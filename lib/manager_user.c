@@ -59,7 +59,7 @@ list_add(void *arg, const struct sgate_session *session)
 	struct sgate_session *copy = NULL;
 
 	l->seen++;
-	if (manager_expiry(l->mgr, session, l->now_ms) != SGATE_REASON_OK)
+	if (manager_gone(l->mgr, session, l->now_ms) != SGATE_REASON_OK)
 		return 0;
 	if (!list_grow(l->list) ||
 	    (copy = sgate_session_dup(session)) == NULL) {
@@ -126,7 +126,9 @@ sgate_user_sessions(struct sgate_manager *mgr, struct sgate_bytes user_id,
 	if (l.list == NULL)
 		return error_memory(err, "list");
 	l.now_ms = manager_now_ms(mgr);
-	status = list_read(&l, user_id, err);
+	status = settings_need(mgr, true, err);
+	if (status == SGATE_OK)
+		status = list_read(&l, user_id, err);
 	if (status != SGATE_OK) {
 		sgate_list_free(l.list);
 		return status;

@@ -239,7 +239,8 @@ struct sgate_create {
  * SGATE_NOT_FOUND:   it was created, and ended before it was acknowledged (a
  *                    cleanup at the same moment); err->reason says how.
  * SGATE_UNAVAILABLE, SGATE_UNCERTAIN: nothing is promised; try again with the
- *                    same idempotency key.
+ *                    same idempotency key. Reason maintenance: it was refused,
+ *                    and err->text says why.
  */
 SGATE_MUST_CHECK enum sgate_status sgate_session_create(
     struct sgate_manager *mgr, const struct sgate_create *create,
@@ -251,12 +252,15 @@ void sgate_token_free(char *token);
 
 #define SGATE_NO_TOUCH 1u /* this look is no activity */
 #define SGATE_NO_DATA 2u  /* leave data out (exports are still there) */
+/* Also a session that maintenance holds back. */
+#define SGATE_IN_MAINTENANCE 4u
 
 /*
  * Get the session that a token names (old: get_session, get_session_data,
  * get_session_context).
  *
- * token: as received, any bytes. flags: SGATE_NO_TOUCH, SGATE_NO_DATA.
+ * token: as received, any bytes. flags: SGATE_NO_TOUCH, SGATE_NO_DATA,
+ * SGATE_IN_MAINTENANCE.
  * Expiry is judged by the durable store's clock (sgate_options.clock in
  * tests), idle expiry with a tenth of leeway, because activity is written at
  * most once a tenth of the idle timeout.
@@ -266,7 +270,9 @@ void sgate_token_free(char *token);
  *                    send that token to the client.
  * SGATE_NOT_FOUND:   err->reason says which: none, malformed, bad_tag,
  *                    unknown, expired_*, or how it ended. Not an error.
- * SGATE_UNAVAILABLE: no store could answer. Never read it as "not found".
+ * SGATE_UNAVAILABLE: no store could answer. Never read it as "not found". With
+ *                    the reason maintenance: it is held back for now, and
+ *                    err->text says why.
  * SGATE_CORRUPT:     a stored row was refused; treat as unavailable.
  */
 SGATE_MUST_CHECK enum sgate_status sgate_session_get(struct sgate_manager *mgr,
@@ -422,6 +428,88 @@ SGATE_MUST_CHECK enum sgate_status sgate_user_block(struct sgate_manager *mgr,
     uint64_t *out_count, struct sgate_error *err);
 SGATE_MUST_CHECK enum sgate_status sgate_user_unblock(struct sgate_manager *mgr,
     struct sgate_bytes user_id, struct sgate_error *err);
+
+/* ---- maintenance and flush ---- */
+
+enum sgate_maintenance_mode {
+	SGATE_MAINTENANCE_OFF = 0,
+	SGATE_MAINTENANCE_NORMAL,    /* nobody new but roles let through */
+	SGATE_MAINTENANCE_EMERGENCY, /* sessions of these roles alone */
+	SGATE_MAINTENANCE_UNKNOWN    /* nobody could tell yet */
+};
+
+/*
+ * Maintenance (old: prevent_non_admin_login, invalidate_non_admin_sessions),
+ * in force on every host that reaches the durable store within two seconds. No
+ * session ends. What it holds back is SGATE_UNAVAILABLE with the reason
+ * maintenance: in normal mode sgate_session_create(), in emergency also every
+ * function that takes a session's token, but sgate_session_end_token(). What
+ * goes by ref or user, for those who manage sessions, is not held back.
+ *
+ * all_realms: not 0: of every realm; else of the caller's. What is set for all
+ * and for one holds back by either. set_roles: not 0: `roles` are let through,
+ * up to 255 bytes together, may be none; else session.admin_roles. reason: up
+ * to 200 bytes, for whoever is held back to read. until_ms: then it is over by
+ * itself; 0 = when it is ended.
+ *
+ * Set again, it takes the place of what was set. SGATE_INVALID, SGATE_TOO_LARGE
+ * name the member. SGATE_UNAVAILABLE, SGATE_UNCERTAIN: what was set before is
+ * still in force, or this is; set it again.
+ */
+struct sgate_maintenance {
+	enum sgate_maintenance_mode mode;
+	int all_realms;
+	int set_roles;
+	const struct sgate_bytes *roles;
+	size_t roles_count;
+	struct sgate_bytes reason;
+	int64_t until_ms;
+};
+SGATE_MUST_CHECK enum sgate_status sgate_maintenance_set(
+    struct sgate_manager *mgr, const struct sgate_maintenance *maintenance,
+    struct sgate_error *err);
+/*
+ * Ends it (old: allow_non_admin_login, cleanup_maintenance_state): all_realms:
+ * whatever was set for whom, else what was set for the caller's realm alone.
+ * SGATE_OK also when there was nothing to end.
+ */
+SGATE_MUST_CHECK enum sgate_status sgate_maintenance_end(
+    struct sgate_manager *mgr, int all_realms, struct sgate_error *err);
+
+/* What is in force in the caller's realm; of two the stricter one. */
+struct sgate_maintenance_state {
+	enum sgate_maintenance_mode mode;
+	int all_realms;
+	int64_t since_ms, until_ms; /* 0: until it is ended */
+	char roles[256];            /* let through; by commas */
+	char reason[201];
+};
+/* SGATE_UNAVAILABLE: nobody could tell. */
+SGATE_MUST_CHECK enum sgate_status sgate_maintenance_get(
+    struct sgate_manager *mgr, struct sgate_maintenance_state *out_state,
+    struct sgate_error *err);
+
+/*
+ * End sessions without touching any: all that were created before a moment,
+ * anonymous ones too. They are "flushed" on every host that reaches the durable
+ * store within two seconds, and nowhere listed or counted as live.
+ *
+ * all_realms: not 0: of every realm; else of the caller's. before_ms: not after
+ * now; 0 = now: all that were created before the call, none that is created
+ * after it has returned (it takes a part of a second). roles: only sessions
+ * with one of them, or (but_roles) only those with none of them; none given =
+ * all. *out_before_ms (may be NULL): that moment.
+ */
+struct sgate_flush {
+	int all_realms;
+	int64_t before_ms;
+	const struct sgate_bytes *roles;
+	size_t roles_count;
+	int but_roles;
+};
+SGATE_MUST_CHECK enum sgate_status sgate_sessions_flush(
+    struct sgate_manager *mgr, const struct sgate_flush *flush,
+    int64_t *out_before_ms, struct sgate_error *err);
 
 /* ---- care ---- */
 

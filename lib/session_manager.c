@@ -767,6 +767,23 @@ manager_expiry(struct sgate_manager *mgr, const struct sgate_session *session,
 	return session_expiry(&seen, now_ms);
 }
 
+enum sgate_reason
+manager_gone(struct sgate_manager *mgr, const struct sgate_session *session,
+    int64_t now_ms)
+{
+	enum sgate_reason reason = manager_expiry(mgr, session, now_ms);
+
+	if (reason == SGATE_REASON_OK && settings_are_against(mgr, session))
+		reason = SGATE_REASON_FLUSHED;
+	return reason;
+}
+
+enum sgate_reason
+manager_why_gone(struct sgate_manager *mgr, const struct sgate_session *session)
+{
+	return manager_gone(mgr, session, manager_now_ms(mgr));
+}
+
 enum sgate_status
 manager_judge_known(struct sgate_manager *mgr,
     const struct sgate_session *session, struct sgate_error *err)
@@ -779,7 +796,7 @@ manager_judge_known(struct sgate_manager *mgr,
 			? session->end_reason
 			: SGATE_REASON_REVOKED,
 		    "get");
-	reason = manager_expiry(mgr, session, manager_now_ms(mgr));
+	reason = manager_gone(mgr, session, manager_now_ms(mgr));
 	if (reason != SGATE_REASON_OK)
 		return error_reason(err, SGATE_NOT_FOUND, reason, "get");
 	return SGATE_OK;
@@ -824,6 +841,8 @@ sgate_session_get_by_ref(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	status = manager_enter(mgr, err);
 	if (status == SGATE_OK)
 		status = manager_find_ref(mgr, ref, 0, &session, NULL, err);
+	if (status == SGATE_OK)
+		status = settings_need(mgr, true, err);
 	if (status == SGATE_OK)
 		status = manager_judge(mgr, session, err);
 	if (status == SGATE_OK) {

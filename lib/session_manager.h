@@ -245,6 +245,19 @@ SGATE_MUST_CHECK enum sgate_status manager_restored(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status manager_audit_list(struct sgate_manager *mgr,
     const struct durable_audit_filter *filter, durable_audit_fn *fn, void *arg,
     struct sgate_error *err);
+/*
+ * What maintenance is in force in a realm, as this host knows it: for processes
+ * without a manager, too. Mode UNKNOWN: it does not.
+ */
+void settings_tell_maintenance(const struct settings_shared *shared,
+    const char *realm, int64_t now_ms, struct sgate_maintenance_state *out);
+/* Whether maintenance holds back a session that was found in spite of it. */
+bool manager_is_held(
+    struct sgate_manager *mgr, const struct sgate_session *session);
+/* Why a row that is live stands for no live session; SGATE_REASON_OK: it does.
+ */
+enum sgate_reason manager_why_gone(
+    struct sgate_manager *mgr, const struct sgate_session *session);
 /* A row whatever its state, in the caller's realm, for show and explain. */
 SGATE_MUST_CHECK enum sgate_status manager_session_any(
     struct sgate_manager *mgr, const struct sgate_ref *ref,

@@ -85,6 +85,12 @@ static const struct sql_text common_texts[SQL_STATEMENTS] = {
     [SQL_LEASE_LIST] = {"SELECT name, holder, until_ms FROM lease "
 			"ORDER BY name",
 	false},
+    [SQL_SETTING_LIST] = {"SELECT name, value FROM setting LIMIT ?", false},
+    [SQL_SETTING_PUT] = {"REPLACE INTO setting (name, value, seq) "
+			 "VALUES (?, ?, ?)",
+	true},
+    /* The end of the key `reap`. */
+    [SQL_LATEST_EXPIRY] = {"SELECT MAX(absolute_ms) FROM session", false},
     [SQL_SERVICE_GET] = {"SELECT " SERVICE_COLUMNS " FROM service_key "
 			 "WHERE key_hash = ?",
 	false},

@@ -53,6 +53,9 @@ enum sql_statement {
 	SQL_CHANGES,
 	SQL_CHANGED,
 	SQL_COUNTER_NEXT,
+	SQL_SETTING_LIST,
+	SQL_SETTING_PUT,
+	SQL_LATEST_EXPIRY,
 	SQL_TOUCH,
 	SQL_TOUCH_SUCCESSOR,
 	SQL_WALK,
@@ -298,9 +301,16 @@ enum sgate_status sql_blocked_users(struct durable *d, size_t limit,
 enum sgate_status sql_user_sessions(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, size_t limit, durable_session_fn *fn, void *arg,
     struct sgate_error *err);
-enum sgate_status sql_expired(struct durable *d, int64_t now_ms, size_t limit,
-    struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
+enum sgate_status sql_setting_list(struct durable *d, durable_setting_fn *fn,
     void *arg, struct sgate_error *err);
+enum sgate_status sql_setting_put(struct durable *d, const char *name,
+    struct sgate_bytes value, uint64_t number, struct sgate_error *err);
+enum sgate_status sql_latest_expiry(
+    struct durable *d, int64_t *out_ms, struct sgate_error *err);
+enum sgate_status sql_expired(struct durable *d, int64_t now_ms,
+    int64_t created_before_ms, size_t limit, struct sgate_ref *cursor,
+    bool *out_wrapped, durable_session_fn *fn, void *arg,
+    struct sgate_error *err);
 enum sgate_status sql_live(struct durable *d, int64_t now_ms, size_t limit,
     struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
     void *arg, struct sgate_error *err);

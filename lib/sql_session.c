@@ -535,6 +535,73 @@ sql_blocked_users(struct durable *d, size_t limit, durable_user_fn *fn,
 	return status == SGATE_NOT_FOUND ? SGATE_OK : status;
 }
 
+/* ---- settings ---- */
+
+enum sgate_status
+sql_setting_list(struct durable *d, durable_setting_fn *fn, void *arg,
+    struct sgate_error *err)
+{
+	char name[DURABLE_SETTING_NAME_MAX + 1];
+	struct sgate_bytes value;
+	struct sql_run r;
+	enum sgate_status status =
+	    sql_open(&r, d, SQL_SETTING_LIST, "setting_list", err);
+
+	if (status != SGATE_OK)
+		return status;
+	sql_bind_limit(&r, DURABLE_SETTINGS_MAX);
+	while ((status = sql_step(&r)) == SGATE_OK) {
+		sql_get_text(&r, name, sizeof(name));
+		value = sql_get_bytes(&r, DURABLE_SETTING_MAX_BYTES);
+		status = sql_row_status(&r, "a setting");
+		if (status != SGATE_OK || fn(arg, name, value) != 0)
+			break;
+	}
+	sql_close(&r);
+	return status == SGATE_NOT_FOUND ? SGATE_OK : status;
+}
+
+enum sgate_status
+sql_setting_put(struct durable *d, const char *name, struct sgate_bytes value,
+    uint64_t number, struct sgate_error *err)
+{
+	struct sql_run r;
+	enum sgate_status status;
+
+	if (name[0] == '\0' || strlen(name) > DURABLE_SETTING_NAME_MAX ||
+	    value.len > DURABLE_SETTING_MAX_BYTES || number > INT64_MAX)
+		return sql_misused(
+		    d, "setting_put", "a setting that cannot be", err);
+	status = sql_open(&r, d, SQL_SETTING_PUT, "setting_put", err);
+	if (status != SGATE_OK)
+		return status;
+	sql_bind_text(&r, name);
+	sql_bind_bytes(&r, value);
+	sql_bind_int(&r, (int64_t)number);
+	return sql_finish(&r, NULL);
+}
+
+enum sgate_status
+sql_latest_expiry(struct durable *d, int64_t *out_ms, struct sgate_error *err)
+{
+	struct sql_run r;
+	enum sgate_status status;
+
+	*out_ms = 0;
+	status = sql_open(&r, d, SQL_LATEST_EXPIRY, "latest_expiry", err);
+	if (status != SGATE_OK)
+		return status;
+	status = sql_step(&r);
+	if (status == SGATE_OK) {
+		*out_ms = sql_get_if_set(&r, SQL_TIME_MAX_MS);
+		status = sql_row_status(&r, "the latest expiry");
+	}
+	sql_close(&r);
+	if (status != SGATE_OK)
+		*out_ms = 0;
+	return status == SGATE_NOT_FOUND ? SGATE_OK : status;
+}
+
 enum sgate_status
 sql_user_sessions(struct durable *d, struct sgate_bytes realm,
     struct sgate_bytes user, size_t limit, durable_session_fn *fn, void *arg,
@@ -571,8 +638,10 @@ sql_touches_check(struct durable *d, const struct durable_touch *touches,
 /* A walk over all rows in the order of their key. */
 struct walk {
 	const char *operation;
-	bool (*is_wanted)(const struct sgate_session *session, int64_t now_ms);
+	bool (*is_wanted)(
+	    const struct sgate_session *session, const struct walk *walk);
 	int64_t now_ms;
+	int64_t created_before_ms;
 	size_t limit;
 	struct sgate_ref *cursor;
 	durable_session_fn *fn;
@@ -580,16 +649,18 @@ struct walk {
 };
 
 static bool
-is_expired(const struct sgate_session *session, int64_t now_ms)
+is_expired(const struct sgate_session *session, const struct walk *walk)
 {
 	return session->state == SESSION_LIVE &&
-	       session_expiry(session, now_ms) != SGATE_REASON_OK;
+	       (session->created_ms < walk->created_before_ms ||
+		   session_expiry(session, walk->now_ms) != SGATE_REASON_OK);
 }
 
 static bool
-is_live(const struct sgate_session *session, int64_t now_ms)
+is_live(const struct sgate_session *session, const struct walk *walk)
 {
-	return session->state == SESSION_LIVE && session->absolute_ms > now_ms;
+	return session->state == SESSION_LIVE &&
+	       session->absolute_ms > walk->now_ms;
 }
 
 /*
@@ -626,7 +697,7 @@ walk_rows(struct durable *d, const struct walk *walk, bool *out_wrapped,
 		if (status != SGATE_OK)
 			break;
 		*walk->cursor = session->ref;
-		if (walk->is_wanted(session, walk->now_ms))
+		if (walk->is_wanted(session, walk))
 			is_stopped = walk->fn(walk->arg, session) != 0;
 		sgate_session_free(session);
 	}
@@ -640,12 +711,12 @@ walk_rows(struct durable *d, const struct walk *walk, bool *out_wrapped,
 }
 
 enum sgate_status
-sql_expired(struct durable *d, int64_t now_ms, size_t limit,
-    struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
-    void *arg, struct sgate_error *err)
+sql_expired(struct durable *d, int64_t now_ms, int64_t created_before_ms,
+    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
+    durable_session_fn *fn, void *arg, struct sgate_error *err)
 {
-	const struct walk walk = {
-	    "expired", is_expired, now_ms, limit, cursor, fn, arg};
+	const struct walk walk = {"expired", is_expired, now_ms,
+	    created_before_ms, limit, cursor, fn, arg};
 
 	return walk_rows(d, &walk, out_wrapped, err);
 }
@@ -656,7 +727,7 @@ sql_live(struct durable *d, int64_t now_ms, size_t limit,
     void *arg, struct sgate_error *err)
 {
 	const struct walk walk = {
-	    "live", is_live, now_ms, limit, cursor, fn, arg};
+	    "live", is_live, now_ms, 0, limit, cursor, fn, arg};
 
 	return walk_rows(d, &walk, out_wrapped, err);
 }

@@ -9,6 +9,7 @@
 #include "breaker.h"
 #include "fence.h"
 #include "place.h"
+#include "settings.h"
 
 /* Every decision about stores. When you add one: stores_counter_name(). */
 enum stores_counter {
@@ -124,6 +125,7 @@ struct stores_warm {
 
 struct stores {
 	struct fence fence;
+	struct settings_shared settings;
 	struct stores_warm warm;
 	struct stores_spool spool;
 	struct stores_ended ended[STORES_ENDED_SLOTS];

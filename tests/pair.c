@@ -88,11 +88,17 @@ void
 pair_poll(struct pair *p, struct stores *stores)
 {
 	struct fence *fence = &stores->fence;
+	struct settings nothing_is_set = {.number = 0};
 	struct durable_poll poll;
 	unsigned group;
 	uint64_t id[2];
 
 	poll_counters(p, &poll);
+	nothing_is_set.store = poll.store;
+	nothing_is_set.number = poll.settings + 1;
+	settings_publish(
+	    &stores->settings, &nothing_is_set, manager_now_ms(p->w.mgr));
+	atomic_store(&stores->settings.polled_ms, clock_boot_ms());
 	memcpy(id, poll.store.id, sizeof(id));
 	if (atomic_load(&fence->store_id[0]) != id[0] ||
 	    atomic_load(&fence->store_id[1]) != id[1])

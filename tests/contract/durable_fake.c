@@ -44,6 +44,11 @@ struct lease_row {
 	int64_t until_ms;
 };
 
+struct setting_row {
+	char name[DURABLE_SETTING_NAME_MAX + 1];
+	char value[4096];
+};
+
 struct database {
 	bool has_schema;
 	struct list sessions; /* of struct sgate_session * */
@@ -52,6 +57,7 @@ struct database {
 	struct list users;
 	struct list leases;
 	struct list services;
+	struct list settings;
 	uint64_t counters[TOKEN_GROUPS];
 };
 
@@ -137,6 +143,7 @@ database_new(void)
 	db->users.row_size = sizeof(struct user_row);
 	db->leases.row_size = sizeof(struct lease_row);
 	db->services.row_size = sizeof(struct durable_service);
+	db->settings.row_size = sizeof(struct setting_row);
 	return db;
 }
 
@@ -153,6 +160,7 @@ database_copy(const struct database *db)
 	copy->users = list_copy(&db->users);
 	copy->leases = list_copy(&db->leases);
 	copy->services = list_copy(&db->services);
+	copy->settings = list_copy(&db->settings);
 	for (i = 0; i < copy->sessions.count; i++)
 		*session_at(copy, i) =
 		    must_alloc(sgate_session_dup(*session_at(copy, i)));
@@ -174,6 +182,7 @@ database_free(struct database *db)
 	free(db->users.rows);
 	free(db->leases.rows);
 	free(db->services.rows);
+	free(db->settings.rows);
 	free(db);
 }
 
@@ -1018,6 +1027,69 @@ fake_counter_next(struct durable *d, unsigned group, uint64_t *out_seq,
 	return SGATE_OK;
 }
 
+/* ---- settings ---- */
+
+static enum sgate_status
+fake_setting_list(struct durable *d, durable_setting_fn *fn, void *arg,
+    struct sgate_error *err)
+{
+	struct call call;
+	const struct setting_row *row;
+	enum sgate_status status =
+	    fake_enter_made(&call, d, "setting_list", err);
+	size_t i;
+
+	for (i = 0; status == SGATE_OK && i < call.db->settings.count; i++) {
+		row = list_at(&call.db->settings, i);
+		if (fn(arg, row->name, bytes_of(row->value)) != 0)
+			break;
+	}
+	return status;
+}
+
+static enum sgate_status
+fake_setting_put(struct durable *d, const char *name, struct sgate_bytes value,
+    uint64_t number, struct sgate_error *err)
+{
+	struct setting_row fresh = {.name = ""}, *row;
+	struct call call;
+	enum sgate_status status =
+	    fake_enter_within(&call, d, "setting_put", err);
+	size_t i;
+
+	(void)number;
+	if (status != SGATE_OK)
+		return status;
+	if (name[0] == '\0' || strlen(name) > DURABLE_SETTING_NAME_MAX)
+		return call_fail(&call, SGATE_INTERNAL, "no such name");
+	copy_bytes(fresh.name, sizeof(fresh.name), bytes_of(name));
+	copy_bytes(fresh.value, sizeof(fresh.value), value);
+	for (i = 0; i < call.db->settings.count; i++) {
+		row = list_at(&call.db->settings, i);
+		if (strcmp(row->name, name) == 0) {
+			*row = fresh;
+			return SGATE_OK;
+		}
+	}
+	list_add(&call.db->settings, &fresh);
+	return SGATE_OK;
+}
+
+static enum sgate_status
+fake_latest_expiry(struct durable *d, int64_t *out_ms, struct sgate_error *err)
+{
+	struct call call;
+	enum sgate_status status =
+	    fake_enter_made(&call, d, "latest_expiry", err);
+	size_t i;
+
+	*out_ms = 0;
+	for (i = 0; status == SGATE_OK && i < call.db->sessions.count; i++)
+		if ((*session_at(call.db, i))->absolute_ms > *out_ms)
+			*out_ms = (*session_at(call.db, i))->absolute_ms;
+	return status;
+}
+
 /* ---- operations with a transaction of their own ---- */
 
 /*
@@ -1093,22 +1165,30 @@ is_live(const struct sgate_session *session, int64_t now_ms)
 	return session->state == SESSION_LIVE && session->absolute_ms > now_ms;
 }
 
-static bool
-is_expired(const struct sgate_session *session, int64_t now_ms)
-{
-	return session->state == SESSION_LIVE &&
-	       session_expiry(session, now_ms) != SGATE_REASON_OK;
-}
-
 /* What a walk over all rows is to do, and where it has come to. */
 struct walk {
-	bool (*is_wanted)(const struct sgate_session *session, int64_t now_ms);
-	int64_t now_ms;
+	bool (*is_wanted)(
+	    const struct sgate_session *session, const struct walk *walk);
+	int64_t now_ms, created_before_ms;
 	size_t limit;
 	struct sgate_ref *cursor;
 	durable_session_fn *fn;
 	void *arg;
 };
+
+static bool
+wants_expired(const struct sgate_session *session, const struct walk *walk)
+{
+	return session->state == SESSION_LIVE &&
+	       (session->created_ms < walk->created_before_ms ||
+		   session_expiry(session, walk->now_ms) != SGATE_REASON_OK);
+}
+
+static bool
+wants_live(const struct sgate_session *session, const struct walk *walk)
+{
+	return is_live(session, walk->now_ms);
+}
 
 /* Whether the end was reached. */
 static bool
@@ -1127,7 +1207,7 @@ walk_rows(const struct database *db, const struct walk *walk)
 			continue;
 		seen++;
 		*walk->cursor = session->ref;
-		if (!walk->is_wanted(session, walk->now_ms))
+		if (!walk->is_wanted(session, walk))
 			continue;
 		session = session_copy(session, false);
 		stop = walk->fn(walk->arg, session);
@@ -1141,11 +1221,12 @@ walk_rows(const struct database *db, const struct walk *walk)
 }
 
 static enum sgate_status
-fake_expired(struct durable *d, int64_t now_ms, size_t limit,
-    struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
-    void *arg, struct sgate_error *err)
+fake_expired(struct durable *d, int64_t now_ms, int64_t created_before_ms,
+    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
+    durable_session_fn *fn, void *arg, struct sgate_error *err)
 {
-	const struct walk walk = {is_expired, now_ms, limit, cursor, fn, arg};
+	const struct walk walk = {
+	    wants_expired, now_ms, created_before_ms, limit, cursor, fn, arg};
 	struct call call;
 	enum sgate_status status = fake_enter_made(&call, d, "expired", err);
 
@@ -1182,7 +1263,8 @@ fake_live(struct durable *d, int64_t now_ms, size_t limit,
     struct sgate_ref *cursor, bool *out_wrapped, durable_session_fn *fn,
     void *arg, struct sgate_error *err)
 {
-	const struct walk walk = {is_live, now_ms, limit, cursor, fn, arg};
+	const struct walk walk = {
+	    wants_live, now_ms, 0, limit, cursor, fn, arg};
 	struct call call;
 	enum sgate_status status = fake_enter_made(&call, d, "live", err);
 
@@ -1275,7 +1357,8 @@ fake_purge(struct durable *d, int64_t sessions_before_ms,
 
 /* So that a user with several sessions is counted once. */
 static bool
-is_first_of_user(const struct database *db, size_t index, int64_t now_ms)
+is_first_of_user(const struct database *db, size_t index, int64_t now_ms,
+    int64_t created_from_ms)
 {
 	const struct sgate_session *s = *session_at(db, index);
 	const struct sgate_session *other;
@@ -1284,6 +1367,7 @@ is_first_of_user(const struct database *db, size_t index, int64_t now_ms)
 	for (i = 0; i < index; i++) {
 		other = *session_at(db, i);
 		if (is_live(other, now_ms) &&
+		    other->created_ms >= created_from_ms &&
 		    strcmp(other->user, s->user) == 0 &&
 		    strcmp(other->realm, s->realm) == 0)
 			return false;
@@ -1311,11 +1395,14 @@ fake_stats(struct durable *d, int64_t now_ms, size_t limit,
 		s = *session_at(call.db, i);
 		if (s->state == SESSION_ENDED) {
 			stats->ended++;
+		} else if (s->created_ms < count->created_from_ms) {
+			continue;
 		} else if (is_live(s, now_ms) && s->user[0] == '\0') {
 			stats->anonymous++;
 		} else if (is_live(s, now_ms)) {
 			stats->live++;
-			if (is_first_of_user(call.db, i, now_ms))
+			if (is_first_of_user(
+				call.db, i, now_ms, count->created_from_ms))
 				stats->users++;
 		}
 	}
@@ -1530,6 +1617,9 @@ const struct durable_ops durable_fake = {
     .changed = fake_changed,
     .live = fake_live,
     .counter_next = fake_counter_next,
+    .setting_list = fake_setting_list,
+    .setting_put = fake_setting_put,
+    .latest_expiry = fake_latest_expiry,
     .touch = fake_touch,
     .expired = fake_expired,
     .purge = fake_purge,

@@ -280,7 +280,7 @@ walk(struct fixture *f, int64_t now_ms, size_t limit, struct sgate_ref *cursor,
     bool *out_wrapped, struct seen_sessions *seen)
 {
 	seen->count = 0;
-	return f->ops->expired(f->b, now_ms, limit, cursor, out_wrapped,
+	return f->ops->expired(f->b, now_ms, 0, limit, cursor, out_wrapped,
 	    see_session, seen, &f->err);
 }
 

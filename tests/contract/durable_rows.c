@@ -798,6 +798,93 @@ blocked_users_are_those_that_are_blocked(struct fixture *f)
 	assert_int_equal(seen.count, 1);
 }
 
+/* ---- settings ---- */
+
+struct seen_settings {
+	size_t count;
+	char names[4][DURABLE_SETTING_NAME_MAX + 1];
+	char values[4][64];
+};
+
+static int
+see_setting(void *arg, const char *name, struct sgate_bytes value)
+{
+	struct seen_settings *seen = arg;
+
+	assert_true(seen->count < 4 && value.len < sizeof(seen->values[0]));
+	snprintf(seen->names[seen->count], sizeof(seen->names[0]), "%s", name);
+	snprintf(seen->values[seen->count++], sizeof(seen->values[0]), "%.*s",
+	    (int)value.len, value.len > 0 ? value.data : "");
+	return 0;
+}
+
+static const char *
+setting_of(struct fixture *f, struct durable *d, const char *name)
+{
+	static struct seen_settings seen;
+	size_t i;
+
+	memset(&seen, 0, sizeof(seen));
+	assert_ok(f, f->ops->setting_list(d, see_setting, &seen, &f->err));
+	for (i = 0; i < seen.count; i++)
+		if (strcmp(seen.names[i], name) == 0)
+			return seen.values[i];
+	return NULL;
+}
+
+static void
+put_setting(
+    struct fixture *f, struct durable *d, const char *name, const char *value)
+{
+	uint64_t number;
+
+	assert_ok(
+	    f, f->ops->counter_next(d, DURABLE_SETTINGS, &number, &f->err));
+	assert_ok(
+	    f, f->ops->setting_put(d, name, bytes_of(value), number, &f->err));
+}
+
+static void
+settings_are_replaced_and_seen_when_committed(struct fixture *f)
+{
+	assert_null(setting_of(f, f->b, "x"));
+	assert_status(f, SGATE_INTERNAL,
+	    f->ops->setting_put(f->a, "x", bytes_of("1"), 1, &f->err));
+	assert_ok(f, f->ops->begin(f->a, &f->err));
+	put_setting(f, f->a, "x", "one\ntwo\n");
+	put_setting(f, f->a, "y", "");
+	assert_string_equal(setting_of(f, f->a, "x"), "one\ntwo\n");
+	assert_null(setting_of(f, f->b, "x"));
+	assert_ok(f, f->ops->commit(f->a, &f->err));
+	assert_string_equal(setting_of(f, f->b, "x"), "one\ntwo\n");
+	assert_string_equal(setting_of(f, f->b, "y"), "");
+	assert_ok(f, f->ops->begin(f->b, &f->err));
+	put_setting(f, f->b, "x", "three");
+	f->ops->rollback(f->b);
+	assert_string_equal(setting_of(f, f->b, "x"), "one\ntwo\n");
+	assert_ok(f, f->ops->begin(f->b, &f->err));
+	put_setting(f, f->b, "x", "three");
+	assert_ok(f, f->ops->commit(f->b, &f->err));
+	assert_string_equal(setting_of(f, f->a, "x"), "three");
+}
+
+static void
+the_latest_expiry_is_that_of_any_row(struct fixture *f)
+{
+	struct sgate_session *s = make_session(1, 1);
+	int64_t latest_ms = 1;
+
+	assert_ok(f, f->ops->latest_expiry(f->a, &latest_ms, &f->err));
+	assert_true(latest_ms == 0);
+	s->absolute_ms = T0 + 77;
+	add_session(f, s);
+	s = make_session(2, 2);
+	s->absolute_ms = T0 + 76;
+	add_session(f, s);
+	assert_ok(f, f->ops->latest_expiry(f->b, &latest_ms, &f->err));
+	assert_true(latest_ms == T0 + 77);
+}
+
 /* ---- leases and service keys ---- */
 
 static void
@@ -986,6 +1073,8 @@ const struct contract_case row_cases[] = {
     CASE(an_idempotency_row_round_trips_once_and_can_be_removed),
     CASE(a_block_is_seen_with_the_lock_and_can_be_lifted),
     CASE(blocked_users_are_those_that_are_blocked),
+    CASE(settings_are_replaced_and_seen_when_committed),
+    CASE(the_latest_expiry_is_that_of_any_row),
     CASE(a_lease_has_one_holder_until_it_is_over),
     CASE(a_service_key_is_found_by_its_hash_until_removed),
     CASE(a_service_key_goes_with_the_transaction_that_is_open),

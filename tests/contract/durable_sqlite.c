@@ -395,11 +395,11 @@ a_damaged_row_does_not_stop_the_reaper(struct fixture *f)
 	damage(
 	    f->file, "UPDATE session SET state = 9 WHERE hex(ref) LIKE '02%'");
 	assert_status(f, SGATE_CORRUPT,
-	    f->ops->expired(f->a, far_ms, 2, &cursor, &is_wrapped,
+	    f->ops->expired(f->a, far_ms, 0, 2, &cursor, &is_wrapped,
 		count_session, &count, &f->err));
 	assert_int_equal(count, 1);
 	assert_int_equal(cursor.bytes[0], 2);
-	assert_ok(f, f->ops->expired(f->a, far_ms, 9, &cursor, &is_wrapped,
+	assert_ok(f, f->ops->expired(f->a, far_ms, 0, 9, &cursor, &is_wrapped,
 			 count_session, &count, &f->err));
 	assert_int_equal(count, 3);
 	assert_true(is_wrapped);

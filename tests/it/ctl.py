@@ -95,7 +95,7 @@ def help_names_every_command_and_each_has_examples(t):
          "service list", "service remove", "doctor", "db init", "db check",
          "db maintain", "db restored", "create",
          "show", "list", "end", "cleanup", "block", "audit", "explain",
-         "status", "stats"]))
+         "flush", "maintenance", "status", "stats"]))
     for name in names:
         done = ctl(*name.split(), "--help")
         t.equal((done.code, done.err), (0, ""), name)
@@ -141,6 +141,17 @@ def wrong_usage_is_exit_2_with_a_hint(t):
             (["create", "--usr", "a"], "did you mean --user"),
             (["cleanup", "a", "--except", "b"], "24 hex digits"),
             (["block", "a", "--remove", "--reason", "x"], "--reason"),
+            (["maintenance", "on"], "normal, emergency or off"),
+            (["maintenance", "off", "--reason", "x"], "--reason goes with"),
+            (["maintenance", "--role", "x"], "--role goes with"),
+            (["maintenance", "normal", "--role", "x", "--nobody"], "one of"),
+            (["maintenance", "normal", "--until", "2h"], "--for 2h"),
+            (["maintenance", "normal", "--until", "2020-01-01"], "to come"),
+            (["maintenance", "normal", "--for", "2h", "--until", "2099-01-01"],
+             "one of"),
+            (["flush"], "say whom"),
+            (["flush", "--all", "--role", "x"], "say whom"),
+            (["flush", "--all", "--before", "2099-01-01"], "past"),
             (["list", ""], "a user is"),
             (["list", "a\nb"], "a user is"),
             (["audit", "--limit", "0"], "--limit"),
@@ -893,6 +904,57 @@ def cleanup_ends_all_but_one_and_counts(t):
     t.equal(REF.findall(site("list", "alice").out), [refs[0]])
     t.equal(site("cleanup", "alice", "--json").json["ended"], 1)
     t.equal(site("cleanup", "alice").out, "0 sessions ended\n")
+
+
+@case
+def maintenance_is_set_told_and_ended(t):
+    site = Site(t).start()
+    t.equal(site("maintenance").out, "off\n")
+    t.equal(site("maintenance", "--json").json["mode"], "off")
+    token, _ = site.new()
+    done = site("maintenance", "normal", "--for", "2h", "--reason", "New <disks>")
+    t.equal(done.code, 0, done)
+    for text in ("normal", "all realms", "admin", "New <disks>"):
+        t.true(text in done.out, done)
+    t.equal(site("maintenance").out, done.out)
+    done = site("create", "--user", "bob")
+    t.equal((done.code, done.out), (3, ""), done)
+    t.match(done.err, "New <disks>")
+    t.equal(site("create", "--user", "bob", "--role", "admin").code, 0)
+    answer = site("maintenance", "emergency", "--nobody", "--realm", "shop", "--json").json
+    t.equal((answer["mode"], answer["all_realms"], answer["roles"], answer["until"]),
+            ("emergency", False, [], None))
+    t.equal(site("maintenance").out.split()[1], "normal")
+    # One of a realm alone, then all that there are.
+    t.equal(site("maintenance", "off", "--realm", "shop", "--json").json["mode"], "normal")
+    t.equal(site("maintenance", "off").out, "off\n")
+    t.equal(site("create", "--user", "bob").code, 0)
+    t.equal(site("show", "-", stdin=token).code, 0)
+    t.equal(site("audit", "--kind", "maintenance", "--json").json["events"][0]["detail"],
+            "off; all realms")
+
+
+@case
+def flush_ends_many_and_says_whom(t):
+    site = Site(t).start()
+    token, ref = site.new()
+    done = site("flush", "--but-role", "editor", "--before", "1h")
+    t.equal(done.code, 0, done)
+    t.match(done.out, "flushed in all realms: created before ")
+    t.equal(site("show", "-", stdin=token).code, 0)
+    done = site("flush", "--all", "--json").json
+    t.equal((done["all_realms"], done["realm"]), (True, None))
+    t.equal(site("show", "-", stdin=token).code, 1)
+    t.equal(site("show", ref, "--json").json["end_reason"], "flushed")
+    t.match(site("explain", ref).out, "an administrator ended many sessions at once")
+    t.equal(REF.findall(site("list", "alice").out), [])
+    token, ref = site.new()
+    t.equal(site("show", "-", stdin=token).code, 0)
+    t.equal(site("flush", "--all", "--realm", "shop", "--json").json["realm"], "shop")
+    t.equal(site("show", "-", stdin=token).code, 0)
+    # The default realm alone.
+    t.equal(site("flush", "--all", "--realm", "", "--json").json["realm"], "")
+    t.equal(site("show", "-", stdin=token).code, 1)
 
 
 @case

@@ -710,6 +710,89 @@ judge_block(struct site *site, struct cell *cell)
 	sgate_token_free(token);
 }
 
+/* ---- what is set for all hosts: of a realm that has nobody ---- */
+
+static enum sgate_status
+go_elsewhere(struct sgate_manager *mgr, struct sgate_error *err)
+{
+	const struct sgate_caller caller = {.realm = B("elsewhere")};
+
+	return sgate_manager_set_caller(mgr, &caller, err);
+}
+
+static enum sgate_status
+run_maintenance(struct site *site, struct sgate_manager *mgr, struct cell *cell,
+    struct result *out, struct sgate_error *err)
+{
+	char reason[40];
+	const struct sgate_maintenance maintenance = {
+	    .mode = SGATE_MAINTENANCE_EMERGENCY,
+	    .reason = (struct sgate_bytes){reason,
+		(size_t)snprintf(reason, sizeof(reason), "%s", cell->user)}};
+	enum sgate_status status = go_elsewhere(mgr, err);
+
+	(void)site;
+	(void)out;
+	if (status == SGATE_OK)
+		status = sgate_maintenance_set(mgr, &maintenance, err);
+	return status;
+}
+
+/* What was acknowledged is in force at another host after its next round. */
+static void
+check_maintenance(struct site *site, struct cell *cell)
+{
+	struct sgate_maintenance_state state;
+	struct sgate_error err;
+
+	if (site_round(site, site->there) != SGATE_OK)
+		cell_wrong(cell, "no round: %s", site->why);
+	settings_tell_maintenance(
+	    &site->common->there.settings, "elsewhere", clock_utc_ms(), &state);
+	if (state.mode == SGATE_MAINTENANCE_UNKNOWN ||
+	    (cell->is_acknowledged && strcmp(state.reason, cell->user) != 0))
+		cell_wrong(cell, "not in maintenance: %d, %s", (int)state.mode,
+		    state.reason);
+	if (go_elsewhere(site->there, &err) != SGATE_OK ||
+	    sgate_maintenance_end(site->there, 0, &err) != SGATE_OK)
+		cell_wrong(cell, "maintenance does not end: %s", err.text);
+	if (sgate_manager_set_caller(site->there,
+		&(struct sgate_caller){.budget_ms = 0}, &err) != SGATE_OK)
+		cell_wrong(cell, "caller: %s", err.text);
+}
+
+/* Of a moment that is past: a flush until now waits until it is. */
+static enum sgate_status
+run_flush(struct site *site, struct sgate_manager *mgr, struct cell *cell,
+    struct result *out, struct sgate_error *err)
+{
+	const struct sgate_flush flush = {
+	    .before_ms = 1000000 + (int64_t)site->number};
+	enum sgate_status status = go_elsewhere(mgr, err);
+
+	(void)cell;
+	(void)out;
+	if (status == SGATE_OK)
+		status = sgate_sessions_flush(mgr, &flush, NULL, err);
+	return status;
+}
+
+static void
+check_flush(struct site *site, struct cell *cell)
+{
+	static struct settings settings;
+	const struct sgate_bytes nobody = {NULL, 0};
+
+	if (site_round(site, site->there) != SGATE_OK)
+		cell_wrong(cell, "no round: %s", site->why);
+	if (!settings_get(&site->common->there.settings, &settings))
+		cell_wrong(cell, "nobody knows what is set");
+	else if (cell->is_acknowledged &&
+		 !settings_flushed(&settings, "elsewhere", nobody,
+		     1000000 + (int64_t)site->number - 1))
+		cell_wrong(cell, "nobody is flushed");
+}
+
 /* ---- the keeper ---- */
 
 static enum sgate_status
@@ -1131,6 +1214,14 @@ const struct op ops[] = {
 	.prepare = make_three,
 	.run = run_block,
 	.judge = judge_block},
+    {.name = "maintenance",
+	.prepare = make_one,
+	.run = run_maintenance,
+	.check = check_maintenance},
+    {.name = "flush",
+	.prepare = make_one,
+	.run = run_flush,
+	.check = check_flush},
     {.name = "reap",
 	.prepare = make_short,
 	.run = run_reap,

@@ -736,7 +736,8 @@ def every_switch_is_explained_and_turned_off_somewhere(t):
     used = ",".join(re.findall(r'@hazard\(off="([^"]+)"', "".join(
         text("tests", "it", name) for name in (
             "away.py", "breaker.py", "hazards.py", "local.py", "locks.py",
-            "spool.py", "tracker.py", "traces.py", "warm.py"))))
+            "maintenance.py", "spool.py", "tracker.py", "traces.py",
+            "warm.py"))))
     t.equal(switches - set(used.split(",")), set(), "never turned off")
 
 

@@ -12,7 +12,7 @@ from stores import Database, MariaDB, run, schema
 
 # Programs of tests/world.c, and how many seconds each may take.
 MANAGER_TESTS = ["manager_memory", "manager_processes", "manager_rotate",
-                 "manager_user", "parity", "session_manager", "spool_stores"]
+                 "manager_settings", "manager_user", "parity", "session_manager", "spool_stores"]
 
 
 class Site:

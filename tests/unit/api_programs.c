@@ -338,6 +338,10 @@ static const struct {
     {"PUT", V1 "users/x/block", NULL, "admin", false},
     {"DELETE", V1 "users/x/block", NULL, "admin", false},
     {"GET", V1 "audit", NULL, "admin", false},
+    {"GET", V1 "maintenance", NULL, "create,introspect,manage,admin", false},
+    {"PUT", V1 "maintenance", "{\"mode\":\"x\"}", "admin", false},
+    {"DELETE", V1 "maintenance", NULL, "admin", false},
+    {"POST", V1 "flush", "{}", "admin", false},
     {"GET", V1 "health", NULL, "create,introspect,manage,admin", false},
     {"GET", V1 "status", NULL, "manage,admin", false},
     {"GET", V1 "stats", NULL, "manage,admin", false},
@@ -379,8 +383,8 @@ listeners_decide_which_routes_there_are(void **state)
 	}
 	assert_true(site_log_has(&site,
 	    "pool.sock uid=33 pid=12: a request without a valid service key"));
-	assert_int_equal(control(&site, "GET", V1 "maintenance", NULL), 404);
-	assert_int_equal(control(&site, "POST", V1 "flush", "{}"), 404);
+	assert_int_equal(control(&site, "POST", V1 "maintenance", "{}"), 405);
+	assert_int_equal(control(&site, "GET", V1 "flush", NULL), 405);
 	assert_int_equal(control(&site, "GET", V1, NULL), 404);
 	assert_int_equal(control(&site, "POST", V1 "audit", "{}"), 405);
 	assert_int_equal(control(&site, "GET", V1 "users/a%2fb/x", NULL), 400);

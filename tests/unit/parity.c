@@ -209,11 +209,7 @@ parity_leave(struct parity_crowd *crowd)
 
 /* ---- no method is forgotten ---- */
 
-/*
- * Their public methods and module functions, as their files had them. A
- * maintenance manager is here as well, though all of it comes with maintenance
- * mode.
- */
+/* Their public methods and module functions, as their files had them. */
 static const struct {
 	const char *manager;
 	const char *methods[20];

@@ -81,7 +81,14 @@
 	T(session_manager__create_session)                                     \
 	T(session_manager__create_session__reconnects)                         \
 	T(session_manager__get_session)                                        \
-	T(session_manager__cleanup_user_sessions)
+	T(session_manager__cleanup_user_sessions)                              \
+	/* MaintenanceSessionManager: parity_maintenance.c */                  \
+	T(maintenance_session_manager__invalidate_non_admin_sessions)          \
+	T(maintenance_session_manager__prevent_non_admin_login)                \
+	T(maintenance_session_manager__allow_non_admin_login)                  \
+	T(maintenance_session_manager__is_login_prevented_for_user)            \
+	T(maintenance_session_manager__get_session_stats)                      \
+	T(maintenance_session_manager__cleanup_maintenance_state)
 
 /* What is not in the list does not compile, and what is missing neither. */
 #define PARITY_DECLARE(name) void name(void **state);

@@ -104,20 +104,21 @@ is_of_listed(const struct sgate_conf *conf, struct sgate_bytes text)
 
 /*
  * The Host header has no scheme. With secure cookies our pages are on https,
- * so a bare host means port 443 and a page on http is another site; without,
- * the origin's own scheme has to do.
+ * so a bare host means port 443 and a page on http is another site, whatever
+ * its port; without, the origin's own scheme has to do.
  */
 static bool
 is_same_site(const struct sgate_conf *conf, const struct request *req,
     struct sgate_bytes text, bool may_have_path)
 {
 	struct origin origin, own;
-	uint64_t default_port;
+	bool is_https;
 
 	if (!parse_origin(text, may_have_path, &origin))
 		return false;
-	default_port = conf->cookie.secure || origin.scheme.len == 5 ? 443 : 80;
-	if (parse_host(req->host, default_port, &own) &&
+	is_https = origin.scheme.len == 5;
+	if ((is_https || !conf->cookie.secure) &&
+	    parse_host(req->host, is_https ? 443 : 80, &own) &&
 	    equal_nocase(own.host, origin.host) && own.port == origin.port)
 		return true;
 	return is_listed(conf, &origin);

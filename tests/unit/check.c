@@ -533,6 +533,8 @@ csrf_rule_goes_in_its_order(void **state)
 	    {{"HTTP_ORIGIN=HTTPS://EXAMPLE.ORG"}, 200},
 	    {{"HTTP_ORIGIN=https://example.org:443"}, 200},
 	    {{"HTTP_ORIGIN=http://example.org"}, 403},
+	    {{"HTTP_ORIGIN=http://example.org:443"}, 403},
+	    {{"HTTP_REFERER=http://example.org:443/"}, 403},
 	    {{"HTTP_ORIGIN=https://example.org:8443"}, 403},
 	    {{"HTTP_ORIGIN=https://example.org.evil"}, 403},
 	    {{"HTTP_ORIGIN=https://evil@example.org"}, 403},

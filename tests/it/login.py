@@ -41,10 +41,10 @@ def hashed(password):
 
 class LoginFront:
     """Mixed into one of fronts.py: its login.conf beside the others. change: what
-    is done to its text first."""
+    is done to its text first. whole: the whole site needs a session."""
 
-    def __init__(self, t, gw, users, change=None):
-        self.users, self.change = users, change
+    def __init__(self, t, gw, users, change=None, whole=False):
+        self.users, self.change, self.whole = users, change, whole
         super().__init__(t, gw)
         self.name = type(self).server
 
@@ -66,7 +66,10 @@ class LighttpdLogin(LoginFront, LighttpdFront):
     server = "lighttpd"
 
     def mounts(self):
-        return adjust(self.login_conf("lighttpd-login"), sessgate_users=self.users) + super().mounts()
+        main_conf = super().mounts()
+        if self.whole:
+            main_conf = adjust(main_conf, sessgate_protect="/")
+        return adjust(self.login_conf("lighttpd-login"), sessgate_users=self.users) + main_conf
 
 
 class ApacheLogin(LoginFront, ApacheFront):
@@ -76,6 +79,11 @@ class ApacheLogin(LoginFront, ApacheFront):
     def more(self):
         return adjust(self.login_conf("apache-login"), SESSGATE_USERS=self.users)
 
+    def write_conf(self, name, text):
+        if self.whole and name == "mount.conf":
+            text = adjust(text, SESSGATE_PROTECT="/")
+        super().write_conf(name, text)
+
 
 class NginxLogin(LoginFront, NginxFront):
     server = "nginx"
@@ -83,7 +91,7 @@ class NginxLogin(LoginFront, NginxFront):
     def more(self):
         with open(os.path.join(self.dir, "sessgate", "login.conf"), "w") as f:
             f.write(self.login_conf("nginx-login").replace("/etc/sessgate/users", self.users))
-        return "include sessgate/login.conf;"
+        return ("auth_request /.sessgate-check/; " if self.whole else "") + "include sessgate/login.conf;"
 
 
 SERVERS = {front.server: front for front in (LighttpdLogin, ApacheLogin, NginxLogin)}
@@ -112,10 +120,10 @@ class Site:
         os.chmod(self.users, 0o400)
         self.gw.start()
 
-    def front(self, server, change=None):
+    def front(self, server, change=None, whole=False):
         """change None: the one that all rows share."""
-        if change is not None:
-            return SERVERS[server](self.t, self.gw, self.users, change)
+        if change is not None or whole:
+            return SERVERS[server](self.t, self.gw, self.users, change, whole)
         if server not in self.fronts:
             self.fronts[server] = SERVERS[server](self.t, self.gw, self.users)
         return self.fronts[server]
@@ -363,6 +371,26 @@ def the_session_before_ends(t, server, site):
     t.equal(front.ask("GET", "/app/env.cgi", cookie=second).env["REMOTE_USER"], "bob")
     planted = "sid=" + "A" * 50
     t.true(cookie_of(front.logs_in(Cookie=planted)) != planted, "never the one that was sent")
+
+
+@row
+def a_session_stands_for_no_password(t, server, site):
+    """Also where the whole site needs one, and so the login does."""
+    front = site.front(server, whole=True)
+    cookie = cookie_of(site.front(server).logs_in("bob", USERS["bob"]))
+    t.equal(front.ask("GET", "/app/env.cgi", cookie=cookie).env["REMOTE_USER"], "bob")
+    before = site.created()
+    for user, password in (("alice", "wrong"), ("alice", ""), ("root", "x"), ("bob", "wrong")):
+        is_closed(front.logs_in(user, password, Cookie=cookie))
+    is_closed(front.ask("POST", LOGIN, "return_to=/", cookie=cookie, **SAME))
+    t.equal(site.created(), before)
+    if server == "nginx":
+        # Who has none comes to the login and to the API all the same.
+        t.equal(front.logs_in().status, 303)
+        t.equal(front.ask("GET", "/.sessgate/state").status, 200)
+        answer = front.ask("GET", "/app/env.cgi", Accept="text/html")
+        t.equal((answer.status, answer.header("Location")), (302, "/login.html?return_to=/app/env.cgi"))
+    front.stop()
 
 
 @row

@@ -358,9 +358,9 @@ page_login(struct call *c, const struct sgate_ref *ref, struct sgate_bytes user,
 
 	reply_begin(&c->reply, 200);
 	page_open_to(c, "Log in", return_to);
-	buf_add_text(out, "<p>As <strong>");
+	buf_add_text(out, "<p>As <strong><bdi>");
 	buf_add_html(out, user);
-	buf_add_text(out, "</strong></p>\n");
+	buf_add_text(out, "</bdi></strong></p>\n");
 	page_form_begin(c, ref, "login");
 	if (return_to.len > 0)
 		page_form_field(c, "return_to", return_to);

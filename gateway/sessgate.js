@@ -45,10 +45,13 @@
 		return s.authenticated ? s.user_id : null;
 	}
 
-	/* What was asked for before the last answer is too old to count. */
+	/*
+	 * What was asked for before the last answer is too old to count; but a last
+	 * answer of later than now is from before the clock was set back.
+	 */
 	function take(answer) {
 		var before = state;
-		if (answer.asked < asked)
+		if (answer.asked < asked && asked <= Date.now())
 			return;
 		asked = answer.asked;
 		if (before && answer.tag === tag)
@@ -137,7 +140,7 @@
 			return;
 		looks = LOOK_AGAIN.map(function (ms) {
 			return setTimeout(function () {
-				if (Date.now() - asked >= LOOK_AGAIN[0])
+				if (Math.abs(Date.now() - asked) >= LOOK_AGAIN[0])
 					ask();
 			}, ms + Math.random() * JITTER);
 		});

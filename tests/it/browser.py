@@ -464,6 +464,23 @@ def what_another_device_ends_is_known_here(t):
 
 
 @case
+def a_clock_that_is_set_back_hides_nothing(t):
+    h = house()
+    site, a = h.tls, h.a
+    session = site.login(a, "hana", context="c1", contexts=["c1", "c2"])
+    listen(a, site.url("/listen.html"), True)
+    a.run("var now = Date.now; Date.now = function () { return now() - 3600000; };")
+    for change in ("c2", "c1"):
+        site.api("PATCH", "sessions/" + session["ref"], {"context": change})
+        begin = time.monotonic()
+        wait_for("the context", lambda: a.run("return sessgate.state.context") == change)
+        took = time.monotonic() - begin
+        print("# %s after %.2f s" % (change, took))
+        t.true(took < PROMISED_S, took)
+    quiet(t, a)
+
+
+@case
 def many_tabs_ask_as_one(t):
     h = house()
     site, a = h.tls, h.a

@@ -206,7 +206,7 @@ def the_page_asks_for_the_password_and_has_a_button(t, server, site):
     is_closed(front.ask("GET", LOGIN + "?return_to=/app/", Accept="text/html"), 401)
     answer = front.ask("GET", LOGIN + "?return_to=/app/", Accept="text/html", **basic("alice", "right"))
     t.equal((answer.status, answer.headers.get_all("Set-Cookie")), (200, None))
-    t.match(answer.body.decode(), '(?s)As <strong>alice<.*action="%s".*name="return_to" value="/app/".*<button ' % LOGIN)
+    t.match(answer.body.decode(), '(?s)As <strong><bdi>alice<.*action="%s".*name="return_to" value="/app/".*<button ' % LOGIN)
 
 
 @row

@@ -70,7 +70,13 @@ method_not_allowed(struct call *c, unsigned methods)
 	}
 	reply_begin(&c->reply, 405);
 	reply_header(&c->reply, "Allow", buf_bytes(&allow));
-	reply_problem_body(&c->reply, "method", "Method not allowed", NULL);
+	/* A person who opens a button's address, or loads its answer again. */
+	if (c->wants_page)
+		page_problem_body(c, "No page is here",
+		    "This address is for a button of another page.");
+	else
+		reply_problem_body(
+		    &c->reply, "method", "Method not allowed", NULL);
 	buf_clear(&allow);
 }
 

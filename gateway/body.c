@@ -4,6 +4,7 @@
 
 #include "call.h"
 #include "form.h"
+#include "page.h"
 
 #include <string.h>
 
@@ -34,7 +35,10 @@ body_kind(struct sgate_bytes type)
 static bool
 body_refuse(struct call *c, int status, const char *code, const char *detail)
 {
-	reply_problem(&c->reply, status, code, "Body refused", detail);
+	if (c->wants_page && status < 500)
+		page_problem(c, status, "Body refused", detail);
+	else
+		reply_problem(&c->reply, status, code, "Body refused", detail);
 	return false;
 }
 

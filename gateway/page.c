@@ -323,13 +323,20 @@ page_refusal(struct call *c, enum sgate_reason reason, const char *login_url,
 }
 
 void
-page_problem(struct call *c, int status, const char *title, const char *detail)
+page_problem_body(struct call *c, const char *title, const char *detail)
 {
-	page_begin(c, status, title);
+	page_open(c, title);
 	page_paragraph(c, detail);
 	if (came_from_the_list(c))
 		page_sessions_link(c);
 	page_end(c);
+}
+
+void
+page_problem(struct call *c, int status, const char *title, const char *detail)
+{
+	reply_begin(&c->reply, status);
+	page_problem_body(c, title, detail);
 }
 
 void

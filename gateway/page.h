@@ -51,6 +51,8 @@ void page_refusal(struct call *c, enum sgate_reason reason,
 /* A refusal that has no reason of the table: "Not found". */
 void page_problem(
     struct call *c, int status, const char *title, const char *detail);
+/* The same where reply_begin() has been called, and headers added. */
+void page_problem_body(struct call *c, const char *title, const char *detail);
 /* A form has been obeyed. */
 void page_done(struct call *c, const char *title);
 /* A button for a user whom the web server has authenticated. ref as below. */

@@ -620,6 +620,58 @@ the_script_may_be_kept(void **state)
 	site_close(&site);
 }
 
+/* A visitor may load what a form has answered once more, or mistype it. */
+static void
+an_address_of_a_button_is_a_page_for_people(void **state)
+{
+	static const char *const uris[] = {"/.sessgate/sessions/end-others",
+	    "/.sessgate/sessions/00112233445566778899aabb/end"};
+	struct site site;
+	struct ask ask = {.method = "GET", .accept = HTML};
+	size_t i;
+
+	(void)state;
+	site_open(&site, NULL);
+	for (i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
+		ask.uri = uris[i];
+		assert_int_equal(site_ask(&site, &ask), 405);
+		is_page(&site, "No page is here");
+		assert_non_null(site_header(&site, "Allow"));
+		assert_true(site_body_has(
+		    &site, "href=\"/.sessgate/sessions\">Your sessions</a>"));
+	}
+	ask.accept = "text/html, application/json";
+	assert_int_equal(site_ask(&site, &ask), 405);
+	assert_string_equal(
+	    site_header(&site, "Content-Type"), "application/problem+json");
+	site_close(&site);
+}
+
+static void
+a_form_that_cannot_be_read_is_a_page_for_people(void **state)
+{
+	struct site site;
+	struct ask ask = {.method = "POST",
+	    .uri = "/.sessgate/logout",
+	    .accept = HTML,
+	    .type = "application/x-www-form-urlencoded",
+	    .body = "csrf=%zz"};
+
+	(void)state;
+	site_open(&site, NULL);
+	assert_int_equal(site_ask(&site, &ask), 400);
+	is_page(&site, "Body refused");
+	assert_true(site_body_has(&site, "the form cannot be read"));
+	ask.type = "text/plain";
+	assert_int_equal(site_ask(&site, &ask), 415);
+	is_page(&site, "Body refused");
+	ask.accept = NULL;
+	assert_int_equal(site_ask(&site, &ask), 415);
+	assert_string_equal(
+	    site_header(&site, "Content-Type"), "application/problem+json");
+	site_close(&site);
+}
+
 static const struct CMUnitTest page_tests[] = {
     cmocka_unit_test(devices_have_the_names_that_people_use),
     cmocka_unit_test(the_list_tells_devices_apart),
@@ -633,6 +685,8 @@ static const struct CMUnitTest page_tests[] = {
     cmocka_unit_test(refusals_of_a_check_are_pages_for_people),
     cmocka_unit_test(the_logout_page_says_who_is_logged_in),
     cmocka_unit_test(the_script_may_be_kept),
+    cmocka_unit_test(an_address_of_a_button_is_a_page_for_people),
+    cmocka_unit_test(a_form_that_cannot_be_read_is_a_page_for_people),
 };
 
 TAP_MAIN(page_tests)

@@ -77,11 +77,15 @@ class ApacheLogin(LoginFront, ApacheFront):
     modules = ApacheFront.modules + ("auth_basic", "authn_file")
 
     def more(self):
+        return "" if self.whole else self.own()
+
+    def own(self):
         return adjust(self.login_conf("apache-login"), SESSGATE_USERS=self.users)
 
     def write_conf(self, name, text):
+        # Of two Locations for one path the later one counts.
         if self.whole and name == "mount.conf":
-            text = adjust(text, SESSGATE_PROTECT="/")
+            text = adjust(text, SESSGATE_PROTECT="/") + self.own()
         super().write_conf(name, text)
 
 
@@ -384,9 +388,9 @@ def a_session_stands_for_no_password(t, server, site):
         is_closed(front.logs_in(user, password, Cookie=cookie))
     is_closed(front.ask("POST", LOGIN, "return_to=/", cookie=cookie, **SAME))
     t.equal(site.created(), before)
+    # Who has none comes to the login all the same, and in nginx to the API.
+    t.equal(front.logs_in().status, 303)
     if server == "nginx":
-        # Who has none comes to the login and to the API all the same.
-        t.equal(front.logs_in().status, 303)
         t.equal(front.ask("GET", "/.sessgate/state").status, 200)
         answer = front.ask("GET", "/app/env.cgi", Accept="text/html")
         t.equal((answer.status, answer.header("Location")), (302, "/login.html?return_to=/app/env.cgi"))

@@ -360,6 +360,10 @@ CACHE(get,
     (struct cache * c, const struct sgate_ref *ref, struct cache_copy *out,
 	struct sgate_error *err),
     (c, ref, out, err), memset(out, 0, sizeof(*out)))
+CACHE(peek,
+    (struct cache * c, const struct sgate_ref *ref, struct cache_copy *out,
+	struct sgate_error *err),
+    (c, ref, out, err), memset(out, 0, sizeof(*out)))
 #define CLEAR_PUT                                                              \
 	memset(out, 0, sizeof(*out));                                          \
 	*out_put = CACHE_PUT_OK
@@ -425,6 +429,7 @@ failpoint_cache(const struct cache_ops *ops)
 	table = *ops;
 	WRAP(table, cache, ping);
 	WRAP(table, cache, get);
+	WRAP(table, cache, peek);
 	WRAP(table, cache, put);
 	WRAP(table, cache, put_many);
 	WRAP(table, cache, end);

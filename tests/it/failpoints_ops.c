@@ -50,6 +50,19 @@ make_one(struct site *site, struct cell *cell)
 	make_with(site, cell, &create);
 }
 
+/* More data than a check wants to fetch. */
+static void
+make_long(struct site *site, struct cell *cell)
+{
+	char data[6000];
+	struct sgate_create create = {
+	    .user_id = B(cell->user), .data = {data, sizeof(data) - 1}};
+
+	snprintf(
+	    data, sizeof(data), "{\"a\":\"%0*d\"}", (int)sizeof(data) - 9, 0);
+	make_with(site, cell, &create);
+}
+
 static void
 make_three(struct site *site, struct cell *cell)
 {
@@ -275,6 +288,17 @@ run_identify(struct site *site, struct sgate_manager *mgr, struct cell *cell,
 		manager_remember(mgr);
 	}
 	return status;
+}
+
+/* The first look finds a long copy; the next ones fetch its beginning. */
+static enum sgate_status
+run_identify_again(struct site *site, struct sgate_manager *mgr,
+    struct cell *cell, struct result *out, struct sgate_error *err)
+{
+	enum sgate_status status = run_identify(site, mgr, cell, out, err);
+
+	return status == SGATE_OK ? run_identify(site, mgr, cell, out, err)
+				  : status;
 }
 
 /* Live: not refused. Ended: not accepted. Nobody else's. */
@@ -1155,6 +1179,10 @@ const struct op ops[] = {
     {.name = "identify",
 	.prepare = make_one,
 	.run = run_identify,
+	.judge = judge_look},
+    {.name = "identify_long",
+	.prepare = make_long,
+	.run = run_identify_again,
 	.judge = judge_look},
     {.name = "validate_missing",
 	.prepare = make_missing,

@@ -42,12 +42,6 @@ call_clear(struct call *c)
 	reply_clear(&c->reply);
 }
 
-bool
-call_may(const struct call *c, unsigned allow)
-{
-	return (c->input->allow & allow) != 0;
-}
-
 int64_t
 call_now_ms(const struct call *c)
 {
@@ -60,7 +54,7 @@ call_find_realm(struct call *c)
 	const struct conf_listener *listener = c->input->listener;
 	struct sgate_bytes named = c->req->realm;
 
-	c->realm = bytes_of("");
+	c->realm = (struct sgate_bytes){"", 0};
 	if (named.len > 0 && !bytes_is_name(named, CONF_REALM_MAX, "._-"))
 		return SGATE_REASON_POLICY;
 	if (listener != NULL && listener->has_realm) {

@@ -169,10 +169,20 @@ check_decide(struct call *c, struct decision *d)
 /* ---- allow ---- */
 
 #define VARIABLE(name) REPLY_NAME("Variable-" name)
-#define TEXT(text)                                                             \
-	{                                                                      \
-		text, sizeof(text) - 1                                         \
-	}
+/* Writes a text where there is room for it; behind it. */
+#define PUT(at, text) ((char *)mempcpy(at, text, sizeof(text) - 1))
+#define USER "Variable-REMOTE_USER: "
+#define REF                                                                    \
+	"\r\nVariable-AUTH_TYPE: Session\r\n"                                  \
+	"Variable-SESSION_STATE: live\r\n"                                     \
+	"Variable-SESSION_REF: "
+#define ROLES "\r\nVariable-SESSION_ROLES: "
+#define CONTEXT "\r\nVariable-SESSION_CONTEXT: "
+#define CREATED "\r\nVariable-SESSION_CREATED: "
+#define AUTH_TIME "\r\nVariable-SESSION_AUTH_TIME: "
+#define EXPIRES "\r\nVariable-SESSION_EXPIRES: "
+#define CSRF "Variable-SESSION_CSRF: "
+#define END "\r\n"
 
 static void
 add_ref(struct call *c)
@@ -187,17 +197,20 @@ add_ref(struct call *c)
 static void
 add_csrf(struct call *c)
 {
-	struct sgate_bytes parts[3] = {
-	    TEXT("Variable-SESSION_CSRF: "), {NULL, 0}, TEXT("\r\n")};
 	const char *token = csrf_token(&c->gw->csrf, manager_keys(c->gw->mgr),
 	    &c->identity.ref, c->identity.now_ms);
+	char *at;
 
 	if (token == NULL) {
 		c->reply.is_broken = true;
 		return;
 	}
-	parts[1] = (struct sgate_bytes){token, TOKEN_CSRF_LEN};
-	buf_add_all(c->reply.out, parts, 3);
+	at = buf_extend(
+	    c->reply.out, sizeof(CSRF) - 1 + TOKEN_CSRF_LEN + sizeof(END) - 1);
+	if (at == NULL)
+		return;
+	at = mempcpy(PUT(at, CSRF), token, TOKEN_CSRF_LEN);
+	memcpy(at, END, sizeof(END) - 1);
 }
 
 /*
@@ -240,18 +253,6 @@ put_bytes(char *at, struct sgate_bytes bytes)
 	return bytes.len == 0 ? at : mempcpy(at, bytes.data, bytes.len);
 }
 
-#define PUT(at, text) ((char *)mempcpy(at, text, sizeof(text) - 1))
-#define USER "Variable-REMOTE_USER: "
-#define REF                                                                    \
-	"\r\nVariable-AUTH_TYPE: Session\r\n"                                  \
-	"Variable-SESSION_STATE: live\r\n"                                     \
-	"Variable-SESSION_REF: "
-#define ROLES "\r\nVariable-SESSION_ROLES: "
-#define CONTEXT "\r\nVariable-SESSION_CONTEXT: "
-#define CREATED "\r\nVariable-SESSION_CREATED: "
-#define AUTH_TIME "\r\nVariable-SESSION_AUTH_TIME: "
-#define EXPIRES "\r\nVariable-SESSION_EXPIRES: "
-#define END "\r\n"
 /* What put_user_variables() writes, without user, roles and context. */
 #define USER_VARIABLES_MAX                                                     \
 	(sizeof(USER REF ROLES CONTEXT CREATED AUTH_TIME EXPIRES END) +        \

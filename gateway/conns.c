@@ -194,8 +194,10 @@ conns_close(struct conns *conns, struct conn *conn)
 	if (conn->watched != 0 && conn->is_given)
 		epoll_ctl(conns->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
 	close(conn->fd);
-	conns_forget_pending(conns, conn);
-	conns_forget_unsent(conns, conn);
+	if (conn->pending != NULL)
+		conns_forget_pending(conns, conn);
+	if (conn->unsent != NULL)
+		conns_forget_unsent(conns, conn);
 	conns_hold(conns, conn);
 	conn->state = CONN_FREE;
 	conn->fd = -1;
@@ -296,10 +298,4 @@ conns_next_ms(const struct conns *conns)
 	    conns->items[conns->kept.oldest].until_ms < next_ms)
 		next_ms = conns->items[conns->kept.oldest].until_ms;
 	return next_ms;
-}
-
-size_t
-conns_count(const struct conns *conns)
-{
-	return conns->waiting.count + conns->kept.count;
 }

@@ -112,6 +112,10 @@ struct conn *conns_late(struct conns *conns, int64_t now_ms);
 void conns_hurry_kept(struct conns *conns, int64_t left_ms);
 /* When the next one's time is over; INT64_MAX: never. */
 int64_t conns_next_ms(const struct conns *conns);
-size_t conns_count(const struct conns *conns);
+static inline size_t
+conns_count(const struct conns *conns)
+{
+	return conns->waiting.count + conns->kept.count;
+}
 
 #endif

@@ -202,12 +202,14 @@ process_set_signals(void (*on_term)(int), sigset_t *out_wait_mask)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* The master sends SIGTERM; if it died instead, nobody will. */
+/*
+ * The master sends SIGTERM; if it died instead, nobody will. now_ms may be a
+ * little old: that of the last request will do.
+ */
 static bool
-must_stop(const struct process_args *args, int64_t *next_look_ms)
+must_stop(
+    const struct process_args *args, int64_t now_ms, int64_t *next_look_ms)
 {
-	int64_t now_ms = clock_monotonic_ms();
-
 	if (is_told_to_stop || atomic_load(&args->shared->stopping) != 0)
 		return true;
 	if (now_ms < *next_look_ms)
@@ -217,15 +219,17 @@ must_stop(const struct process_args *args, int64_t *next_look_ms)
 }
 
 static int
-serve_until_told(const struct process_args *args, struct front *front,
+serve_until_told(const struct process_args *args,
+    const struct shared_worker *row, struct front *front,
     const sigset_t *wait_mask)
 {
+	int64_t now_ms = clock_monotonic_ms();
 	int64_t limit = requests_limit(args->conf->gateway.max_requests);
 	int64_t served = 0, next_look_ms = 0;
 	int count;
 
-	while (
-	    !must_stop(args, &next_look_ms) && (limit <= 0 || served < limit)) {
+	while (!must_stop(args, now_ms, &next_look_ms) &&
+	       (limit <= 0 || served < limit)) {
 		count = front_step(front, WAIT_MS, wait_mask);
 		if (count < 0) {
 			log_error("waiting for requests failed; ending, the "
@@ -233,6 +237,8 @@ serve_until_told(const struct process_args *args, struct front *front,
 			return EXIT_BROKEN;
 		}
 		served += count;
+		now_ms = count > 0 ? atomic_load(&row->since_ms)
+				   : clock_monotonic_ms();
 	}
 	return EXIT_DONE;
 }
@@ -278,7 +284,7 @@ worker_run(const struct process_args *args)
 		log_error("cannot start: %s: %s", err.source, err.text);
 		goto out;
 	}
-	exit_status = serve_until_told(args, front, &wait_mask);
+	exit_status = serve_until_told(args, row, front, &wait_mask);
 	if (exit_status == EXIT_DONE)
 		finish_waiting(args, front, &wait_mask);
 

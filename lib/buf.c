@@ -10,6 +10,7 @@
 #include "buf.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,35 +39,6 @@ buf_wipe(struct buf *buf)
 	if (buf->data != NULL)
 		explicit_bzero(buf->data, buf->cap);
 	buf_clear(buf);
-}
-
-void
-buf_reset(struct buf *buf)
-{
-	buf->len = 0;
-	buf->failed = false;
-	if (buf->data != NULL)
-		buf->data[0] = '\0';
-}
-
-bool
-buf_failed(const struct buf *buf)
-{
-	return buf->failed;
-}
-
-const char *
-buf_text(const struct buf *buf)
-{
-	return buf->failed || buf->data == NULL ? "" : buf->data;
-}
-
-struct sgate_bytes
-buf_bytes(const struct buf *buf)
-{
-	struct sgate_bytes bytes = {buf_text(buf), buf->failed ? 0 : buf->len};
-
-	return bytes;
 }
 
 /* Room for len more bytes and the NUL; false when there is none. */
@@ -120,36 +92,10 @@ buf_take(struct buf *buf)
 	return data;
 }
 
-void
-buf_cut(struct buf *buf, size_t len)
-{
-	if (len >= buf->len)
-		return;
-	buf->len = len;
-	buf->data[len] = '\0';
-}
-
 char *
-buf_extend(struct buf *buf, size_t len)
+buf_grow(struct buf *buf, size_t len)
 {
-	char *at;
-
-	/* Mostly there is room, and nothing else to look at. */
-	if ((buf->failed || buf->cap - buf->len <= len) && !reserve(buf, len))
-		return NULL;
-	at = buf->data + buf->len;
-	buf->len += len;
-	buf->data[buf->len] = '\0';
-	return at;
-}
-
-void
-buf_add(struct buf *buf, const void *data, size_t len)
-{
-	char *at = buf_extend(buf, len);
-
-	if (at != NULL && len > 0)
-		memcpy(at, data, len);
+	return reserve(buf, len) ? buf_extend(buf, len) : NULL;
 }
 
 void
@@ -163,20 +109,6 @@ void
 buf_add_bytes(struct buf *buf, struct sgate_bytes bytes)
 {
 	buf_add(buf, bytes.data, bytes.len);
-}
-
-void
-buf_add_all(struct buf *buf, const struct sgate_bytes *parts, size_t count)
-{
-	size_t len = 0, i;
-	char *at;
-
-	for (i = 0; i < count; i++)
-		len += parts[i].len;
-	at = buf_extend(buf, len);
-	for (i = 0; at != NULL && i < count; i++)
-		if (parts[i].len > 0)
-			at = mempcpy(at, parts[i].data, parts[i].len);
 }
 
 void
@@ -210,13 +142,46 @@ digits_of(uint64_t value)
 	return less + (value >= tens[less]);
 }
 
+/*
+ * All eight at once: four digits in each half of a word, then two in each
+ * quarter, then one in each byte. x * 10486 >> 20 is x / 100 below 10000,
+ * x * 103 >> 10 is x / 10 below 100, and neither reaches into its neighbour.
+ */
+static void
+eight_digits(uint32_t value, char *out)
+{
+	uint64_t word = value / 10000 | (uint64_t)(value % 10000) << 32;
+	uint64_t high;
+
+	high = word * 10486 >> 20 & UINT64_C(0x0000007f0000007f);
+	word = high | (word - high * 100) << 16;
+	high = word * 103 >> 10 & UINT64_C(0x000f000f000f000f);
+	word = high | (word - high * 10) << 8;
+	word = htole64(word | UINT64_C(0x3030303030303030));
+	memcpy(out, &word, sizeof(word));
+}
+
+/* What moments in seconds have, from 2001 to 2286. */
+static size_t
+ten_digits(uint64_t value, char *out)
+{
+	const uint64_t eight = 100000000;
+	uint64_t first = value / eight;
+
+	memcpy(out, two_digits + first * 2, 2);
+	eight_digits((uint32_t)(value - first * eight), out + 2);
+	return 10;
+}
+
 /* From the end to the begin, two at a time. */
 static size_t
 uint_text(uint64_t value, char *out)
 {
-	size_t len = digits_of(value);
-	size_t at = len;
+	size_t len, at;
 
+	if (value - 1000000000 < 9000000000)
+		return ten_digits(value, out);
+	len = at = digits_of(value);
 	for (; value > 99; value /= 100) {
 		at -= 2;
 		memcpy(out + at, two_digits + value % 100 * 2, 2);
@@ -500,22 +465,6 @@ bytes_trim(struct sgate_bytes bytes)
 	return bytes;
 }
 
-struct sgate_bytes
-bytes_cut(struct sgate_bytes *rest, char separator)
-{
-	struct sgate_bytes part = *rest;
-	const char *end =
-	    part.len == 0 ? NULL : memchr(part.data, separator, part.len);
-
-	if (end == NULL) {
-		*rest = (struct sgate_bytes){NULL, 0};
-		return part;
-	}
-	part.len = (size_t)(end - part.data);
-	*rest = skip(*rest, part.len + 1);
-	return part;
-}
-
 bool
 bytes_is_utf8(struct sgate_bytes bytes)
 {
@@ -551,9 +500,38 @@ load_word(const char *at)
 	return word;
 }
 
+typedef unsigned char octets __attribute__((vector_size(16)));
+
+static octets
+load_octets(const char *at)
+{
+	octets bytes;
+
+	memcpy(&bytes, at, sizeof(bytes));
+	return bytes;
+}
+
+/* As control_bits(), of more than sixteen bytes and exactly. */
+static bool
+many_have_control(struct sgate_bytes bytes)
+{
+	octets at, found = {0};
+	uint64_t words[2];
+	size_t i;
+
+	for (i = 0; i + sizeof(at) < bytes.len; i += sizeof(at)) {
+		at = load_octets(bytes.data + i);
+		found |= (octets)((at < 0x20) | (at == 0x7f));
+	}
+	at = load_octets(bytes.data + bytes.len - sizeof(at));
+	found |= (octets)((at < 0x20) | (at == 0x7f));
+	memcpy(words, &found, sizeof(words));
+	return (words[0] | words[1]) != 0;
+}
+
 /*
- * Eight at a time, the last ones together with some before them: it is asked of
- * all that goes into a header.
+ * Eight or sixteen at a time, the last ones together with some before them: it
+ * is asked of all that goes into a header.
  */
 bool
 bytes_has_control(struct sgate_bytes bytes)
@@ -561,13 +539,14 @@ bytes_has_control(struct sgate_bytes bytes)
 	uint64_t found = 0;
 	size_t i;
 
+	if (bytes.len > sizeof(octets))
+		return many_have_control(bytes);
 	if (bytes.len < sizeof(found)) {
 		for (i = 0; i < bytes.len; i++)
 			found |= is_control((unsigned char)bytes.data[i]);
 		return found != 0;
 	}
-	for (i = 0; i + sizeof(found) < bytes.len; i += sizeof(found))
-		found |= control_bits(load_word(bytes.data + i));
+	found = control_bits(load_word(bytes.data));
 	found |=
 	    control_bits(load_word(bytes.data + bytes.len - sizeof(found)));
 	return found != 0;

@@ -10,6 +10,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "sessgate.h"
 
@@ -38,25 +39,77 @@ void buf_init(struct buf *buf);
 /* Frees. buf_wipe() overwrites what is in it first. */
 void buf_clear(struct buf *buf);
 void buf_wipe(struct buf *buf);
-/* Empties, keeps the memory; also a failed one may be used again. */
-void buf_reset(struct buf *buf);
-bool buf_failed(const struct buf *buf);
-/* NUL-terminated; "" when empty or failed. Borrowed. */
-const char *buf_text(const struct buf *buf);
-struct sgate_bytes buf_bytes(const struct buf *buf);
 /* Hands the memory over (free() it); NULL when failed. Empties the buffer. */
 char *buf_take(struct buf *buf);
 
-void buf_add(struct buf *buf, const void *data, size_t len);
-void buf_add_text(struct buf *buf, const char *text);
+/* Empties, keeps the memory; also a failed one may be used again. */
+static inline void
+buf_reset(struct buf *buf)
+{
+	buf->len = 0;
+	buf->failed = false;
+	if (buf->data != NULL)
+		buf->data[0] = '\0';
+}
+
+static inline bool
+buf_failed(const struct buf *buf)
+{
+	return buf->failed;
+}
+
+/* NUL-terminated; "" when empty or failed. Borrowed. */
+static inline const char *
+buf_text(const struct buf *buf)
+{
+	return buf->failed || buf->data == NULL ? "" : buf->data;
+}
+
+static inline struct sgate_bytes
+buf_bytes(const struct buf *buf)
+{
+	struct sgate_bytes bytes = {buf_text(buf), buf->failed ? 0 : buf->len};
+
+	return bytes;
+}
+
+/* buf_extend() where there is no room yet. */
+char *buf_grow(struct buf *buf, size_t len);
+
 /* len bytes more, for the caller to write at once; NULL: it has failed. */
-char *buf_extend(struct buf *buf, size_t len);
+static inline char *
+buf_extend(struct buf *buf, size_t len)
+{
+	char *at;
+
+	if (buf->failed || buf->cap - buf->len <= len)
+		return buf_grow(buf, len);
+	at = buf->data + buf->len;
+	buf->len += len;
+	buf->data[buf->len] = '\0';
+	return at;
+}
+
+static inline void
+buf_add(struct buf *buf, const void *data, size_t len)
+{
+	char *at = buf_extend(buf, len);
+
+	if (at != NULL && len > 0)
+		memcpy(at, data, len);
+}
+
+void buf_add_text(struct buf *buf, const char *text);
 /* Takes back what stands behind the first len bytes; the memory stays. */
-void buf_cut(struct buf *buf, size_t len);
+static inline void
+buf_cut(struct buf *buf, size_t len)
+{
+	if (len >= buf->len)
+		return;
+	buf->len = len;
+	buf->data[len] = '\0';
+}
 void buf_add_bytes(struct buf *buf, struct sgate_bytes bytes);
-/* One behind the other. */
-void buf_add_all(
-    struct buf *buf, const struct sgate_bytes *parts, size_t count);
 void buf_add_char(struct buf *buf, char c);
 void buf_add_int(struct buf *buf, int64_t value);
 void buf_add_uint(struct buf *buf, uint64_t value);
@@ -87,7 +140,22 @@ struct sgate_bytes bytes_trim(struct sgate_bytes bytes);
  * What stands in *rest before the first `separator`; *rest becomes what stands
  * behind it. Without one: all of it, and *rest becomes {NULL, 0}.
  */
-struct sgate_bytes bytes_cut(struct sgate_bytes *rest, char separator);
+static inline struct sgate_bytes
+bytes_cut(struct sgate_bytes *rest, char separator)
+{
+	struct sgate_bytes part = *rest;
+	const char *end =
+	    part.len == 0 ? NULL : memchr(part.data, separator, part.len);
+
+	if (end == NULL) {
+		*rest = (struct sgate_bytes){NULL, 0};
+		return part;
+	}
+	part.len = (size_t)(end - part.data);
+	rest->data = end + 1;
+	rest->len -= part.len + 1;
+	return part;
+}
 bool bytes_is_utf8(struct sgate_bytes bytes);
 /* Bytes of the first character; 0 when there is none or it is not UTF-8. */
 size_t bytes_utf8_length(struct sgate_bytes bytes);

@@ -689,6 +689,23 @@ keys_subkey(const struct keys *keys, uint8_t key_id, enum keys_use use)
 	return NULL;
 }
 
+void
+keys_digest(const struct keys *keys, unsigned char out[KEYS_DIGEST_BYTES])
+{
+	crypto_generichash_state state;
+	size_t i;
+
+	crypto_generichash_init(&state, keys->group[KEYS_USER - KEYS_GROUP],
+	    crypto_generichash_KEYBYTES, KEYS_DIGEST_BYTES);
+	for (i = 0; i < keys->count; i++) {
+		crypto_generichash_update(&state, &keys->infos[i].id, 1);
+		crypto_generichash_update(&state, keys->signing[i][KEYS_TAG],
+		    crypto_shorthash_KEYBYTES);
+	}
+	crypto_generichash_final(&state, out, KEYS_DIGEST_BYTES);
+	sodium_memzero(&state, sizeof(state));
+}
+
 size_t
 keys_count(const struct keys *keys)
 {

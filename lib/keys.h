@@ -61,6 +61,12 @@ uint8_t keys_signing_id(const struct keys *keys);
  */
 const unsigned char *keys_subkey(
     const struct keys *keys, uint8_t key_id, enum keys_use use);
+/*
+ * Of all keys that verify tags, with their ids: the same for two processes that
+ * take the same tokens for good ones, another as soon as one key differs.
+ */
+#define KEYS_DIGEST_BYTES 16
+void keys_digest(const struct keys *keys, unsigned char out[KEYS_DIGEST_BYTES]);
 
 struct keys_info {
 	uint8_t id;

@@ -107,9 +107,11 @@ struct local {
 	struct table *table;
 	size_t len;
 	uint64_t sets;
-	unsigned char key[crypto_shorthash_siphashx24_KEYBYTES];
+	unsigned char key[crypto_generichash_KEYBYTES];
 };
-_Static_assert(LOCAL_KEY_BYTES == crypto_shorthash_siphashx24_BYTES, "key");
+_Static_assert(LOCAL_KEY_BYTES == crypto_shorthash_siphashx24_BYTES &&
+		   LOCAL_KEY_BYTES == crypto_shorthash_siphashx24_KEYBYTES,
+    "of a hash and of what it is made with");
 
 /* ---- make and free ---- */
 
@@ -163,10 +165,18 @@ local_close(struct local *local)
 
 /* ---- places ---- */
 
+void
+local_hash_init(const struct local *local, const unsigned char *digest,
+    size_t digest_len, struct local_hash *out)
+{
+	crypto_generichash(out->key, sizeof(out->key), digest, digest_len,
+	    local->key, sizeof(local->key));
+}
+
 /* The lengths stand before what has them, so that no two ways of cutting give
  * the same bytes. */
 bool
-local_key(const struct local *local, struct sgate_bytes realm,
+local_key(const struct local_hash *hash, struct sgate_bytes realm,
     struct sgate_bytes token, struct sgate_bytes bound,
     unsigned char out[LOCAL_KEY_BYTES])
 {
@@ -186,7 +196,7 @@ local_key(const struct local *local, struct sgate_bytes realm,
 	if (bound.len > 0)
 		at = mempcpy(at, bound.data, bound.len);
 	crypto_shorthash_siphashx24(
-	    out, text, (unsigned long long)(at - text), local->key);
+	    out, text, (unsigned long long)(at - text), hash->key);
 	sodium_memzero(text, (size_t)(at - text));
 	return true;
 }

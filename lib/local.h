@@ -79,11 +79,21 @@ SGATE_MUST_CHECK enum sgate_status local_create(
 void local_close(struct local *local);
 
 /*
- * Of realm, token text and `bound` (what else the caller judges by; empty:
- * nothing), under the instance's random key. False: one of them is too long,
- * and there is no such entry.
+ * What a process hashes tokens with: the instance's random key, and what makes
+ * a token a good one there (the digest of its keys). So a process finds what
+ * was made of a token by those alone who go by the same keys: who has the text
+ * of an entry need not look at its tag again.
  */
-bool local_key(const struct local *local, struct sgate_bytes realm,
+struct local_hash {
+	unsigned char key[LOCAL_KEY_BYTES];
+};
+void local_hash_init(const struct local *local, const unsigned char *digest,
+    size_t digest_len, struct local_hash *out);
+/*
+ * Of realm, token text and `bound` (what else the caller judges by; empty:
+ * nothing). False: one of them is too long, and there is no such entry.
+ */
+bool local_key(const struct local_hash *hash, struct sgate_bytes realm,
     struct sgate_bytes token, struct sgate_bytes bound,
     unsigned char out[LOCAL_KEY_BYTES]);
 

@@ -184,8 +184,9 @@ struct sgate_manager {
 	int64_t event_ms;
 
 	const char *served_by;
-	struct local *local; /* borrowed; NULL: there is none */
-	struct batch *batch; /* the same */
+	struct local *local;          /* borrowed; NULL: there is none */
+	struct local_hash local_hash; /* with local: by this manager's keys */
+	struct batch *batch;          /* the same */
 	unsigned batch_place;
 	bool (*gather)(void *arg); /* manager_set_gather() */
 	void *gather_arg;

@@ -175,6 +175,8 @@ tell_entry(const struct identified *found, struct identity *out)
 	out->auth_ms = entry->auth_ms;
 	out->absolute_ms = entry->absolute_ms;
 	out->is_anonymous = entry->user_len == 0;
+	out->new_token = NULL;
+	out->session = NULL;
 }
 
 /* ---- by a look ---- */
@@ -282,8 +284,9 @@ recall(struct sgate_manager *mgr, struct sgate_bytes realm,
 {
 	struct identified *found = &mgr->identified;
 
-	found->may_be_kept = mgr->local != NULL && local_key(mgr->local, realm,
-						       text, bound, found->key);
+	found->may_be_kept =
+	    mgr->local != NULL &&
+	    local_key(&mgr->local_hash, realm, text, bound, found->key);
 	found->refused = SGATE_OK;
 	if (!found->may_be_kept || !find_local(mgr, realm, ref, found->key))
 		return false;
@@ -291,25 +294,29 @@ recall(struct sgate_manager *mgr, struct sgate_bytes realm,
 	return true;
 }
 
+/*
+ * The tag is not looked at: an entry is found by a keyed hash of the whole
+ * text, and that text was found good before the entry was made, by one who has
+ * the same keys (struct local_hash). Any other text is no hit, and then
+ * manager_identify() judges it.
+ */
 bool
 manager_recall(struct sgate_manager *mgr, struct sgate_bytes realm,
     struct sgate_bytes text, struct sgate_bytes bound, struct identity *out)
 {
-	struct token token;
-	bool is_hit;
+	struct identified *found = &mgr->identified;
+	struct sgate_ref ref;
 
-	memset(out, 0, sizeof(*out));
-	forget_found(&mgr->identified);
+	forget_found(found);
 	mgr->served_by = "";
-	if (mgr->local == NULL ||
-	    token_read(mgr->keys, realm, text, &token) != SGATE_REASON_OK)
+	if (mgr->local == NULL || !token_peek_ref(text, &ref) ||
+	    !local_key(&mgr->local_hash, realm, text, bound, found->key) ||
+	    !find_local(mgr, realm, &ref, found->key)) {
+		memset(out, 0, sizeof(*out));
 		return false;
-	is_hit = recall(mgr, realm, text, &token.ref, bound);
-	token_wipe(&token);
-	mgr->identified.may_be_kept = false;
-	if (is_hit)
-		tell_entry(&mgr->identified, out);
-	return is_hit;
+	}
+	tell_entry(found, out);
+	return true;
 }
 
 /* Without a question to any store: many may be refused at once. */

@@ -356,6 +356,7 @@ sgate_manager_free(struct sgate_manager *mgr)
 		mgr->cache_ops->close(mgr->cache);
 	sgate_session_free(mgr->identified.session);
 	keys_free(mgr->keys);
+	sodium_memzero(&mgr->local_hash, sizeof(mgr->local_hash));
 	sgate_conf_free(mgr->conf);
 	free(mgr);
 }
@@ -411,7 +412,13 @@ manager_set_stores(struct sgate_manager *mgr, struct stores *stores)
 void
 manager_set_local(struct sgate_manager *mgr, struct local *local)
 {
+	unsigned char digest[KEYS_DIGEST_BYTES];
+
 	mgr->local = local;
+	if (local == NULL)
+		return;
+	keys_digest(mgr->keys, digest);
+	local_hash_init(local, digest, sizeof(digest), &mgr->local_hash);
 }
 
 void

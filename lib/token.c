@@ -24,7 +24,6 @@
 #define KEY_ID_AT 0
 #define REF_AT 1
 #define SECRET_AT (REF_AT + SGATE_REF_BYTES)
-#define REF_GROUP_AT 0
 #define REF_CREATED_AT 1
 #define REF_FINE_AT 5
 #define REALM_MAX 64
@@ -76,7 +75,7 @@ token_make(uint8_t key_id, uint8_t group, int64_t now_ms, struct token *out,
 		return error_set(err, SGATE_INTERNAL, "token", "make", 0,
 		    "the clock is not between 1970 and 2106");
 	out->key_id = key_id;
-	out->ref.bytes[REF_GROUP_AT] = group % TOKEN_GROUPS;
+	out->ref.bytes[TOKEN_REF_GROUP_AT] = group % TOKEN_GROUPS;
 	put_uint(out->ref.bytes + REF_CREATED_AT, 4, (uint64_t)now_ms / 1000);
 	token_random(
 	    out->ref.bytes + REF_FINE_AT, SGATE_REF_BYTES - REF_FINE_AT);
@@ -152,29 +151,45 @@ char_values(chars c)
 
 /* What of a token lies about while it is read: wiped at once. */
 struct reading {
-	unsigned char values[64];
+	unsigned char text[64];
 	/* Decoded, as far as 64 characters go; then the realm. */
 	unsigned char bytes[TAGGED_BYTES + REALM_MAX];
 	unsigned char tag[TAG_BYTES], computed[TAG_BYTES];
 };
 _Static_assert(TAGGED_BYTES + REALM_MAX >= 64 / 4 * 3 + 2, "room to decode to");
 
-/* Eight six-bit values, one a byte, to six bytes and two of zero. */
-static void
-pack(const unsigned char *values, unsigned char *out)
-{
-	uint64_t word;
+typedef uint64_t lanes __attribute__((vector_size(16)));
 
-	memcpy(&word, values, sizeof(word));
-	word = be64toh(word);
-	word = (word & UINT64_C(0x003f003f003f003f)) |
-	       (word & UINT64_C(0x3f003f003f003f00)) >> 2;
-	word = (word & UINT64_C(0x00000fff00000fff)) |
-	       (word & UINT64_C(0x0fff00000fff0000)) >> 4;
-	word = (word & UINT64_C(0x0000000000ffffff)) |
-	       (word & UINT64_C(0x00ffffff00000000)) >> 8;
-	word = htobe64(word << 16);
-	memcpy(out, &word, sizeof(word));
+/*
+ * Sixteen six-bit values, one a byte, to two words of 48 bits, the first value
+ * in the highest ones: two values become one, then two of these, and so on.
+ */
+static inline lanes
+join(chars values)
+{
+	const lanes twos = {
+	    UINT64_C(0x003f003f003f003f), UINT64_C(0x003f003f003f003f)};
+	const lanes fours = {
+	    UINT64_C(0x00000fff00000fff), UINT64_C(0x00000fff00000fff)};
+	const lanes eights = {
+	    UINT64_C(0x0000000000ffffff), UINT64_C(0x0000000000ffffff)};
+	lanes w;
+
+	memcpy(&w, &values, sizeof(w));
+#if __BYTE_ORDER == __BIG_ENDIAN
+	w = (lanes){htole64(w[0]), htole64(w[1])};
+#endif
+	w = (w & twos) << 6 | (w >> 8 & twos);
+	w = (w & fours) << 12 | (w >> 16 & fours);
+	return (w & eights) << 24 | (w >> 32 & eights);
+}
+
+/* 48 bits as six bytes, and two of zero. */
+static inline void
+put_six(uint64_t bits, unsigned char *out)
+{
+	bits = htobe64(bits << 16);
+	memcpy(out, &bits, sizeof(bits));
 }
 
 /*
@@ -187,24 +202,24 @@ static bool
 decode(struct sgate_bytes text, struct reading *r, size_t len)
 {
 	chars values, bad = {0};
-	uint64_t words[2];
+	uint64_t wrong[2];
+	lanes bits;
 	size_t i;
 
 	if (len >= 48 || text.len != (len * 8 + 5) / 6)
 		return false;
-	memset(r->values, 'A', sizeof(r->values));
-	memcpy(r->values, text.data, text.len);
-	for (i = 0; i < sizeof(r->values); i += sizeof(values)) {
-		memcpy(&values, r->values + i, sizeof(values));
+	memset(r->text, 'A', sizeof(r->text));
+	memcpy(r->text, text.data, text.len);
+	for (i = 0; i < sizeof(r->text); i += sizeof(values)) {
+		memcpy(&values, r->text + i, sizeof(values));
 		values = char_values(values);
 		bad |= values == 0;
-		values = (chars)((octets)values - 1);
-		memcpy(r->values + i, &values, sizeof(values));
+		bits = join((chars)((octets)values - 1));
+		put_six(bits[0], r->bytes + i / 8 * 6);
+		put_six(bits[1], r->bytes + i / 8 * 6 + 6);
 	}
-	memcpy(words, &bad, sizeof(words));
-	for (i = 0; i * 6 <= len; i++)
-		pack(r->values + 8 * i, r->bytes + 6 * i);
-	return (words[0] | words[1] | r->bytes[len]) == 0;
+	memcpy(wrong, &bad, sizeof(wrong));
+	return (wrong[0] | wrong[1] | r->bytes[len]) == 0;
 }
 
 /* In as many instructions whatever is in them. */
@@ -244,6 +259,32 @@ token_read(const struct keys *keys, struct sgate_bytes realm,
 	}
 	sodium_memzero(&r, sizeof(r));
 	return reason;
+}
+
+/*
+ * In the first 32 characters. The secret begins behind it, of which nothing is
+ * decoded: of the third six bytes the first one alone.
+ */
+bool
+token_peek_ref(struct sgate_bytes text, struct sgate_ref *out)
+{
+	unsigned char bytes[18 + 2] BUF_NO_ZEROS;
+	chars values;
+	lanes bits;
+
+	_Static_assert(32 <= SGATE_TOKEN_LEN && REF_AT + SGATE_REF_BYTES == 13,
+	    "thirteen bytes have the ref");
+	if (text.len != SGATE_TOKEN_LEN)
+		return false;
+	memcpy(&values, text.data, sizeof(values));
+	bits = join((chars)((octets)char_values(values) - 1));
+	put_six(bits[0], bytes);
+	put_six(bits[1], bytes + 6);
+	memcpy(&values, text.data + 16, sizeof(values));
+	bits = join((chars)((octets)char_values(values) - 1));
+	put_six(bits[0] & UINT64_C(0xff) << 40, bytes + 12);
+	memcpy(out->bytes, bytes + REF_AT, SGATE_REF_BYTES);
+	return true;
 }
 
 void
@@ -337,12 +378,6 @@ token_ref_created_ms(const struct sgate_ref *ref)
 	for (i = REF_CREATED_AT; i < REF_FINE_AT; i++)
 		seconds = seconds << 8 | ref->bytes[i];
 	return (int64_t)seconds * 1000;
-}
-
-unsigned
-token_ref_group(const struct sgate_ref *ref)
-{
-	return ref->bytes[REF_GROUP_AT] % TOKEN_GROUPS;
 }
 
 void

@@ -40,6 +40,13 @@ bool token_write(const struct keys *keys, struct sgate_bytes realm,
 SGATE_MUST_CHECK enum sgate_reason token_read(const struct keys *keys,
     struct sgate_bytes realm, struct sgate_bytes text, struct token *out);
 void token_wipe(struct token *token);
+/*
+ * The ref that is written in a text, whatever else stands there: nothing is
+ * checked but the length. For who then goes by the whole text: the local cache,
+ * which knows texts that token_read() has found good.
+ */
+SGATE_MUST_CHECK bool token_peek_ref(
+    struct sgate_bytes text, struct sgate_ref *out);
 
 /* SHA-256 of the secret: what stores hold. */
 void token_hash(const unsigned char secret[TOKEN_SECRET_BYTES],
@@ -59,7 +66,12 @@ void token_user_hash(const struct keys *keys, struct sgate_bytes realm,
 /* Seconds in the ref, as ms. */
 int64_t token_ref_created_ms(const struct sgate_ref *ref);
 /* The fence group of a ref: its first byte mod 16. */
-unsigned token_ref_group(const struct sgate_ref *ref);
+#define TOKEN_REF_GROUP_AT 0
+static inline unsigned
+token_ref_group(const struct sgate_ref *ref)
+{
+	return ref->bytes[TOKEN_REF_GROUP_AT] % TOKEN_GROUPS;
+}
 
 /*
  * Idempotency: the row's id (32 bytes) from realm, actor and key, and the

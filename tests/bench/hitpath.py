@@ -1,9 +1,10 @@
 """What a hit costs in instructions: callgrind counts those of a real worker.
 
-The same instance is run twice, with few and with many requests; the difference
-is what requests cost, without the start and what happens once. Nothing of it
-depends on what else the machine does, so it is the figure for comparing
-versions.
+Each time that a check has been decided callgrind writes down what was used
+since the time before. That is one request, from there to there: the end of one,
+the wait, and the beginning of the next. Nearly all of them are alike to the
+instruction, and that is the figure: nothing of it depends on what else the
+machine does. A few have something besides that goes by time.
 """
 
 import glob
@@ -16,9 +17,12 @@ from machine import Unavailable, program, wait_until
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "it"))
 import harness  # pylint: disable=wrong-import-position
 
-FEW, MANY = 200, 1200
-# Records and params of a plain request (gateway/plain.c), without what these call.
-FCGI_WORK = {"plain_read", "plain_begin", "plain_end"}
+REQUESTS = 60
+# The first ones fill caches.
+FIRST = 10
+# Records and params of a plain request (gateway/plain.c), without what these
+# call: what libfcgi does for a program that is written with it.
+FCGI_WORK = ("plain_read", "plain_begin", "plain_end")
 NAME = re.compile(r"\((\d+)\)(?: (.*))?$")
 
 
@@ -62,28 +66,45 @@ def parse(lines):
     return own, inclusive, libfcgi
 
 
-def served(profile):
-    return sum(n for (_, function), n in profile[1].items() if function == "check_serve")
+def profile_of(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return parse(f)
 
 
-def worker_profile(directory):
-    """Of the process that answered: it alone decided checks."""
-    found = []
-    for path in glob.glob(os.path.join(directory, "out.*")):
-        with open(path, encoding="utf-8", errors="replace") as f:
-            found.append(parse(f))
-    best = max(found, key=served, default=None)
-    if best is None or served(best) == 0:
+def requests_of(directory):
+    """The profiles of single requests, in their order, of the process that answered."""
+    by_process = {}
+    for path in glob.glob(os.path.join(directory, "out.*.*")):
+        pid, number = (int(n) for n in path.rsplit(".", 2)[1:])
+        by_process.setdefault(pid, []).append((number, path))
+    dumps = max(by_process.values(), key=len, default=[])
+    if len(dumps) < REQUESTS:
         raise Unavailable("callgrind wrote no profile of a worker")
-    return best
+    return [profile_of(path) for _, path in sorted(dumps)[FIRST:REQUESTS]]
 
 
-def one_run(site, count):
-    """An instance of one worker on SQLite, under callgrind, for that many requests."""
-    name = f"callgrind-{count}"
-    place = site.directory(name)
+def usual(profiles):
+    """One of those that are most, and how many they are."""
+    sums = [sum(own.values()) for own, _, _ in profiles]
+    most = max(sorted(set(sums)), key=sums.count)
+    return profiles[sums.index(most)], sums.count(most)
+
+
+def stop(process):
+    process.terminate()
+    process.wait(60)
+
+
+def run(site):
+    """An instance of one worker on SQLite, under callgrind.
+
+    The session is there before. A worker that has written into SQLite (or the
+    spool) has a second thread, and the C library's system calls then cost 31
+    instructions more each; one on MySQL and Redis has none.
+    """
+    place = site.directory("callgrind")
     os.chmod(place, 0o777)
-    conf = site.machine.write(f"{name}/sessgate.conf", f'''
+    conf = site.machine.write("callgrind/sessgate.conf", f'''
 gateway: {{ runtime_dir = "{place}/run"; workers = 1; request_terminate_timeout = "1 min"; read_timeout = "30 s";
   request_timeout = "30 s"; {site.user()} }};
 cookie: {{ name = "sid"; secure = false; }};
@@ -91,10 +112,8 @@ keys: {{ file = "{place}/keys/keys"; }};
 sqlite: {{ file = "{place}/db/sessions.db"; }};
 ''')
     pool, control = place + "/run/pool.sock", place + "/run/control.sock"
-    process = site.machine.start(name, [
-        program("valgrind"), "--tool=callgrind", "--quiet", f"--callgrind-out-file={place}/out.%p",
-        site.binary("gateway/.libs/sessgated", "gateway/sessgated"), "-c", conf],
-        lambda: os.path.exists(pool), env=dict(os.environ, LD_LIBRARY_PATH=os.path.join(site.build, "lib/.libs")))
+    gateway = [site.binary("gateway/.libs/sessgated", "gateway/sessgated"), "-c", conf]
+    process = site.machine.start("before callgrind", gateway, lambda: os.path.exists(pool))
 
     def created():
         body = b'{"user_id":"user-00000000001"}'
@@ -104,15 +123,19 @@ sqlite: {{ file = "{place}/db/sessions.db"; }};
             return answer.json()["token"] if answer.status == 201 else None
         except OSError:
             return None
-    token = wait_until(created, "an instance under callgrind takes logins", 60)
+    token = wait_until(created, "the instance takes logins", 60)
+    stop(process)
+    process = site.machine.start("callgrind", [
+        program("valgrind"), "--tool=callgrind", "--quiet", "--vgdb=no", "--dump-after=check_serve",
+        f"--callgrind-out-file={place}/out.%p"] + gateway,
+        lambda: os.path.exists(pool), env=dict(os.environ, LD_LIBRARY_PATH=os.path.join(site.build, "lib/.libs")))
     params = harness.web_params(HTTP_COOKIE="theme=dark; sid=" + token, SESSGATE_CHECK="1")
-    for _ in range(count):
+    for _ in range(REQUESTS):
         answer = harness.fastcgi(pool, params, timeout=60)
         if answer.status != 200 or answer.header("Variable-REMOTE_USER") != "user-00000000001":
             raise Unavailable(f"under callgrind a check answered {answer.status}")
-    process.terminate()
-    process.wait(60)
-    return worker_profile(place)
+    stop(process)
+    return requests_of(place)
 
 
 def largest(costs, least):
@@ -120,19 +143,13 @@ def largest(costs, least):
     return sorted(((f"{name} ({place})", n) for (place, name), n in costs.items() if n >= least), key=lambda c: -c[1])
 
 
-def difference(many, few):
-    return {key: (cost - few.get(key, 0)) / (MANY - FEW) for key, cost in many.items()}
-
-
 def measure(site, _options):
-    few, few_inclusive, few_libfcgi = one_run(site, FEW)
-    many, many_inclusive, many_libfcgi = one_run(site, MANY)
-    each = difference(many, few)
-    libfcgi = (many_libfcgi - few_libfcgi) / (MANY - FEW)
-    ours = {key: n for key, n in difference(many_inclusive, few_inclusive).items() if "sessgate" in key[0]}
-    # Without the C library and libsodium; and of it what libfcgi would do else.
+    profiles = run(site)
+    (each, inclusive, libfcgi), alike = usual(profiles)
+    ours = {key: n for key, n in inclusive.items() if "sessgate" in key[0]}
+    user_space = sum(each.values())
+    fcgi_work = libfcgi + sum(n for (_, function), n in each.items() if function in FCGI_WORK)
     written = sum(n for (place, _), n in each.items() if "sessgate" in place)
-    reads = sum(n for (place, function), n in each.items() if "sessgate" in place and function in FCGI_WORK)
     asked = sum(n for (place, _), n in each.items() if "sqlite" in place)
-    return {"own": sum(each.values()) - libfcgi, "libfcgi": libfcgi, "written": written, "fcgi_work": reads, "is_hit": asked < 50,
-            "functions": largest(each, 8)[:90], "inclusive": largest(ours, 20)[:60]}
+    return {"user_space": user_space, "fcgi_work": fcgi_work, "own": user_space - fcgi_work, "written": written, "is_hit": asked < 50,
+            "alike": alike, "of": len(profiles), "functions": largest(each, 8)[:90], "inclusive": largest(ours, 20)[:60]}

@@ -128,9 +128,9 @@ def specials(special):
     if "instructions" in special:
         s = special["instructions"]
         what = "a hit" if s["is_hit"] else "a look into SQLite (the local cache was not used)"
-        print(f"\ninstructions of {what}: all user space {s['own'] + s['libfcgi']:.0f}, of it libfcgi {s['libfcgi']:.0f}; "
-              f"sessgate's own, without the C library and libsodium, {s['written']:.0f}; of that in place of libfcgi "
-              f"(records and params) {s['fcgi_work']:.0f}, all else {s['written'] - s['fcgi_work']:.0f}\n")
+        print(f"\ninstructions of {what} ({s['alike']} of {s['of']} requests to the instruction): own code {s['own']}, with what "
+              f"the C library and libsodium do for it; beside that {s['fcgi_work']} in place of libfcgi (records and params); all "
+              f"of user space {s['user_space']}; of it written here {s['written']}\n")
         aligned([["by themselves", "instructions"]] + [[name, f"{n:.0f}"] for name, n in s["functions"]])
         print()
         aligned([["ours, with what they call", "instructions"]] + [[name, f"{n:.0f}"] for name, n in s["inclusive"]])

@@ -114,6 +114,42 @@ subkeys_are_those_computed_independently(void **state)
 }
 
 static void
+digest_of(const char *text, unsigned char out[KEYS_DIGEST_BYTES])
+{
+	struct keys *keys;
+
+	put(text);
+	keys = load();
+	keys_digest(keys, out);
+	keys_free(keys);
+}
+
+static void
+the_digest_is_that_of_all_keys_that_verify(void **state)
+{
+	static const char *const others[] = {"group " KEYFILE_GROUP
+					     "\nkey 8 " KEYFILE_KEY " 5 0\n",
+	    "group " KEYFILE_GROUP "\nkey 7 " KEYFILE_OTHER " 5 0\n",
+	    "group " KEYFILE_OTHER "\nkey 7 " KEYFILE_KEY " 5 0\n",
+	    "group " KEYFILE_GROUP "\nkey 7 " KEYFILE_KEY
+	    " 5 0\nkey 8 " KEYFILE_OTHER " 5 0\n"};
+	unsigned char digest[KEYS_DIGEST_BYTES], other[KEYS_DIGEST_BYTES];
+	size_t i;
+
+	(void)state;
+	digest_of(
+	    "group " KEYFILE_GROUP "\nkey 7 " KEYFILE_KEY " 5 0\n", digest);
+	digest_of("# again\nkey 7 " KEYFILE_KEY " 9 0\ngroup " KEYFILE_GROUP
+		  "\n",
+	    other);
+	assert_memory_equal(digest, other, sizeof(digest));
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		digest_of(others[i], other);
+		assert_memory_not_equal(digest, other, sizeof(digest));
+	}
+}
+
+static void
 a_file_with_remarks_blanks_and_many_keys_is_read(void **state)
 {
 	struct keys *keys;
@@ -569,6 +605,7 @@ commands_at_once_lose_nothing(void **state)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest keys[] = {
     CASE(subkeys_are_those_computed_independently),
+    CASE(the_digest_is_that_of_all_keys_that_verify),
     CASE(a_file_with_remarks_blanks_and_many_keys_is_read),
     CASE(bad_lines_are_refused_with_their_number),
     CASE(files_that_are_not_whole_are_refused),

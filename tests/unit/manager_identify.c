@@ -521,6 +521,72 @@ activity_that_nobody_takes_is_left_to_the_look(void **state)
 	stop(&c);
 }
 
+static bool
+recalls(struct sgate_manager *mgr, const char *realm, const char *token)
+{
+	struct identity who;
+	bool is_hit = manager_recall(mgr, B(realm), B(token), B(""), &who);
+
+	assert_true(is_hit || who.user.data == NULL);
+	return is_hit;
+}
+
+/* A hit asks for no tag: whose keys are others has no hits by it. */
+static void
+what_was_found_good_by_other_keys_is_no_hit(void **state)
+{
+	struct sgate_manager *later;
+	struct cached_pair c;
+	struct made made;
+	uint8_t id;
+
+	(void)state;
+	start(&c);
+	world_create(&c.p.w, "ann", &made);
+	learn(&c, made.token, COPY);
+	assert_true(recalls(c.p.w.mgr, "", made.token));
+	assert_status(&c.p.w,
+	    keys_file_new(c.p.w.conf->keys.file, c.p.w.now_ms, &id, &c.p.w.err),
+	    SGATE_OK);
+	later = pair_manager(&c.p);
+	manager_set_local(later, c.local);
+	assert_false(recalls(later, "", made.token));
+	assert_true(recalls(c.p.w.mgr, "", made.token));
+	sgate_manager_free(later);
+	made_clear(&made);
+	stop(&c);
+}
+
+/* What the local cache does not know is judged as ever. */
+static void
+another_text_with_that_ref_is_no_hit(void **state)
+{
+	struct cached_pair c;
+	struct made made;
+	size_t i;
+
+	(void)state;
+	start(&c);
+	world_create(&c.p.w, "ann", &made);
+	learn(&c, made.token, COPY);
+	for (i = 0; i < SGATE_TOKEN_LEN; i++) {
+		char was = made.token[i];
+
+		made.token[i] = was == 'A' ? 'B' : 'A';
+		assert_false(recalls(c.p.w.mgr, "", made.token));
+		made.token[i] = '*';
+		assert_false(recalls(c.p.w.mgr, "", made.token));
+		made.token[i] = was;
+	}
+	made.token[SGATE_TOKEN_LEN - 2] ^= 1;
+	identify(&c, made.token, "", SGATE_REASON_BAD_TAG, "");
+	made.token[SGATE_TOKEN_LEN - 2] ^= 1;
+	assert_false(recalls(c.p.w.mgr, "shop", made.token));
+	assert_true(recalls(c.p.w.mgr, "", made.token));
+	made_clear(&made);
+	stop(&c);
+}
+
 /* ---- what takes entries out ---- */
 
 static bool
@@ -684,6 +750,8 @@ a_new_keeper_begins_with_nothing(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_hit_says_what_the_look_said_and_asks_no_store),
     cmocka_unit_test(an_anonymous_session_is_found_as_well),
+    cmocka_unit_test(what_was_found_good_by_other_keys_is_no_hit),
+    cmocka_unit_test(another_text_with_that_ref_is_no_hit),
     cmocka_unit_test(what_was_found_in_a_row_is_remembered_too),
     cmocka_unit_test(without_a_cache_the_lease_is_that_of_the_round),
     cmocka_unit_test(without_a_cache_a_mysql_that_is_just_back_is_not_enough),

@@ -102,6 +102,46 @@ a_known_token_is_written_and_read(void **state)
 }
 
 static void
+the_ref_is_seen_in_every_text_of_that_length(void **state)
+{
+	char text[SGATE_TOKEN_LEN + 1], *all;
+	struct sgate_error err;
+	struct sgate_ref ref;
+	struct token token;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 1000; i++) {
+		assert_int_equal(
+		    token_make(7, (uint8_t)i, KNOWN_MS + i, &token, &err),
+		    SGATE_OK);
+		if (i % 2 != 0)
+			token_random(&token.ref, sizeof(token.ref));
+		assert_true(token_write(keys, bytes_of(""), &token, text));
+		memset(&ref, 0xaa, sizeof(ref));
+		assert_true(token_peek_ref(bytes_of(text), &ref));
+		assert_memory_equal(&ref, &token.ref, sizeof(ref));
+		/* Of the secret behind it nothing. */
+		memset(text + 18, '*', SGATE_TOKEN_LEN - 18);
+		memset(&ref, 0, sizeof(ref));
+		assert_true(token_peek_ref(bytes_of(text), &ref));
+		assert_memory_equal(&ref, &token.ref, sizeof(ref));
+	}
+	assert_false(token_peek_ref(bytes_of(""), &ref));
+	assert_false(token_peek_ref(bytes_of(NULL), &ref));
+	/* Where a byte too many would be read, the sanitizer says so. */
+	for (i = 1; i < 2 * SGATE_TOKEN_LEN; i++) {
+		all = malloc((size_t)i);
+		assert_non_null(all);
+		memset(all, 'A' + i % 64, (size_t)i);
+		assert_int_equal(
+		    token_peek_ref((struct sgate_bytes){all, (size_t)i}, &ref),
+		    i == SGATE_TOKEN_LEN);
+		free(all);
+	}
+}
+
+static void
 another_realm_is_refused(void **state)
 {
 	char longest[66];
@@ -519,6 +559,7 @@ static const struct CMUnitTest token[] = {
     cmocka_unit_test(a_ref_is_written_in_hex),
     cmocka_unit_test(siphash_gives_the_vector_of_its_paper),
     cmocka_unit_test(a_known_token_is_written_and_read),
+    cmocka_unit_test(the_ref_is_seen_in_every_text_of_that_length),
     cmocka_unit_test(another_realm_is_refused),
     cmocka_unit_test(every_other_character_at_every_place_is_refused),
     cmocka_unit_test(only_the_canonical_last_character_is_read),

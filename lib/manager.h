@@ -156,7 +156,6 @@ struct sgate_manager {
 	struct cache *cache;               /* NULL until a call needs it */
 	unsigned peeks; /* how many looks that need no data are to peek */
 	int64_t no_peek_before_ms; /* monotonic: it was refused */
-	int64_t deadline_ms;       /* monotonic: of the call that runs */
 	struct stores *stores;     /* own_stores, unless manager_set_stores() */
 	struct stores own_stores;
 	int64_t turn_ms; /* manager_set_turn() */

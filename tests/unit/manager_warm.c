@@ -280,7 +280,7 @@ put_late(struct cache *c, const struct cache_item *item, uint64_t s0,
     struct sgate_bytes only_over, enum cache_put *out_put,
     struct cache_copy *out, struct sgate_error *err)
 {
-	far_from->deadline_ms -= 1500;
+	far_from->call.deadline_ms -= 1500;
 	return cache_fake.put(c, item, s0, only_over, out_put, out, err);
 }
 

@@ -320,7 +320,7 @@ serve_logout_page(struct call *c, const struct api_path *path)
 		page_logged_out(c, "Not logged in");
 	else
 		page_logout(c, has_ref ? &ref : NULL,
-		    api_browser_return_to(c, c->req->query, &field));
+		    api_browser_return_to(c, request_query(c->req), &field));
 	buf_clear(&field);
 }
 
@@ -481,7 +481,7 @@ answer_list_page(struct call *c, const struct sgate_list *list)
 	    .may_end = is_login_fresh(c)};
 	struct buf done = {0};
 
-	if (form_get(c->req->query, "done", &done) == FORM_FOUND)
+	if (form_get(request_query(c->req), "done", &done) == FORM_FOUND)
 		p.done = buf_bytes(&done);
 	page_sessions(c, &p);
 	buf_clear(&done);

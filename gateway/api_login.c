@@ -222,6 +222,6 @@ api_login_page(struct call *c, const struct api_path *path)
 	if (!pass_user(c, &user))
 		return;
 	page_login(c, has_ref ? &ref : NULL, user,
-	    api_browser_return_to(c, c->req->query, &field));
+	    api_browser_return_to(c, request_query(c->req), &field));
 	buf_clear(&field);
 }

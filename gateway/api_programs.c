@@ -36,7 +36,7 @@ api_query(
     struct call *c, const char *name, struct buf *buf, struct sgate_bytes *out)
 {
 	memset(out, 0, sizeof(*out));
-	switch (form_get(c->req->query, name, buf)) {
+	switch (form_get(request_query(c->req), name, buf)) {
 	case FORM_ABSENT:
 		return true;
 	case FORM_FOUND:

@@ -403,7 +403,7 @@ static void
 call_describe(const struct call *c, struct buf *out)
 {
 	struct sgate_bytes method = c->req->method_text;
-	struct sgate_bytes path = c->req->path;
+	struct sgate_bytes path = request_path(c->req);
 
 	if (method.len > 16)
 		method.len = 16;

@@ -242,7 +242,7 @@ page_redirect(struct call *c, struct sgate_bytes return_to)
 static bool
 came_from_the_list(const struct call *c)
 {
-	struct sgate_bytes path = c->req->path;
+	struct sgate_bytes path = request_path(c->req);
 	size_t mount = strlen(c->conf->gateway.mount);
 
 	return c->req->role == REQUEST_API && path.len > mount &&

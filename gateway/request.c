@@ -141,10 +141,8 @@ request_settle(struct request *req, bool is_authorizer)
 	if (req->uri.len == 0 ||
 	    (req->method == REQUEST_OTHER && !is_method(req->method_text)))
 		req->is_malformed = true;
-	if (request_wants_page(req) && req->first_method.len > 0)
+	if (req->first_method.len > 0 && request_wants_page(req))
 		req->method = request_method_parse(req->first_method);
-	req->query = req->uri;
-	req->path = bytes_cut(&req->query, '?');
 }
 
 void
@@ -154,6 +152,23 @@ request_init(struct request *req, char *const *params, bool is_authorizer)
 	for (; *params != NULL; params++)
 		request_param(req, *params);
 	request_settle(req, is_authorizer);
+}
+
+struct sgate_bytes
+request_path(const struct request *req)
+{
+	struct sgate_bytes query = req->uri;
+
+	return bytes_cut(&query, '?');
+}
+
+struct sgate_bytes
+request_query(const struct request *req)
+{
+	struct sgate_bytes query = req->uri;
+
+	(void)bytes_cut(&query, '?');
+	return query;
 }
 
 bool
@@ -228,14 +243,6 @@ bool
 request_is_access_checker(const struct request *req)
 {
 	return starts_with(req->apache_role, "ACCESS_CHECKER");
-}
-
-bool
-request_wants_page(const struct request *req)
-{
-	return req->role == REQUEST_CHECK &&
-	       req->check.len == sizeof("page") - 1 &&
-	       memcmp(req->check.data, "page", sizeof("page") - 1) == 0;
 }
 
 bool

@@ -12,6 +12,7 @@
 #define SESSGATE_REQUEST_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "sessgate.h"
 
@@ -50,9 +51,7 @@ struct request {
 
 	/* From the client. */
 	struct sgate_bytes method_text;
-	struct sgate_bytes uri;  /* raw, with query */
-	struct sgate_bytes path; /* of uri, raw */
-	struct sgate_bytes query;
+	struct sgate_bytes uri; /* raw, with query */
 	struct sgate_bytes content_type;
 	struct sgate_bytes content_length;
 	struct sgate_bytes cookie;
@@ -89,6 +88,9 @@ bool request_is_safe(const struct request *req);
  * Whether Accept names text/html (not just a wildcard, not with q=0); prefers:
  * and does not name application/json beside it.
  */
+/* The two parts of uri, raw; most checks need neither. */
+struct sgate_bytes request_path(const struct request *req);
+struct sgate_bytes request_query(const struct request *req);
 bool request_accepts_html(const struct request *req);
 bool request_prefers_html(const struct request *req);
 /* "AUTHENTICATOR...": Apache's mod_authnz_fcgi. */
@@ -99,7 +101,13 @@ bool request_is_access_checker(const struct request *req);
  * SESSGATE_CHECK=page: the web server has been told "no" and asks once more,
  * for what the browser shall see of it.
  */
-bool request_wants_page(const struct request *req);
+static inline bool
+request_wants_page(const struct request *req)
+{
+	return req->role == REQUEST_CHECK &&
+	       req->check.len == sizeof("page") - 1 &&
+	       memcmp(req->check.data, "page", sizeof("page") - 1) == 0;
+}
 
 /*
  * A param that is there exactly once: its value, which may be empty. False:

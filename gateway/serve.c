@@ -57,7 +57,7 @@ path_is_plain(struct sgate_bytes path)
 static void
 api_serve(struct call *c)
 {
-	struct sgate_bytes path = c->req->path;
+	struct sgate_bytes path = request_path(c->req);
 	size_t mount_len = strlen(c->conf->gateway.mount);
 
 	if (c->req->is_malformed || !path_is_plain(path)) {

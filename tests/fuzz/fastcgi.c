@@ -340,6 +340,7 @@ static const struct {
 static void
 must_have_fields(const struct request *req, const struct slow *slow)
 {
+	struct sgate_bytes path;
 	size_t i;
 
 	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
@@ -354,9 +355,9 @@ must_have_fields(const struct request *req, const struct slow *slow)
 	MUST(req->role == (slow->head.is_authorizer ? REQUEST_AUTHORIZER
 			      : slow->head.is_check ? REQUEST_CHECK
 						    : REQUEST_API));
-	MUST(req->path.len <= req->uri.len);
-	MUST(memchr(req->path.len > 0 ? req->path.data : "", '?',
-		 req->path.len) == NULL);
+	path = request_path(req);
+	MUST(path.len <= req->uri.len);
+	MUST(memchr(path.len > 0 ? path.data : "", '?', path.len) == NULL);
 }
 
 static void

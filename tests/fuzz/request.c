@@ -167,6 +167,15 @@ check_client(const struct request *req)
 
 /* ---- our own pages ---- */
 
+/* Whether digits alone stand there, to the end of what names a host. */
+static bool
+is_port(struct sgate_bytes text, size_t at)
+{
+	while (at < text.len && text.data[at] >= '0' && text.data[at] <= '9')
+		at++;
+	return at == text.len || strchr("/?#", text.data[at]) != NULL;
+}
+
 /* Lower case, and the port as a number without zeros before it. */
 static void
 write_plainly(struct sgate_bytes text, char *out, size_t size)
@@ -174,7 +183,8 @@ write_plainly(struct sgate_bytes text, char *out, size_t size)
 	size_t i, n = 0;
 
 	for (i = 0; i < text.len && n + 1 < size; i++) {
-		if (text.data[i] == '0' && i > 6 && text.data[i - 1] == ':') {
+		if (text.data[i] == '0' && i > 6 && text.data[i - 1] == ':' &&
+		    is_port(text, i)) {
 			while (i + 1 < text.len && text.data[i] == '0')
 				i++;
 		}

@@ -169,6 +169,8 @@ extern const struct sql_driver mydb_driver;
 enum sgate_status mydb_begin(struct durable *d, struct sgate_error *err);
 /* A value as it stands in a statement's text. */
 void mydb_add_literal(struct buf *sql, const struct sql_value *value);
+/* The values that were bound, as one row of VALUES: " (1,2)" or ", (1,2)". */
+void mydb_add_row(struct buf *sql, const struct sql_run *r, bool is_first);
 /*
  * A transaction's first statements were lost with a connection that ended
  * before them: true, and they may be sent once more on a new one.

@@ -207,8 +207,8 @@ add_bytes(struct buf *sql, const char *text)
 	mydb_add_literal(sql, &value);
 }
 
-static void
-add_row(struct buf *sql, const struct sql_run *r, bool is_first)
+void
+mydb_add_row(struct buf *sql, const struct sql_run *r, bool is_first)
 {
 	size_t i;
 
@@ -234,7 +234,7 @@ add_audit(struct creations *c, struct buf *sql)
 	for (i = 0; i < c->count && status == SGATE_OK; i++) {
 		sql_collect(&r, &c->store->sql.durable, c->operation, c->err);
 		status = sql_audit_bind(&r, items[i]->audit);
-		add_row(sql, &r, i == 0);
+		mydb_add_row(sql, &r, i == 0);
 	}
 	return status;
 }
@@ -253,7 +253,7 @@ add_sessions(struct creations *c, struct buf *sql)
 	for (i = 0; i < c->count && status == SGATE_OK; i++) {
 		sql_collect(&r, &c->store->sql.durable, c->operation, c->err);
 		status = sql_session_bind(&r, items[i]->session);
-		add_row(sql, &r, i == 0);
+		mydb_add_row(sql, &r, i == 0);
 	}
 	return status;
 }

@@ -118,20 +118,6 @@ compare_made(const void *a, const void *b)
 }
 
 static void
-add_row(struct buf *sql, const struct sql_run *r, bool is_first)
-{
-	size_t i;
-
-	buf_add_text(sql, is_first ? " (" : ", (");
-	for (i = 0; i < r->bound && i < SQL_PARAMS_MAX; i++) {
-		if (i > 0)
-			buf_add_char(sql, ',');
-		mydb_add_literal(sql, &r->params[i]);
-	}
-	buf_add_char(sql, ')');
-}
-
-static void
 query(struct filling *f, struct buf *sql)
 {
 	struct sgate_error err;
@@ -164,7 +150,7 @@ insert_rows(struct filling *f)
 	for (i = 0; i < f->count; i++) {
 		sql_collect(&r, d, "fill", &err);
 		must(sql_audit_bind(&r, &f->audits[i]), "audit", &err);
-		add_row(&sql, &r, i == 0);
+		mydb_add_row(&sql, &r, i == 0);
 	}
 	query(f, &sql);
 	buf_add_text(&sql,
@@ -172,7 +158,7 @@ insert_rows(struct filling *f)
 	for (i = 0; i < f->count; i++) {
 		sql_collect(&r, d, "fill", &err);
 		must(sql_session_bind(&r, sorted[i]), "session", &err);
-		add_row(&sql, &r, i == 0);
+		mydb_add_row(&sql, &r, i == 0);
 	}
 	query(f, &sql);
 	buf_add_text(&sql, "COMMIT");

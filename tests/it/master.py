@@ -315,7 +315,8 @@ def a_killed_worker_is_replaced(t):
     os.kill(before[0], signal.SIGKILL)
     os.kill(before[1], signal.SIGKILL)
     wait_until(lambda: len(workers_of(gw)) == 3, "all are back")
-    t.match(gw.log(), r"\(pid %d\) killed by signal 9" % before[0])
+    for pid in before[:2]:
+        gw.wait_log(r"\(pid %d\) killed by signal 9" % pid)
     t.equal(gw.check().status, 401)
 
 

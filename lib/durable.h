@@ -330,7 +330,8 @@ struct durable_ops {
 	enum sgate_status (*changed)(struct durable *d, unsigned group,
 	    uint64_t after, size_t limit, durable_ref_fn *fn, void *arg,
 	    bool *out_is_all, struct sgate_error *err);
-	/* As expired, below, but the live rows with absolute_ms > now_ms. */
+	/* As expired, below, but the live rows with absolute_ms > now_ms, and
+	 * whole: with their data. */
 	enum sgate_status (*live)(struct durable *d, int64_t now_ms,
 	    size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
 	    durable_session_fn *fn, void *arg, struct sgate_error *err);

@@ -80,6 +80,9 @@ static const struct sql_text common_texts[SQL_STATEMENTS] = {
     [SQL_WALK] = {"SELECT " SQL_SESSION_COLUMNS ", '' FROM session "
 		  "WHERE ref > ? ORDER BY ref LIMIT ?",
 	false},
+    [SQL_WALK_WHOLE] = {"SELECT " SQL_SESSION_COLUMNS ", data FROM session "
+			"WHERE ref > ? ORDER BY ref LIMIT ?",
+	false},
     [SQL_LEASE_GET] = {"SELECT holder, until_ms FROM lease WHERE name = ?",
 	true},
     [SQL_LEASE_LIST] = {"SELECT name, holder, until_ms FROM lease "

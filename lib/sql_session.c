@@ -638,6 +638,7 @@ sql_touches_check(struct durable *d, const struct durable_touch *touches,
 /* A walk over all rows in the order of their key. */
 struct walk {
 	const char *operation;
+	enum sql_statement statement;
 	bool (*is_wanted)(
 	    const struct sgate_session *session, const struct walk *walk);
 	int64_t now_ms;
@@ -680,7 +681,7 @@ walk_rows(struct durable *d, const struct walk *walk, bool *out_wrapped,
 	bool is_stopped = false;
 
 	*out_wrapped = false;
-	status = sql_open(&r, d, SQL_WALK, walk->operation, err);
+	status = sql_open(&r, d, walk->statement, walk->operation, err);
 	if (status != SGATE_OK)
 		return status;
 	sql_bind_blob(&r, start.bytes, SGATE_REF_BYTES);
@@ -715,7 +716,7 @@ sql_expired(struct durable *d, int64_t now_ms, int64_t created_before_ms,
     size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
     durable_session_fn *fn, void *arg, struct sgate_error *err)
 {
-	const struct walk walk = {"expired", is_expired, now_ms,
+	const struct walk walk = {"expired", SQL_WALK, is_expired, now_ms,
 	    created_before_ms, limit, cursor, fn, arg};
 
 	return walk_rows(d, &walk, out_wrapped, err);
@@ -727,7 +728,7 @@ sql_live(struct durable *d, int64_t now_ms, size_t limit,
     void *arg, struct sgate_error *err)
 {
 	const struct walk walk = {
-	    "live", is_live, now_ms, 0, limit, cursor, fn, arg};
+	    "live", SQL_WALK_WHOLE, is_live, now_ms, 0, limit, cursor, fn, arg};
 
 	return walk_rows(d, &walk, out_wrapped, err);
 }

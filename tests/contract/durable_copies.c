@@ -349,7 +349,7 @@ live_walks_the_live_rows_by_key_in_chunks_and_wraps(struct fixture *f)
 	assert_int_equal(seen.count, 5);
 	for (i = 0; i < 5; i++) {
 		assert_int_equal(seen.rows[i]->ref.bytes[11], given[i]);
-		assert_string_equal(seen.rows[i]->data, "");
+		assert_string_equal(seen.rows[i]->data, "{\"a\":1}");
 	}
 	forget(&seen);
 	seen.stop_at = 1;

@@ -1169,6 +1169,7 @@ is_live(const struct sgate_session *session, int64_t now_ms)
 struct walk {
 	bool (*is_wanted)(
 	    const struct sgate_session *session, const struct walk *walk);
+	bool has_data; /* what is given */
 	int64_t now_ms, created_before_ms;
 	size_t limit;
 	struct sgate_ref *cursor;
@@ -1209,7 +1210,7 @@ walk_rows(const struct database *db, const struct walk *walk)
 		*walk->cursor = session->ref;
 		if (!walk->is_wanted(session, walk))
 			continue;
-		session = session_copy(session, false);
+		session = session_copy(session, walk->has_data);
 		stop = walk->fn(walk->arg, session);
 		sgate_session_free(session);
 	}
@@ -1225,8 +1226,8 @@ fake_expired(struct durable *d, int64_t now_ms, int64_t created_before_ms,
     size_t limit, struct sgate_ref *cursor, bool *out_wrapped,
     durable_session_fn *fn, void *arg, struct sgate_error *err)
 {
-	const struct walk walk = {
-	    wants_expired, now_ms, created_before_ms, limit, cursor, fn, arg};
+	const struct walk walk = {wants_expired, false, now_ms,
+	    created_before_ms, limit, cursor, fn, arg};
 	struct call call;
 	enum sgate_status status = fake_enter_made(&call, d, "expired", err);
 
@@ -1264,7 +1265,7 @@ fake_live(struct durable *d, int64_t now_ms, size_t limit,
     void *arg, struct sgate_error *err)
 {
 	const struct walk walk = {
-	    wants_live, now_ms, 0, limit, cursor, fn, arg};
+	    wants_live, true, now_ms, 0, limit, cursor, fn, arg};
 	struct call call;
 	enum sgate_status status = fake_enter_made(&call, d, "live", err);
 

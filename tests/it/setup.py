@@ -157,7 +157,7 @@ def a_site_that_is_set_up_as_told_works_and_its_account_may_no_more(t):
     # Not from the local cache, which knows another browser.
     wait_until(lambda: site.gw.check(cookie, HTTP_USER_AGENT=str(
         time.monotonic())).status == 200 and "exec" in called(redis),
-               "the head alone is taken", 70)  # once in a minute at least
+               "the head alone is taken")
     wait_until(lambda: site.gw.check(cookie).status == 200 and
                "setrange" in called(redis), "a touch reaches Redis")
     # A Redis that has lost everything, its scripts too.

@@ -143,6 +143,39 @@ an_old_dump_is_noticed_and_a_sync_that_stands_is_not(void **state)
 	stop(&w);
 }
 
+/* What a program put into a session is read from the copy that was brought. */
+static void
+data_is_brought_as_well(void **state)
+{
+	static const char data[] = "{\"cart\":[1,2,3]}";
+	const struct sgate_create create = {
+	    .user_id = bytes_of("ann"), .data = bytes_of(data)};
+	struct sgate_session *session = NULL;
+	char *token = NULL;
+	struct warm w;
+
+	(void)state;
+	start(&w);
+	assert_status(&w.p.w,
+	    sgate_session_create(
+		w.p.w.mgr, &create, &session, &token, &w.p.w.err),
+	    SGATE_OK);
+	cache_fake_flush();
+	round_of(&w);
+	pass(&w, 10);
+	assert_int_equal(pair_state(sgate_session_get_ref(session)), 'L');
+	sgate_session_free(session);
+	assert_status(&w.p.w,
+	    sgate_session_get(w.p.w.mgr, bytes_of(token), SGATE_NO_TOUCH,
+		&session, &w.p.w.err),
+	    SGATE_OK);
+	assert_string_equal(manager_served_by(w.p.w.mgr), cache_fake.name);
+	assert_true(bytes_equal_text(sgate_session_get_data(session), data));
+	sgate_session_free(session);
+	sgate_token_free(token);
+	stop(&w);
+}
+
 /* Nobody could write there what was created meanwhile. */
 static void
 after_an_outage_of_redis_its_sessions_are_brought(void **state)
@@ -356,6 +389,7 @@ one_host_does_it_at_a_time(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_was_flushed_is_there_again_for_an_outage_of_mysql),
     cmocka_unit_test(an_old_dump_is_noticed_and_a_sync_that_stands_is_not),
+    cmocka_unit_test(data_is_brought_as_well),
     cmocka_unit_test(after_an_outage_of_redis_its_sessions_are_brought),
     cmocka_unit_test(a_keeper_that_dies_leaves_it_to_the_next),
     cmocka_unit_test(a_loss_in_the_middle_begins_it_anew),

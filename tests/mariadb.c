@@ -159,7 +159,10 @@ bool
 mariadb_open(struct mariadb *server)
 {
 	char data[96];
-	const char *const argv[] = {INSTALL, "--no-defaults", data,
+	char own_temp[96];
+	/* A server removes the temporary tables that it finds in its tmpdir
+	 * when it starts, and others' too: each needs one of its own. */
+	const char *const argv[] = {INSTALL, "--no-defaults", data, own_temp,
 	    "--auth-root-authentication-method=normal", "--skip-test-db",
 	    "--skip-name-resolve", NULL};
 	const struct passwd *user;
@@ -183,6 +186,7 @@ mariadb_open(struct mariadb *server)
 	snprintf(server->socket, sizeof(server->socket), "%s/socket",
 	    server->directory);
 	snprintf(data, sizeof(data), "--datadir=%s/data", server->directory);
+	snprintf(own_temp, sizeof(own_temp), "--tmpdir=%s", server->directory);
 	pid = spawn(server, argv);
 	if (pid > 0)
 		waitpid(pid, &status, 0);

@@ -216,6 +216,8 @@ spool: { dir = "WORK/data/spool"; };"""
         write(os.path.join(WORK, "data", "mysql-password"), password + "\n")
         self.run("mariadb-install-db", [
             program("mariadb-install-db"), "--no-defaults", "--datadir=" + os.path.join(self.dir, "data"),
+            # A server removes the temporary tables that it finds there when it starts, and others' too.
+            "--tmpdir=" + self.dir,
             "--auth-root-authentication-method=socket", "--auth-root-socket-user=" + me,
             "--skip-test-db", "--skip-name-resolve"])
         self.start()

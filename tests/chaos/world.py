@@ -74,13 +74,6 @@ class MariaServer(stores.MariaDB):
         self.data = os.path.join(self.dir, "data")
         world.at_end(self.close)
 
-    def install(self):
-        self.run(harness.needs("mariadb-install-db"), "--no-defaults",
-                 "--datadir=" + self.data, "--tmpdir=" + self.dir,
-                 "--auth-root-authentication-method=normal",
-                 "--skip-test-db", "--skip-name-resolve",
-                 "--innodb-log-file-size=16M")
-
     def copy_from(self, other):
         """The data directory of a server that does not run."""
         shutil.rmtree(self.data, ignore_errors=True)
@@ -337,7 +330,7 @@ class World:
 
     def start_mysql(self):
         first, second = MariaServer(self, 0), MariaServer(self, 1)
-        first.install()
+        first.install("--innodb-log-file-size=16M")
         second.copy_from(first.data)
         self.mysql = Pair([first, second])
         second.role = "SLAVE"

@@ -9,7 +9,7 @@
 import shutil
 
 import stores
-from harness import needs, wait_until
+from harness import wait_until
 from sentinels import free_port
 from stores import Fleet
 
@@ -116,10 +116,7 @@ class Pair:
         if old.process.poll() is None:
             old.kill()
         shutil.rmtree(old.data)
-        old.run(needs("mariadb-install-db"), "--no-defaults",
-                "--datadir=" + old.data,
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db", "--skip-name-resolve")
+        old.install()
         old.is_replica = True
         old.number += 2  # What it wrote before, it would not take for news.
         old.start()

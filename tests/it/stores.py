@@ -73,7 +73,6 @@ class MariaDB:
         """is_durable: each commit is on the disk before it is answered."""
         self.process = None
         self.is_durable = is_durable
-        install = needs("mariadb-install-db")
         self.program = needs("mariadbd")
         self.client = needs("mariadb")
         self.user = None
@@ -91,10 +90,16 @@ class MariaDB:
         if self.user is not None:
             os.chown(self.dir, self.user.pw_uid, self.user.pw_gid)
         self.data = os.path.join(self.dir, "data")
-        self.run(install, "--no-defaults", "--datadir=" + self.data,
-                 "--auth-root-authentication-method=normal",
-                 "--skip-test-db", "--skip-name-resolve")
+        self.install()
         self.start()
+
+    def install(self, *more):
+        """A server removes the temporary tables that it finds in its tmpdir
+        when it starts, and others' too: each needs one of its own."""
+        self.run(needs("mariadb-install-db"), "--no-defaults",
+                 "--datadir=" + self.data, "--tmpdir=" + self.dir,
+                 "--auth-root-authentication-method=normal",
+                 "--skip-test-db", "--skip-name-resolve", *more)
 
     def become(self):
         if self.user is None:

@@ -6,9 +6,10 @@
  * a connection. It reads and writes through two functions of its own, which
  * are exported, and calls them as any program would: OS_Read() and OS_Write().
  * Those defined here stand before them in the order of symbols. They give
- * libfcgi the bytes that front.c has received, and write to the connection
- * what libfcgi has made of the answer. So the bytes are read once, libfcgi
- * sees no byte that was not judged, and it cannot close or wait for anything.
+ * libfcgi the bytes that front_serve.c has received, and write to the
+ * connection what libfcgi has made of the answer. So the bytes are read once,
+ * libfcgi sees no byte that was not judged, and it cannot close or wait for
+ * anything.
  *
  * A libfcgi that was linked with -Bsymbolic calls its own functions: they get
  * "bad descriptor", and fcgi_new(), which tries, refuses to start. A static

@@ -36,7 +36,7 @@ enum shared_worker_state {
 
 /* What is counted. When you add one, extend shared_counter_name(). */
 enum shared_counter {
-	SHARED_REQUESTS, /* answered, by front.c; all others elsewhere */
+	SHARED_REQUESTS, /* answered, by front_serve.c; all others elsewhere */
 	SHARED_CHECK_ALLOWED,
 	SHARED_CHECK_DENIED,
 	SHARED_CHECK_UNAVAILABLE,

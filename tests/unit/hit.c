@@ -88,7 +88,7 @@ make(struct hit *h, int role)
 	packet_request(&h->request, role, &h->pairs, "", 0);
 }
 
-/* As front.c does it; who served. */
+/* As front_serve.c does it; who served. */
 static const char *
 ask(struct hit *h, struct buf *out)
 {

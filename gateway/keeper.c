@@ -29,6 +29,7 @@
 #include "front.h"
 #include "log.h"
 #include "outage.h"
+#include "sample.h"
 #include "session_manager.h"
 #include "shipper.h"
 #include "status.h"
@@ -77,6 +78,7 @@ struct keeper {
 	struct durable_touch batch[TOUCH_BATCH];
 	size_t touch_cursor; /* where the next round goes on */
 	enum outage outage;  /* as the probe before has found it */
+	struct sampler sampler;
 	unsigned durable_failed, cache_failed; /* probes, in a row */
 	struct durable_count count;            /* under way, or zeros */
 	int64_t count_took_ms;
@@ -88,7 +90,7 @@ struct keeper {
 	int64_t
 	    warm_room; /* thousandths of sessions that the rate has room for */
 	int64_t warmed_ms, warm_lease_at_ms, warm_after_ms;
-	int64_t locate_at_ms, fence_at_ms, touch_at_ms, probe_at_ms,
+	int64_t locate_at_ms, fence_at_ms, touch_at_ms, probe_at_ms, look_at_ms,
 	    stats_at_ms, announce_at_ms, reap_at_ms;
 };
 
@@ -299,6 +301,15 @@ ship(struct keeper *keeper)
 	keeper->is_shipping = false;
 }
 
+/* As often as it goes round, and no oftener. */
+static void
+look(struct keeper *keeper)
+{
+	if (is_its_turn(keeper) && is_due(&keeper->look_at_ms, STEP_MS))
+		sample_look(
+		    &keeper->sampler, &keeper->status_only, clock_boot_ms());
+}
+
 /* Between two pieces of a chore. */
 static void
 breathe(struct keeper *keeper)
@@ -309,6 +320,7 @@ breathe(struct keeper *keeper)
 	locate(keeper);
 	fence_round(keeper);
 	beat(keeper);
+	look(keeper);
 	if (keeper->shipper != NULL && shipper_is_urgent(keeper->shipper))
 		ship(keeper);
 }

@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define SHARED_MAGIC "sessgate"
-#define SHARED_VERSION 5
+#define SHARED_VERSION 6
 #define LOCK_WAIT_MS 20
 
 static const char *const counter_names[SHARED_COUNTER_COUNT] = {

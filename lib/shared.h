@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #include "durable.h"
+#include "history.h"
 #include "rate.h"
 #include "sessgate.h"
 #include "stores.h"
@@ -116,7 +117,8 @@ struct shared {
 	_Atomic uint64_t counters[SHARED_COUNTER_COUNT];
 	_Atomic uint64_t reasons[SGATE_REASON_COUNT]; /* denials by reason */
 	struct shared_state state;
-	struct stores stores; /* fence, breakers, counters of decisions */
+	struct stores stores;   /* fence, breakers, counters of decisions */
+	struct history history; /* of the last hour; the keeper's */
 	_Atomic uint64_t marks[SHARED_MARK_SETS][SHARED_MARK_WAYS];
 	struct rate_table bad_tokens, logins; /* by address */
 	struct shared_worker workers[SHARED_WORKERS_MAX];

@@ -1,0 +1,188 @@
+/* What is kept of the last hour, and how it is looked at: sample.h. */
+#include "config.h"
+
+#include "sample.h"
+
+#include "clock.h"
+#include "outage.h"
+
+#include <string.h>
+
+static uint64_t
+load(const _Atomic int64_t *value)
+{
+	int64_t loaded = atomic_load_explicit(value, memory_order_relaxed);
+
+	return loaded < 0 ? SAMPLE_UNKNOWN : (uint64_t)loaded;
+}
+
+static uint64_t
+load_count(const _Atomic uint64_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+/* ---- what is looked at many times ---- */
+
+static void
+note(struct sampler *sampler, enum sample_value which, uint64_t value)
+{
+	uint64_t *worst = &sampler->worst[which - SAMPLE_STATES];
+
+	if (value == SAMPLE_UNKNOWN)
+		return;
+	if (*worst == SAMPLE_UNKNOWN || *worst < value)
+		*worst = value;
+}
+
+static uint64_t
+store_state(const struct shared_store *store, const struct breaker *breaker)
+{
+	enum store_state state = outage_store(store);
+
+	if (state == STORE_DOWN)
+		return SAMPLE_STORE_DOWN;
+	switch (breaker_state(breaker)) {
+	case BREAKER_OPEN:
+		return SAMPLE_STORE_OPEN;
+	case BREAKER_HALF:
+		return SAMPLE_STORE_HALF;
+	case BREAKER_CLOSED:
+		break;
+	}
+	return state == STORE_UP ? SAMPLE_STORE_USED : SAMPLE_UNKNOWN;
+}
+
+static void
+note_store(struct sampler *sampler, enum sample_value state,
+    enum sample_value latency, const struct shared_store *store,
+    const struct breaker *breaker)
+{
+	note(sampler, state, store_state(store, breaker));
+	if (outage_store(store) == STORE_UP)
+		note(sampler, latency, load(&store->latency_us));
+}
+
+static void
+note_stores(struct sampler *sampler, const struct gateway *gw)
+{
+	const struct shared *shared = gw->shared;
+	const struct stores *stores = &shared->stores;
+	int64_t left_ms, age_ms;
+
+	/* Before the first question to a store nothing is known. */
+	if (outage_store(&shared->state.durable) != STORE_UNKNOWN)
+		note(sampler, SAMPLE_SERVING, outage_now(gw, &left_ms));
+	note_store(sampler, SAMPLE_DURABLE, SAMPLE_DURABLE_US,
+	    &shared->state.durable, &stores->durable);
+	if (!conf_has_redis(gw->conf))
+		return;
+	note_store(sampler, SAMPLE_CACHE, SAMPLE_CACHE_US, &shared->state.cache,
+	    &stores->cache);
+	age_ms = outage_fence_age_ms(&stores->fence);
+	if (age_ms >= 0)
+		note(sampler, SAMPLE_FENCE_AGE_MS, (uint64_t)age_ms);
+	note(sampler, SAMPLE_GROUPS_BEHIND,
+	    atomic_load_explicit(&stores->groups_behind, memory_order_relaxed));
+}
+
+static void
+note_spool(struct sampler *sampler, const struct gateway *gw)
+{
+	const struct stores_spool *spool = &gw->shared->stores.spool;
+
+	if (!conf_has_spool(gw->conf) || load(&spool->looked_ms) == 0)
+		return;
+	note(sampler, SAMPLE_SPOOL_EVENTS,
+	    load_count(&spool->to_durable) + load_count(&spool->to_cache));
+	note(sampler, SAMPLE_SPOOL_BYTES, load_count(&spool->bytes));
+}
+
+static void
+note_workers(struct sampler *sampler, const struct shared *shared)
+{
+	uint64_t busy = 0, idle = 0;
+	size_t i;
+	int state;
+
+	for (i = 0; i < SHARED_WORKERS_MAX; i++) {
+		state = atomic_load_explicit(
+		    &shared->workers[i].state, memory_order_relaxed);
+		busy += state == SHARED_BUSY;
+		idle += state == SHARED_IDLE;
+	}
+	note(sampler, SAMPLE_WORKERS, busy + idle);
+	note(sampler, SAMPLE_BUSY_MOST, busy);
+	sampler->busy += busy;
+}
+
+/* ---- the sample ---- */
+
+static uint64_t
+maintenance(const struct stores *stores)
+{
+	uint64_t strictest = SAMPLE_MAINTENANCE_OFF, mode;
+	const struct settings_maintenance *m;
+	struct settings settings;
+	uint32_t i;
+
+	if (!settings_get(&stores->settings, &settings))
+		return SAMPLE_UNKNOWN;
+	for (i = 0; i < settings.maintenances_count; i++) {
+		m = &settings.maintenances[i];
+		if (m->until_ms != 0 && m->until_ms <= clock_utc_ms())
+			continue;
+		mode = m->is_emergency ? SAMPLE_MAINTENANCE_EMERGENCY
+				       : SAMPLE_MAINTENANCE_NORMAL;
+		strictest = mode > strictest ? mode : strictest;
+	}
+	return strictest;
+}
+
+static void
+copy_counters(const struct shared *shared, uint64_t *values)
+{
+	size_t i;
+
+	for (i = 0; i < SHARED_COUNTER_COUNT; i++)
+		values[SAMPLE_COUNTERS + i] = load_count(&shared->counters[i]);
+	for (i = 0; i < SGATE_REASON_COUNT; i++)
+		values[SAMPLE_REASONS + i] = load_count(&shared->reasons[i]);
+	for (i = 0; i < STORES_COUNTERS; i++)
+		values[SAMPLE_STORES + i] =
+		    load_count(&shared->stores.counts[i]);
+	values[SAMPLE_WORKER_DEATHS] = load_count(&shared->worker_deaths);
+	values[SAMPLE_RELOADS] = load_count(&shared->generation);
+}
+
+static void
+put(struct sampler *sampler, struct shared *shared, int64_t now_ms)
+{
+	uint64_t values[HISTORY_VALUES] = {0};
+
+	note(sampler, SAMPLE_MAINTENANCE, maintenance(&shared->stores));
+	note(sampler, SAMPLE_BUSY_MEAN, 1000 * sampler->busy / sampler->looks);
+	if (load(&shared->state.stats_at_ms) != 0)
+		note(sampler, SAMPLE_LIVE, load_count(&shared->state.live));
+	copy_counters(shared, values);
+	memcpy(values + SAMPLE_STATES, sampler->worst, sizeof(sampler->worst));
+	history_put(&shared->history, now_ms, values);
+}
+
+void
+sample_look(struct sampler *sampler, const struct gateway *gw, int64_t now_ms)
+{
+	/* All bits: SAMPLE_UNKNOWN. */
+	if (sampler->looks == 0)
+		memset(sampler->worst, 0xff, sizeof(sampler->worst));
+	sampler->looks++;
+	note_stores(sampler, gw);
+	note_spool(sampler, gw);
+	note_workers(sampler, gw->shared);
+	if (history_interval(now_ms) == sampler->interval)
+		return;
+	put(sampler, gw->shared, now_ms);
+	sampler->interval = history_interval(now_ms);
+	sampler->looks = 0;
+	sampler->busy = 0;
+}

@@ -128,6 +128,7 @@ connect_to(struct mydb *store, const struct mydb_host *host,
 	/* Which the first mysql_init() does otherwise, in any thread. */
 	pthread_once(&library_once, start_library);
 	store->connection++;
+	store->message_max = 0;
 	store->conn = mysql_init(NULL);
 	if (store->conn == NULL || !set_options(store->conn))
 		status = error_memory(err, operation);
@@ -199,23 +200,40 @@ set_session(struct mydb *store, const char *operation, struct sgate_error *err)
 	return status;
 }
 
+struct server_says {
+	bool is_writable;
+	size_t message_max;
+};
+
+/* "0|16777216" */
 static void
-see_read_only(void *arg, const char *word)
+take_server_says(void *arg, const char *word)
 {
+	struct server_says *says = arg;
+	const char *max = strchr(word, '|');
+
+	if (max == NULL)
+		return;
 	/* Newer servers have kinds of it, by names. */
-	*(bool *)arg = strcmp(word, "0") == 0 || strcasecmp(word, "OFF") == 0;
+	says->is_writable =
+	    strncmp(word, "0|", 2) == 0 || strncasecmp(word, "OFF|", 4) == 0;
+	says->message_max = strtoul(max + 1, NULL, 10);
 }
 
 enum sgate_status
 mydb_refuse_read_only(
     struct mydb *store, const char *operation, struct sgate_error *err)
 {
-	bool is_writable = false;
-	enum sgate_status status =
-	    mydb_ask_words(&store->sql.durable, "SELECT @@GLOBAL.read_only",
-		operation, see_read_only, &is_writable, err);
+	struct server_says says = {false, 0};
+	/* It takes no message as long as the larger one of the two. */
+	enum sgate_status status = mydb_ask_words(&store->sql.durable,
+	    "SELECT CONCAT_WS('|', @@GLOBAL.read_only, "
+	    "GREATEST(@@max_allowed_packet, @@net_buffer_length))",
+	    operation, take_server_says, &says, err);
 
-	if (status == SGATE_OK && !is_writable)
+	if (status == SGATE_OK)
+		store->message_max = says.message_max;
+	if (status == SGATE_OK && !says.is_writable)
 		return mydb_fail(store, operation, ER_OPTION_PREVENTS_STATEMENT,
 		    "read_only is on", err);
 	return status;

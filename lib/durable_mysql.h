@@ -70,6 +70,7 @@ struct mydb {
 	MYSQL_STMT *prepared[SQL_STATEMENTS];
 	unsigned connection; /* counts them */
 	int64_t server_ms;   /* what the server gives a statement; 0: no end */
+	size_t message_max;  /* it takes none so long; 0: it was not asked */
 	enum mydb_purpose purpose;
 	bool is_mariadb; /* else Oracle's */
 	bool in_transaction;
@@ -126,6 +127,17 @@ bool mydb_is_of_this_process(const struct mydb *store);
 /* Without a word to the server: it sees the connection end. */
 void mydb_disconnect(struct durable *d);
 
+/*
+ * Before a message of so many bytes is sent, the one that says what it is among
+ * them: SGATE_TOO_LARGE if the server does not take it. The connection stays;
+ * a transaction that has begun can only be rolled back.
+ */
+SGATE_MUST_CHECK enum sgate_status mydb_fit_length(struct mydb *store,
+    size_t len, const char *operation, struct sgate_error *err);
+/* Sends a text, with that, and waits for the first answer to it. */
+SGATE_MUST_CHECK enum sgate_status mydb_send(struct mydb *store,
+    const char *sql, size_t len, const char *operation,
+    struct sgate_error *err);
 /* A statement that is used once and gives no rows, or none that matter. */
 SGATE_MUST_CHECK enum sgate_status mydb_query(struct durable *d,
     const char *sql, const char *operation, struct sgate_error *err);
@@ -153,7 +165,8 @@ SGATE_MUST_CHECK enum sgate_status mydb_connected(
 /* The same with a new connection for that purpose. */
 SGATE_MUST_CHECK enum sgate_status mydb_enter_new(struct durable *d,
     enum mydb_purpose purpose, const char *operation, struct sgate_error *err);
-/* SGATE_UNAVAILABLE, and another host next time, if it is read-only. */
+/* SGATE_UNAVAILABLE, and another host next time, if it is read-only. Learns
+ * what messages it takes, too. */
 SGATE_MUST_CHECK enum sgate_status mydb_refuse_read_only(
     struct mydb *store, const char *operation, struct sgate_error *err);
 void mydb_close(struct durable *d);

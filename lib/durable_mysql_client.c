@@ -353,6 +353,38 @@ mydb_disconnect(struct durable *d)
 
 /* ---- statements of text ---- */
 
+/*
+ * The server refuses a message that is too long before it has read it, and
+ * hangs up: the end of the connection overtakes what it says, and a server that
+ * has gone looks the same. So it is not sent at all.
+ */
+enum sgate_status
+mydb_fit_length(struct mydb *store, size_t len, const char *operation,
+    struct sgate_error *err)
+{
+	if (store->message_max == 0 || len < store->message_max)
+		return SGATE_OK;
+	store->last_code = ER_NET_PACKET_TOO_LARGE;
+	store->is_broken = store->in_transaction && store->is_begun;
+	return error_set(err, SGATE_TOO_LARGE, MYDB_SOURCE, operation,
+	    ER_NET_PACKET_TOO_LARGE,
+	    "%.80s: a statement of %zu bytes, where it takes %zu: raise "
+	    "max_allowed_packet of the server",
+	    store->peer, len, store->message_max - 1);
+}
+
+enum sgate_status
+mydb_send(struct mydb *store, const char *sql, size_t len,
+    const char *operation, struct sgate_error *err)
+{
+	enum sgate_status status =
+	    mydb_fit_length(store, len + 1, operation, err);
+
+	if (status == SGATE_OK && mysql_real_query(store->conn, sql, len) != 0)
+		status = mydb_conn_fail(store, operation, err);
+	return status;
+}
+
 enum sgate_status
 mydb_query(struct durable *d, const char *sql, const char *operation,
     struct sgate_error *err)
@@ -365,14 +397,16 @@ mydb_ask_words(struct durable *d, const char *sql, const char *operation,
     mydb_word_fn *fn, void *arg, struct sgate_error *err)
 {
 	struct mydb *store = (struct mydb *)d;
+	enum sgate_status status;
 	MYSQL_RES *result;
 	MYSQL_ROW row;
 
 	if (store->conn == NULL)
 		return error_set(err, SGATE_UNAVAILABLE, MYDB_SOURCE, operation,
 		    0, "%.100s: the connection is gone", store->peer);
-	if (mysql_real_query(store->conn, sql, strlen(sql)) != 0)
-		return mydb_conn_fail(store, operation, err);
+	status = mydb_send(store, sql, strlen(sql), operation, err);
+	if (status != SGATE_OK)
+		return status;
 	result = mysql_store_result(store->conn);
 	if (result == NULL)
 		return mysql_errno(store->conn) == 0

@@ -354,6 +354,7 @@ static enum sgate_status
 send_text(struct creations *c, const struct buf *sql, take_fn *const *take)
 {
 	MYSQL *conn = c->store->conn;
+	enum sgate_status status;
 	MYSQL_RES *result;
 	size_t answered = 0;
 	MYSQL_ROW row;
@@ -361,8 +362,9 @@ send_text(struct creations *c, const struct buf *sql, take_fn *const *take)
 
 	if (buf_failed(sql))
 		return error_memory(c->err, c->operation);
-	if (mysql_real_query(conn, sql->data, sql->len) != 0)
-		return mydb_conn_fail(c->store, c->operation, c->err);
+	status = mydb_send(c->store, sql->data, sql->len, c->operation, c->err);
+	if (status != SGATE_OK)
+		return status;
 	do {
 		result = mysql_store_result(conn);
 		if (result == NULL && mysql_errno(conn) != 0)

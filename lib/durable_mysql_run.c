@@ -69,13 +69,18 @@ static enum sgate_status
 run_prepare(struct sql_run *r, const char *sql)
 {
 	struct mydb *store = mydb_of(r);
-	MYSQL_STMT *stmt = mysql_stmt_init(store->conn);
-	enum sgate_status status = SGATE_OK;
+	const size_t len = strlen(sql);
+	enum sgate_status status =
+	    mydb_fit_length(store, 1 + len, r->operation, r->err);
+	MYSQL_STMT *stmt;
 
+	if (status != SGATE_OK)
+		return status;
+	stmt = mysql_stmt_init(store->conn);
 	if (stmt == NULL)
 		return error_memory(r->err, r->operation);
 	r->stmt = stmt;
-	if (mysql_stmt_prepare(stmt, sql, strlen(sql)) != 0) {
+	if (mysql_stmt_prepare(stmt, sql, len) != 0) {
 		status = stmt_fail(r);
 		mysql_stmt_close(stmt);
 		r->stmt = NULL;
@@ -304,17 +309,53 @@ fetch_integer(MYSQL_STMT *stmt, unsigned column, struct sql_value *out)
 	return true;
 }
 
+/* What the length of bytes takes before them. */
+static size_t
+length_len(size_t len)
+{
+	return len <= 250 ? 1 : len <= 0xffff ? 3 : len <= 0xffffff ? 4 : 9;
+}
+
+/*
+ * COM_STMT_EXECUTE: what it is, 1; the statement, 4; flags, 1; how often, 4;
+ * and for parameters: which are NULL, a bit each; that their types follow, 1;
+ * those, 2 each; the values.
+ */
+static size_t
+execute_len(const struct sql_run *r)
+{
+	size_t len = 10;
+	size_t i;
+
+	if (r->bound > 0)
+		len += (r->bound + 7) / 8 + 1 + 2 * r->bound;
+	for (i = 0; i < r->bound; i++) {
+		const struct sql_value *value = &r->params[i];
+
+		if (value->kind == SQL_INTEGER)
+			len += sizeof(value->integer);
+		else if (value->kind != SQL_NULL)
+			len += length_len(value->bytes.len) + value->bytes.len;
+	}
+	return len;
+}
+
 static enum sgate_status
 execute(struct sql_run *r)
 {
 	MYSQL_BIND binds[SQL_PARAMS_MAX];
 	unsigned long lengths[SQL_PARAMS_MAX];
 	MYSQL_STMT *stmt = r->stmt;
+	enum sgate_status status;
 	size_t i;
 
 	if (r->bound != mysql_stmt_param_count(stmt))
 		return sql_misused(&r->store->durable, r->operation,
 		    "a wrong number of parameters", r->err);
+	status =
+	    mydb_fit_length(mydb_of(r), execute_len(r), r->operation, r->err);
+	if (status != SGATE_OK)
+		return status;
 	for (i = 0; i < r->bound; i++)
 		bind_param(&r->params[i], r->is_own, &binds[i], &lengths[i]);
 	if ((r->bound > 0 && mysql_stmt_bind_param(stmt, binds) != 0) ||
@@ -365,15 +406,19 @@ execute_opening(struct sql_run *r)
 	store->is_begun = true;
 	if (buf_failed(&sql))
 		status = error_memory(r->err, r->operation);
-	else if (mysql_real_query(store->conn, sql.data, sql.len) != 0)
-		status = mydb_conn_fail(store, r->operation, r->err);
-	else if (mysql_next_result(store->conn) < 0)
+	else
+		status =
+		    mydb_send(store, sql.data, sql.len, r->operation, r->err);
+	if (status != SGATE_OK)
+		goto out;
+	if (mysql_next_result(store->conn) < 0)
 		status = mydb_fail(store, r->operation, CR_COMMANDS_OUT_OF_SYNC,
 		    "one answer to two statements", r->err);
 	else if (mysql_errno(store->conn) != 0)
 		status = mydb_conn_fail(store, r->operation, r->err);
 	else
 		r->changes = mysql_affected_rows(store->conn);
+out:
 	buf_clear(&sql);
 	return status;
 }

@@ -106,8 +106,23 @@ outage_add_meaning(struct buf *out, const struct gateway *gw)
 
 /* ---- problems ---- */
 
+/* Whom a sentence is told. */
+struct teller {
+	void (*tell)(void *arg, struct sgate_bytes sentence);
+	void *arg;
+};
+
+/* The sentence in text, if there is one; text is empty then. */
 static void
-add_store(struct json *j, const struct gateway *gw,
+tell(const struct teller *teller, struct buf *text)
+{
+	if (text->len > 0)
+		teller->tell(teller->arg, buf_bytes(text));
+	buf_reset(text);
+}
+
+static void
+add_store(const struct teller *teller, const struct gateway *gw,
     const struct shared_store *store, const char *name)
 {
 	enum store_state state = outage_store(store);
@@ -129,13 +144,13 @@ add_store(struct json *j, const struct gateway *gw,
 		outage_add_meaning(&text, gw);
 		buf_add_text(&text, "; the log says why");
 	}
-	json_string(j, NULL, buf_bytes(&text));
+	tell(teller, &text);
 	buf_clear(&text);
 }
 
 /* What the log tells once and the counters do not: whose help is needed. */
 static void
-add_fence(struct json *j, const struct gateway *gw)
+add_fence(const struct teller *teller, const struct gateway *gw)
 {
 	const struct stores *stores = &gw->shared->stores;
 	unsigned behind = atomic_load(&stores->groups_behind);
@@ -159,17 +174,8 @@ add_fence(struct json *j, const struct gateway *gw)
 		    "redis is behind mysql in %u of %u groups: those are "
 		    "looked up in mysql until it has caught up",
 		    behind, (unsigned)TOKEN_GROUPS);
-	if (text.len > 0)
-		json_string(j, NULL, buf_bytes(&text));
+	tell(teller, &text);
 	buf_clear(&text);
-}
-
-static void
-add_problem(struct json *j, struct buf *text)
-{
-	if (text->len > 0)
-		json_string(j, NULL, buf_bytes(text));
-	buf_reset(text);
 }
 
 /* What waits while its store is away is no problem of the spool's. */
@@ -200,7 +206,7 @@ add_spool_waiting(struct buf *text, const struct gateway *gw)
 }
 
 static void
-add_spool(struct json *j, const struct gateway *gw)
+add_spool(const struct teller *teller, const struct gateway *gw)
 {
 	const struct stores_spool *spool = &gw->shared->stores.spool;
 	uint64_t damaged = atomic_load(&spool->damaged);
@@ -213,38 +219,52 @@ add_spool(struct json *j, const struct gateway *gw)
 		    "the spool in %s cannot be written, its disk is full or "
 		    "broken: an end that mysql is not told is answered 503",
 		    gw->conf->spool.dir);
-	add_problem(j, &text);
+	tell(teller, &text);
 	add_spool_waiting(&text, gw);
-	add_problem(j, &text);
+	tell(teller, &text);
 	if (damaged > 0)
 		buf_printf(&text,
 		    "%llu damaged places in the spool in %s were passed over: "
 		    "an end may be lost; look at the disk",
 		    (unsigned long long)damaged, gw->conf->spool.dir);
-	add_problem(j, &text);
+	tell(teller, &text);
 	if (foreign > 0)
 		buf_printf(&text,
 		    "%llu files in the spool in %s are of another version of "
 		    "sessgate: start that one on them, or move them away",
 		    (unsigned long long)foreign, gw->conf->spool.dir);
-	add_problem(j, &text);
+	tell(teller, &text);
 	buf_clear(&text);
+}
+
+void
+outage_tell_problems(const struct gateway *gw,
+    void (*tell_sentence)(void *arg, struct sgate_bytes sentence), void *arg)
+{
+	const struct shared_state *state = &gw->shared->state;
+	struct teller teller = {tell_sentence, arg};
+
+	add_store(&teller, gw, &state->durable, outage_durable_name(gw));
+	if (conf_has_redis(gw->conf)) {
+		add_store(&teller, gw, &state->cache, "redis");
+		if (outage_store(&state->durable) == STORE_UP &&
+		    outage_store(&state->cache) == STORE_UP)
+			add_fence(&teller, gw);
+	}
+	if (conf_has_spool(gw->conf))
+		add_spool(&teller, gw);
+}
+
+static void
+add_sentence(void *arg, struct sgate_bytes sentence)
+{
+	json_string(arg, NULL, sentence);
 }
 
 void
 outage_add_problems(struct json *j, const struct gateway *gw)
 {
-	const struct shared_state *state = &gw->shared->state;
-
 	json_array(j, "problems");
-	add_store(j, gw, &state->durable, outage_durable_name(gw));
-	if (conf_has_redis(gw->conf)) {
-		add_store(j, gw, &state->cache, "redis");
-		if (outage_store(&state->durable) == STORE_UP &&
-		    outage_store(&state->cache) == STORE_UP)
-			add_fence(j, gw);
-	}
-	if (conf_has_spool(gw->conf))
-		add_spool(j, gw);
+	outage_tell_problems(gw, add_sentence, j);
 	json_end(j);
 }

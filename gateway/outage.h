@@ -35,7 +35,13 @@ const char *outage_durable_name(const struct gateway *gw);
 /* What requests get while a store is down: "requests are answered 503". */
 void outage_add_meaning(struct buf *out, const struct gateway *gw);
 
-/* The array "problems": a sentence for each thing that is wrong with stores. */
+/*
+ * A sentence for each thing that is wrong: what, since when, what visitors get,
+ * what to do. None: all is well. gw->shared is there.
+ */
+void outage_tell_problems(const struct gateway *gw,
+    void (*tell_sentence)(void *arg, struct sgate_bytes sentence), void *arg);
+/* The same as the array "problems". */
 void outage_add_problems(struct json *j, const struct gateway *gw);
 
 #endif

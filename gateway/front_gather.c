@@ -61,7 +61,8 @@ front_gather_one(void *arg)
 		swap_desks(front, desk);
 		front->scratch_used = 0;
 		front->depth++;
-		was_there = front_accept_one(front, serving, &front->inner_served);
+		was_there =
+		    front_accept_one(front, serving, &front->inner_served);
 		front->depth--;
 		front->scratch_used = used;
 		swap_desks(front, desk);

@@ -85,8 +85,7 @@ void front_set_state(struct front *front, enum shared_worker_state state);
 
 /* A peer that broke off, was too slow or sent what is no request. */
 void front_refuse(struct front *front, struct conn *conn);
-void front_wait(
-    struct front *front, struct conn *conn, enum conn_state state);
+void front_wait(struct front *front, struct conn *conn, enum conn_state state);
 /* Throw away what comes, until the peer closes. */
 void front_linger(struct front *front, struct conn *conn);
 void front_close_late(struct front *front, int64_t now_ms, int *served);

@@ -14,16 +14,14 @@
  *
  * A request that parses but is doubtful is malformed: NUL in a name or value
  * (C strings end there), a name that is empty or has '=' or a control byte, or
- * a name that stands there twice (who reads the first and who the second?).
- * Two exceptions, since nginx's stock fastcgi_params and a line of one's own
- * send both: REMOTE_USER, which a login accepts only where it stands once, and
- * in a check CONTENT_LENGTH and CONTENT_TYPE, which nobody reads there.
+ * a name that stands there twice, unless request.h lets it.
  */
 #include "config.h"
 
 #include "head.h"
 
 #include "records.h"
+#include "request.h"
 
 #include <string.h>
 
@@ -97,12 +95,18 @@ end_of_name(struct head_parser *p)
 {
 	if (name_is(p, "SESSGATE_CHECK") && p->has_value)
 		p->head.is_check = true;
-	if (!name_is_repeated(p) || name_is(p, "REMOTE_USER"))
+	if (!name_is_repeated(p))
 		return;
-	if (name_is(p, "CONTENT_LENGTH") || name_is(p, "CONTENT_TYPE"))
-		p->has_body_name_twice = true;
-	else
+	switch (request_may_stand_twice(p->name, p->name_len)) {
+	case REQUEST_TWICE_NEVER:
 		p->head.is_malformed = true;
+		break;
+	case REQUEST_TWICE_WITHOUT_BODY:
+		p->is_twice_for_a_body = true;
+		break;
+	case REQUEST_TWICE_ALWAYS:
+		break;
+	}
 }
 
 static void
@@ -255,7 +259,7 @@ end_of_params(struct head_parser *p)
 		return refuse(p);
 	head->head_len = p->fed;
 	p->stage = STAGE_STDIN;
-	if (p->has_body_name_twice && !head->is_authorizer && !head->is_check)
+	if (p->is_twice_for_a_body && !head->is_authorizer && !head->is_check)
 		head->is_malformed = true;
 	/*
 	 * A check on a connection that is to be kept waits for the end of its

@@ -64,7 +64,7 @@ struct head_parser {
 	size_t name_left, value_left;
 	bool is_in_pair;
 	bool has_value;
-	bool has_body_name_twice;
+	bool is_twice_for_a_body;
 	char name[24]; /* its beginning */
 	size_t name_len;
 	uint64_t name_hash;

@@ -139,18 +139,12 @@ is_repeated(struct plain *plain, uint64_t hash)
 _Static_assert(PLAIN_NAMES == 1 << (64 - 54), "a hash's first bits");
 _Static_assert(PLAIN_NAMES > 2 * HEAD_PARAMS_COUNT_MAX, "there is a free one");
 
-/* Nobody reads these in a check (head.c), and nothing else is plain. */
+/* What is plain has no body. */
 static bool
-may_be_given_again(const struct request *req, const struct sgate_bytes *field)
+may_stand_twice(const unsigned char *name, size_t len)
 {
-	return field == &req->content_length || field == &req->content_type;
-}
-
-/* The one other name whose repetition is no doubt. */
-static bool
-may_be_repeated(const unsigned char *name, size_t len)
-{
-	return len == 11 && memcmp(name, "REMOTE_USER", 11) == 0;
+	return request_may_stand_twice((const char *)name, len) !=
+	       REQUEST_TWICE_NEVER;
 }
 
 /* False: they do not end within the pairs. */
@@ -180,7 +174,7 @@ take_other(struct plain *plain, const unsigned char *name, size_t len)
 	uint64_t hash = name_hash(name, len);
 
 	return hash != 0 &&
-	       (!is_repeated(plain, hash) || may_be_repeated(name, len));
+	       (!is_repeated(plain, hash) || may_stand_twice(name, len));
 }
 
 static inline bool
@@ -224,7 +218,7 @@ read_pairs(struct plain *plain, struct place p, struct request *out)
 				return false;
 			continue;
 		}
-		if (field->data != NULL && !may_be_given_again(out, field))
+		if (field->data != NULL && !may_stand_twice(p.at, name_len))
 			return false;
 		field->data = (const char *)p.at + name_len;
 		field->len = value_len;

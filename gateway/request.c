@@ -1,9 +1,4 @@
-/*
- * One pass over the params. A param whose name stands twice makes the request
- * malformed: which of two values counts would differ between us and the web
- * server, and that difference has been the way into gateways before. A check
- * has no body, so what would describe one may stand twice there, as in head.c.
- */
+/* One pass over the params. */
 #include "config.h"
 
 #include "request.h"
@@ -82,20 +77,22 @@ request_param(struct request *req, const char *param)
 {
 	const char *equals = strchr(param, '=');
 	struct sgate_bytes *field;
+	size_t name_len;
 
 	if (equals == NULL) {
 		req->is_malformed = true;
 		return;
 	}
-	field = request_field(req, param, (size_t)(equals - param));
+	name_len = (size_t)(equals - param);
+	field = request_field(req, param, name_len);
 	if (field == NULL)
 		return;
 	if (field->data != NULL) {
-		if (field == &req->content_length ||
-		    field == &req->content_type)
-			req->has_body_name_twice = true;
-		else
+		if (request_may_stand_twice(param, name_len) ==
+		    REQUEST_TWICE_NEVER)
 			req->is_malformed = true;
+		else
+			req->is_twice_for_a_body = true;
 	}
 	field->data = equals + 1;
 	field->len = strlen(equals + 1);
@@ -135,7 +132,7 @@ request_settle(struct request *req, bool is_authorizer)
 		req->role = REQUEST_CHECK;
 	else
 		req->role = REQUEST_API;
-	if (req->has_body_name_twice && req->role == REQUEST_API)
+	if (req->is_twice_for_a_body && req->role == REQUEST_API)
 		req->is_malformed = true;
 	req->method = request_method_parse(req->method_text);
 	if (req->uri.len == 0 ||

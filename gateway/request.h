@@ -30,14 +30,37 @@ enum request_method {
 	REQUEST_OTHER = 1 << 7
 };
 
+/*
+ * Whether a name may stand among the params twice. Which of two values counts
+ * would differ between us and the web server, and that difference has been the
+ * way into gateways before: so such a request is malformed. Exceptions are what
+ * nginx's stock fastcgi_params and a line of one's own send both: REMOTE_USER,
+ * which a login accepts only where it stands once, and what would describe a
+ * body, where there is none.
+ */
+enum request_twice {
+	REQUEST_TWICE_NEVER,
+	REQUEST_TWICE_WITHOUT_BODY, /* an authorizer's request, or a check */
+	REQUEST_TWICE_ALWAYS
+};
+
+static inline enum request_twice
+request_may_stand_twice(const char *name, size_t len)
+{
+#define IS(text)                                                               \
+	(len == sizeof(text) - 1 && memcmp(name, text, sizeof(text) - 1) == 0)
+	if (IS("CONTENT_LENGTH") || IS("CONTENT_TYPE"))
+		return REQUEST_TWICE_WITHOUT_BODY;
+	return IS("REMOTE_USER") ? REQUEST_TWICE_ALWAYS : REQUEST_TWICE_NEVER;
+#undef IS
+}
+
 /* Fields are {NULL, 0} when absent; present and empty counts as absent too. */
 struct request {
 	enum request_role role;
 	enum request_method method;
-	bool is_malformed; /* a name twice, no '=', no method, no URI */
-	/* CONTENT_LENGTH or CONTENT_TYPE: malformed only where there is a body.
-	 */
-	bool has_body_name_twice;
+	bool is_malformed;        /* a name twice, no '=', no method, no URI */
+	bool is_twice_for_a_body; /* REQUEST_TWICE_WITHOUT_BODY has been */
 
 	/* From the web server's configuration or its own knowledge. */
 	struct sgate_bytes check;      /* SESSGATE_CHECK */

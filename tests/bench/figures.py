@@ -148,6 +148,7 @@ def goals(rows, rounds, special):
     at_least("hit, nginx, kept connections: requests/s", speed(hit + "nginx kept"), 2.3)
     at_most("hit, Apache, kept connections: CPU", cpu(hit + "apache kept"), 0.85)
     at_most("three servers, 64 busy clients: a probe's worst answer, ms", special.get("starvation", {}).get("worst_ms"), 30)
+    at_most("the same, asked at the pool's own socket, ms", special.get("starvation", {}).get("pool_ms", {}).get("max"), 30)
     for title, limit in (("Redis", 1.60), ("MySQL", 1.95), ("SQLite", 1.35)):
         at_most(f"{title}, lighttpd: CPU", cpu(f"sessgate {title}, lighttpd"), limit)
     for peer, limit in (("php-fpm + phpredis", 3), ("express-session", 5), ("Flask-Session", 6), ("Perl CGI::Session", 14)):

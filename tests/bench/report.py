@@ -114,6 +114,7 @@ def specials(special):
               + ", ".join(f"{web} {ms:.1f} ms" for web, ms in s["max_ms"].items())
               + "; through the same servers to a program that has nothing to do "
               + ", ".join(f"{web} {ms:.1f} ms" for web, ms in s["beside_ms"].items())
+              + "; at the pool's own socket {p50:.2f} ms (p50), {p99:.1f} ms (p99), {max:.1f} ms".format(**s["pool_ms"])
               + f"; {sum(s['per_second'].values()):.0f} requests/s, {s['errors']} errors; the load itself was "
               f"late by {s['machine_late_ms']:.1f} ms at most")
     if "ended" in special:

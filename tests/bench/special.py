@@ -8,7 +8,7 @@ import time
 
 import figures
 from contenders import Check, Floor, sessgate_token
-from load import Load, run
+from load import Load, run, run_first, run_in_turn
 from machine import Unavailable, pids_below, program, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "it"))
@@ -22,12 +22,33 @@ def check(site, profile="l1", web="lighttpd", kept=""):
     return contender
 
 
+def ask_the_pool(site, contender, seconds, per_second=50):
+    """The latencies in ms of checks at the pool's own socket, each begun when it is due."""
+    pool = site.machine.path(contender.profile, "run", "pool.sock")
+    cookies = contender.cookies()
+    latencies = []
+    begin = time.monotonic()
+    run_first(0)
+    try:
+        for i in range(int(seconds * per_second)):
+            due = begin + i / per_second
+            time.sleep(max(due - time.monotonic(), 0))
+            answer = harness.fastcgi(pool, harness.web_params(HTTP_COOKIE=cookies[i % len(cookies)][0]),
+                                     role=harness.AUTHORIZER)
+            latencies.append((time.monotonic() - due) * 1000)
+            if answer.status != 200:
+                raise Unavailable(f"a probe of the pool was answered {answer.status}")
+    finally:
+        run_in_turn(0)
+    return latencies
+
+
 def starvation(site, options):
     """64 busy clients of three servers in front of one instance, and a probe through each.
 
     Beside each probe goes another one through the same server to a program that
     does nothing and has nobody else to serve: what that has to wait is for the
-    web server, the load and the machine.
+    web server, the load and the machine. One more asks the pool itself.
     """
     contenders = [check(site), check(site, web="nginx", kept="-ka"), check(site, web="apache", kept="-ka")]
     idle = [Floor("idle", None, web=c.web, backend="stock") for c in contenders]
@@ -39,6 +60,7 @@ def starvation(site, options):
     loads = [Load(site, c.port, c.requests, n, seconds + 1) for c, n in zip(contenders, (22, 21, 21))]
     time.sleep(0.5)
     probes = [Load(site, c.port, c.requests, 4, seconds, 50, is_prompt=True) for c in contenders + idle]
+    asked = ask_the_pool(site, contenders[0], seconds)
     probed = [p.result() for p in probes]
     busy = [l.result() for l in loads]
     beside = {c.web: p["max_us"] / 1000 for c, p in zip(idle, probed[len(contenders):])}
@@ -46,6 +68,7 @@ def starvation(site, options):
             "p50_ms": {c.web: p["p50_us"] / 1000 for c, p in zip(contenders, probed)},
             "p99_ms": {c.web: p["p99_us"] / 1000 for c, p in zip(contenders, probed)},
             "max_ms": {c.web: p["max_us"] / 1000 for c, p in zip(contenders, probed)}, "beside_ms": beside,
+            "pool_ms": {"p50": figures.percentile(asked, 0.5), "p99": figures.percentile(asked, 0.99), "max": max(asked)},
             "per_second": {c.web: b["count"] / b["seconds"] for c, b in zip(contenders, busy)},
             "machine_late_ms": max(p["late_us"] for p in probed) / 1000,
             "errors": sum(r["errors"] for r in probed + busy)}

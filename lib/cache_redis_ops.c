@@ -401,7 +401,9 @@ check_end(const struct end *end, size_t *out_scripts, struct sgate_error *err)
 
 /*
  * WAIT counts the replicas that have what was written on this connection: so it
- * stands in one question with the scripts.
+ * stands in one question with the scripts. Their texts are sent then: of one
+ * that the server has forgotten it would say so at once, and nothing be
+ * written, but nobody hears that before the WAIT behind it is over.
  */
 struct wait {
 	unsigned replicas; /* 0: it is not asked for */
@@ -461,7 +463,7 @@ compose_end_on(struct buf *out, void *arg, bool is_whole)
 {
 	struct end_on *on = arg;
 
-	compose_end(out, &on->end, is_whole);
+	compose_end(out, &on->end, is_whole || on->wait.replicas > 0);
 	add_wait(out, on->end.c, &on->wait);
 }
 
@@ -780,6 +782,7 @@ compose_newcomer(struct buf *out, void *arg, bool is_whole)
 	bool is_landed = n->set_ttl_ms == 0, has_user = n->user != NULL;
 	char ref[SGATE_REF_HEX + 1];
 
+	is_whole = is_whole || n->wait.replicas > 0;
 	if (is_landed)
 		redb_add_script(out, redb_script_land(), has_user ? 2 : 1,
 		    has_user ? 3 : 2, is_whole);

@@ -214,6 +214,25 @@ a_script_is_sent_once_and_then_called_by_its_hash(struct fixture *f)
 	assert_int_equal(evals(), 18);
 }
 
+/* That it is not known would be told behind the WAIT, when time is up. */
+static void
+a_script_before_a_wait_is_sent_each_time(struct fixture *f)
+{
+	struct cache_item item = make_item(1, make_tombstone(1, 1));
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		f->a->deadline_ms = clock_monotonic_ms() + 800;
+		assert_status(f, SGATE_UNAVAILABLE,
+		    f->ops->end(f->a, &item, 1, 1, &f->err));
+		assert_int_equal(f->err.native_code, 0);
+		assert_err(f, "0 replicas have it");
+	}
+	assert_record(1, item.record);
+	assert_int_equal(evals(), 2);
+	assert_null(strstr(server_run("INFO commandstats"), "evalsha"));
+}
+
 /* ---- stopped ---- */
 
 static void
@@ -770,6 +789,7 @@ memory_that_is_out_is_told_and_comes_back(struct fixture *f)
 	}
 const struct contract_case redis_cases[] = {
     CASE(a_script_is_sent_once_and_then_called_by_its_hash),
+    CASE(a_script_before_a_wait_is_sent_each_time),
     CASE(a_server_that_is_stopped_costs_the_deadline),
     CASE(what_a_stopped_server_was_sent_it_does_later),
     CASE(no_answer_is_ever_another_session_s),

@@ -116,37 +116,38 @@ def called(redis):
     return {name.decode() for name in found}
 
 
-def log_in(site):
-    return site.gw.api("POST", "v1/sessions", {"user_id": "bob"},
-                       address=site.gw.control)
+# On a busy machine a store is late, and that is not what this is about.
+PATIENT = [("gateway.request_timeout", "9 s"), ("redis.timeout", "1 s"),
+           ("mysql.read_timeout", "1 s"), ("mysql.write_timeout", "1 s")]
 
 
 def log_in_without_mysql(site):
-    """Once for a replica, which there is not, once without."""
+    """Once for a replica, which there is not, once without: the first who meets
+    an outage is answered for good."""
     site.gw.expect_log(STORES)
     for replicas, status in ((1, 503), (0, 201)):
         site.gw.stop()
-        site.gw.start("-o", "redis.replicas=%d" % replicas)
+        site.gw.start(*[word for name, value in PATIENT +
+                        [("redis.replicas", replicas)]
+                        for word in ("-o", "%s=%s" % (name, value))])
         wait_until(lambda: site.status()["stores"]["polls"] > 1, "rounds")
         site.db.stop()
         try:
-            made = log_in(site)
-            # The first to notice an outage may be told to try again.
-            while made.status == 503 != status and \
-                    site.status()["durable"]["breaker"] != "open":
-                made = log_in(site)
-            if made.status != status:
-                made = log_in(site)
+            made = site.gw.api("POST", "v1/sessions", {"user_id": "bob"},
+                               address=site.gw.control)
         finally:
             site.db.go_on()
         site.t.equal(made.status, status, repr(made))
+        if status == 503:
+            site.gw.wait_log("create: mysql does not answer, and without it: "
+                             "0 replicas have it in time, not 1")
         wait_until(lambda: site.status()["durable"]["breaker"] == "closed",
                    "MySQL is back", 30)
     wait_until(lambda: "srem" in called(site.redis), "it has landed", 20)
+    # What Redis has of the one that no replica has taken ends, too.
     ended = site.gw.api("DELETE", "v1/users/bob/sessions",
                         address=site.gw.control)
-    # The one that nobody was told of may be there too.
-    site.t.true(ended.json()["ended"] in (1, 2), repr(ended))
+    site.t.equal(ended.json()["ended"], 2)
 
 
 @case

@@ -305,19 +305,55 @@ def a_worker_that_is_slow_with_them_holds_nobody_up(t):
 @with_pauses
 def who_waits_till_his_time_is_over_is_told_to_try_again(t):
     failpoint_build()
-    # Longer than request_timeout: who is at work, and whom he has taken, have
-    # no time left to ask MySQL, which is there all the same: nobody is created
-    # without it.
+    # Longer than request_timeout. There is one worker, so all are in its hands:
+    # nobody has time left to ask MySQL, which is there all the same, and nobody
+    # is created without it.
     t.failpoints = "batch-taken=pause:1100"
-    fleet = fleet_of(t)
+    fleet = fleet_of(t, workers=1)
     fleet.expect_log(STORES + "|spool|api")
     host = fleet.hosts[0]
-    answers = at_once(host, users(WORKERS), 1)
-    told = [status(a) for one in answers.values() for a in one]
-    t.true(told.count(503) > 0, told)
-    t.equal(told.count(201) + told.count(503), WORKERS)
+    answers = one_behind_another(host, [
+        lambda user=user: host.try_create(user) for user in users(4)])
+    t.equal([status(a) for a in answers], [503] * 4)
     t.equal(host.count("created_away"), 0)
-    check_rows(t, fleet, answers)
+    for table in ("session", "audit"):
+        t.equal(fleet.db.sql("SELECT COUNT(*) FROM " + table), "0", table)
+
+
+def is_paused(pid):
+    """At a failpoint: nothing else of a worker sleeps."""
+    with open("/proc/%d/wchan" % pid, encoding="ascii") as name:
+        return "nanosleep" in name.read()
+
+
+@with_pauses
+def who_finds_another_at_work_too_long_goes_on_by_himself(t):
+    failpoint_build()
+    # Each worker with what it takes for the second time: the first one is at
+    # work until nobody waits for its answer, the other one takes nothing twice.
+    t.failpoints = "batch-taken=pause:2500:2"
+    fleet = fleet_of(t, gateway={"workers": 2, "request_timeout": "2 s"},
+                     mysql={"read_timeout": "1 s", "write_timeout": "1 s"})
+    fleet.expect_log(STORES + "|spool|api")
+    host = fleet.hosts[0]
+    first, other = workers_of(host)
+    os.kill(other, signal.SIGSTOP)
+    answers = {}
+    try:
+        answers["first"] = [host.try_create("first")]
+        held = threading.Thread(target=lambda: answers.update(
+            at_once(host, ["held"])))
+        held.start()
+        wait_until(lambda: is_paused(first), "the first one is at work")
+    finally:
+        os.kill(other, signal.SIGCONT)
+    answers.update(at_once(host, ["next"]))
+    held.join()
+    t.equal({user: status(one) for user, (one,) in answers.items()},
+            {"first": 201, "held": 503, "next": 201})
+    t.equal(host.count("created_away"), 0)
+    t.equal(check_rows(t, fleet, answers), 2)
+    t.equal(fleet.db.sql("SELECT COUNT(*) FROM session"), "2")
 
 
 @with_pauses

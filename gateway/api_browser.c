@@ -6,6 +6,8 @@
 #include "config.h"
 
 #include "api_browser.h"
+
+#include "api_admin.h"
 #include "csrf.h"
 #include "form.h"
 #include "gateway/sessgate_js.h"
@@ -739,6 +741,8 @@ api_browser_serve(struct call *c, struct sgate_bytes path)
 	enum sgate_reason reason;
 
 	c->wants_page = request_prefers_html(c->req);
+	if (api_admin_serve(c, path))
+		return;
 	if (!call_may(c, CONF_ALLOW_API | CONF_ALLOW_REMOTE_USER)) {
 		api_deny(c, SGATE_REASON_LISTENER);
 		return;

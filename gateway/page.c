@@ -3,6 +3,7 @@
 #include "page.h"
 
 #include "clock.h"
+#include "gateway/page_admin_css.h"
 #include "gateway/page_css.h"
 #include "return_to.h"
 #include "token.h"
@@ -12,23 +13,40 @@
 
 /* ---- the frame ---- */
 
+struct style {
+	const char *text;
+	size_t len;
+	char hash[7 + sodium_base64_ENCODED_LEN(crypto_hash_sha256_BYTES,
+			  sodium_base64_VARIANT_ORIGINAL)];
+};
+/* Every page's, and what the operator's has besides. */
+static struct style page_style = {page_css, sizeof(page_css) - 1, ""};
+static struct style admin_style = {
+    page_admin_css, sizeof(page_admin_css) - 1, ""};
+
 /* "sha256-...", by which alone a browser takes the style that stands in the
  * page. */
 static const char *
-style_hash(void)
+style_hash(struct style *style)
 {
-	static char text[7 + sodium_base64_ENCODED_LEN(crypto_hash_sha256_BYTES,
-				 sodium_base64_VARIANT_ORIGINAL)];
 	unsigned char hash[crypto_hash_sha256_BYTES];
 
-	if (text[0] != '\0')
-		return text;
+	if (style->hash[0] != '\0')
+		return style->hash;
 	crypto_hash_sha256(
-	    hash, (const unsigned char *)page_css, sizeof(page_css) - 1);
-	memcpy(text, "sha256-", 7);
-	sodium_bin2base64(text + 7, sizeof(text) - 7, hash, sizeof(hash),
-	    sodium_base64_VARIANT_ORIGINAL);
-	return text;
+	    hash, (const unsigned char *)style->text, style->len);
+	memcpy(style->hash, "sha256-", 7);
+	sodium_bin2base64(style->hash + 7, sizeof(style->hash) - 7, hash,
+	    sizeof(hash), sodium_base64_VARIANT_ORIGINAL);
+	return style->hash;
+}
+
+static void
+add_style(struct buf *out, const struct style *style)
+{
+	buf_add_text(out, "<style>");
+	buf_add(out, style->text, style->len);
+	buf_add_text(out, "</style>\n");
 }
 
 /*
@@ -55,16 +73,18 @@ origin_of(struct sgate_bytes url)
 
 /*
  * goes_to: where the answer to the page's form may send the browser, which
- * Chromium judges by form-action, too.
+ * Chromium judges by form-action, too. more: a second style, or NULL.
  */
 static void
-page_headers(struct call *c, struct sgate_bytes goes_to)
+page_headers(struct call *c, struct sgate_bytes goes_to, struct style *more)
 {
 	struct buf policy = {0};
 	struct sgate_bytes origin = origin_of(goes_to);
 
 	buf_add_text(&policy, "default-src 'none'; style-src '");
-	buf_add_text(&policy, style_hash());
+	buf_add_text(&policy, style_hash(&page_style));
+	if (more != NULL)
+		buf_printf(&policy, "' '%s", style_hash(more));
 	buf_add_text(&policy, "'; form-action 'self'");
 	if (origin.len > 0) {
 		buf_add_char(&policy, ' ');
@@ -81,27 +101,42 @@ page_headers(struct call *c, struct sgate_bytes goes_to)
 }
 
 static void
-page_open_to(struct call *c, const char *title, struct sgate_bytes goes_to)
+page_open_styled(struct call *c, const char *title, struct sgate_bytes goes_to,
+    struct style *more)
 {
 	struct buf *out = c->reply.out;
 
-	page_headers(c, goes_to);
+	page_headers(c, goes_to, more);
 	buf_add_text(out,
 	    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n"
 	    "<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
 	    "content=\"width=device-width, initial-scale=1\">\n<title>");
 	buf_add_html(out, bytes_of(title));
-	buf_add_text(out, "</title>\n<style>");
-	buf_add(out, page_css, sizeof(page_css) - 1);
-	buf_add_text(out, "</style>\n</head>\n<body>\n<main>\n<h1>");
+	buf_add_text(out, "</title>\n");
+	add_style(out, &page_style);
+	if (more != NULL)
+		add_style(out, more);
+	buf_add_text(out, "</head>\n<body>\n<main>\n<h1>");
 	buf_add_html(out, bytes_of(title));
 	buf_add_text(out, "</h1>\n");
+}
+
+static void
+page_open_to(struct call *c, const char *title, struct sgate_bytes goes_to)
+{
+	page_open_styled(c, title, goes_to, NULL);
 }
 
 void
 page_open(struct call *c, const char *title)
 {
 	page_open_to(c, title, (struct sgate_bytes){NULL, 0});
+}
+
+void
+page_open_admin(struct call *c, const char *title)
+{
+	page_open_styled(c, title, (struct sgate_bytes){NULL, 0}, &admin_style);
 }
 
 void

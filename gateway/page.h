@@ -14,6 +14,8 @@
 void page_begin(struct call *c, int status, const char *title);
 /* The same behind headers of one's own: reply_begin() has been called. */
 void page_open(struct call *c, const char *title);
+/* The same with the style of the operator's page, page_admin.css, besides. */
+void page_open_admin(struct call *c, const char *title);
 void page_end(struct call *c);
 /* <p>text</p>, escaped; nothing when it is NULL or empty. */
 void page_paragraph(struct call *c, const char *text);
@@ -79,5 +81,10 @@ struct page_sessions {
 };
 #define PAGE_SESSIONS_MAX 200
 void page_sessions(struct call *c, const struct page_sessions *p);
+
+/* The operator's: api_admin.c says who sees it, and refreshes it. is_still: it
+ * is not refreshed, and was asked for with this query. */
+#define PAGE_ADMIN_STILL "still"
+void page_admin(struct call *c, bool is_still);
 
 #endif

@@ -186,3 +186,60 @@ sample_look(struct sampler *sampler, const struct gateway *gw, int64_t now_ms)
 	sampler->looks = 0;
 	sampler->busy = 0;
 }
+
+/* ---- of the samples of an hour ---- */
+
+int64_t
+sample_growth(const struct history_sample *samples, size_t i, int counter)
+{
+	const struct history_sample *from = &samples[i], *to = &samples[i + 1];
+	uint64_t grown = to->values[counter] - from->values[counter];
+
+	if (!from->is_there || !to->is_there || to->at_ms <= from->at_ms ||
+	    to->values[counter] < from->values[counter] || grown > INT64_MAX)
+		return -1;
+	return (int64_t)grown;
+}
+
+/* Of so many in so many milliseconds. */
+static int64_t
+thousandths_a_second(int64_t count, int64_t ms)
+{
+	if (count <= INT64_MAX / 1000000)
+		return count * 1000000 / ms;
+	return count / ms <= INT64_MAX / 1000000 ? count / ms * 1000000
+						 : INT64_MAX;
+}
+
+void
+sample_rates(const struct history_sample *samples, int counter,
+    int64_t out[HISTORY_INTERVALS])
+{
+	int64_t grown;
+	size_t i;
+
+	for (i = 0; i < HISTORY_INTERVALS; i++) {
+		grown = sample_growth(samples, i, counter);
+		if (grown >= 0)
+			out[i] = thousandths_a_second(
+			    grown, samples[i + 1].at_ms - samples[i].at_ms);
+		else
+			out[i] = -1;
+	}
+}
+
+void
+sample_states(const struct history_sample *samples, enum sample_value which,
+    int64_t factor, int64_t out[HISTORY_INTERVALS])
+{
+	uint64_t value;
+	size_t i;
+
+	for (i = 0; i < HISTORY_INTERVALS; i++) {
+		value = samples[i + 1].values[which];
+		out[i] = samples[i + 1].is_there &&
+				 value <= (uint64_t)(INT64_MAX / factor)
+			     ? (int64_t)value * factor
+			     : -1;
+	}
+}

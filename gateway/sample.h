@@ -63,4 +63,17 @@ struct sampler {
 void sample_look(
     struct sampler *sampler, const struct gateway *gw, int64_t now_ms);
 
+/* ---- of the samples of an hour, as history_read() gives them ---- */
+
+/* How much a counter has grown in the interval from sample `i` to the next;
+ * below 0: not known, as where a counter has fallen. */
+int64_t sample_growth(
+    const struct history_sample *samples, size_t i, int counter);
+/* The same in thousandths a second, for each interval. */
+void sample_rates(const struct history_sample *samples, int counter,
+    int64_t out[HISTORY_INTERVALS]);
+/* What is no counter, times factor; below 0: not known. */
+void sample_states(const struct history_sample *samples,
+    enum sample_value which, int64_t factor, int64_t out[HISTORY_INTERVALS]);
+
 #endif

@@ -337,6 +337,7 @@ struct endings;
 /* What the cache has under a ref. All zeros: nothing, or it was not asked. */
 struct cached {
 	enum sgate_reason ended;       /* of a tombstone, else OK */
+	uint64_t ended_realm;          /* record_realm(), 0: not known */
 	struct sgate_session *session; /* a well-sealed copy, else NULL */
 	bool is_new; /* it is 'U': the durable store may not have it yet */
 	struct record_birth birth;

@@ -154,18 +154,26 @@ cached_clear(struct cached *cached)
 	memset(cached, 0, sizeof(*cached));
 }
 
-/* OK: not a tombstone. What begins like one refuses, whatever it says. */
+/* False: not a tombstone. What begins like one refuses, whatever it says. */
+static bool
+read_tombstone(struct sgate_bytes record, struct record_tombstone *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (record.len == 0 || record.data[0] != 'T')
+		return false;
+	if (!record_tombstone_read(record, out))
+		out->reason = SGATE_REASON_REVOKED;
+	return true;
+}
+
+/* OK: not a tombstone. */
 static enum sgate_reason
 tombstone_reason(struct sgate_bytes record)
 {
-	enum sgate_reason reason;
-	uint64_t version;
+	struct record_tombstone tombstone;
 
-	if (record.len == 0 || record.data[0] != 'T')
-		return SGATE_REASON_OK;
-	return record_tombstone_read(record, &version, &reason)
-		   ? reason
-		   : SGATE_REASON_REVOKED;
+	return read_tombstone(record, &tombstone) ? tombstone.reason
+						  : SGATE_REASON_OK;
 }
 
 /* Beside no sync: of the store that this host has polled last. */
@@ -262,6 +270,7 @@ get_copy(struct sgate_manager *mgr, const struct sgate_ref *ref,
 {
 	const struct sgate_conf *conf = mgr->conf;
 	bool is_peek = wanted == WANTED_WITHOUT_DATA && mgr->peeks > 0;
+	struct record_tombstone tombstone;
 	struct fence_sync sync;
 	struct cache_copy copy;
 	enum sgate_status status;
@@ -277,9 +286,11 @@ get_copy(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		count_peek(mgr, is_peek, copy.record);
 	if (status != SGATE_OK)
 		return status;
-	out->ended = tombstone_reason(copy.record);
-	if (out->ended != SGATE_REASON_OK)
+	if (read_tombstone(copy.record, &tombstone)) {
+		out->ended = tombstone.reason;
+		out->ended_realm = tombstone.realm;
 		return SGATE_OK;
+	}
 	/* The fence is loaded after the reply: it may have risen meanwhile. */
 	out->trust = fence_trusts(&mgr->stores->fence, token_ref_group(ref),
 	    copy.sync, conf->fence.poll_interval_ms, conf->fence.max_blind_ms,
@@ -576,9 +587,11 @@ add_tombstone(struct publication *publication,
 {
 	struct cache_item *item =
 	    &publication->tombstones[publication->tombstones_count++];
+	struct record_tombstone tombstone;
 
-	record_tombstone_write(&publication->at.store, session->version,
-	    session->end_reason, &publication->tombstone_bytes);
+	record_tombstone_of(session, &tombstone);
+	record_tombstone_write(
+	    &publication->at.store, &tombstone, &publication->tombstone_bytes);
 	item->ref = session->ref;
 	item->ttl_ms = session_tombstone_ttl_ms(session, now_ms);
 }

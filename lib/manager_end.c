@@ -23,7 +23,7 @@
  *
  * Whose session it is has to be known before anything is written. A token says
  * so by its tag. A ref says nothing: while the durable store is away it needs a
- * well-sealed copy in the caller's realm.
+ * well-sealed copy in the caller's realm, or a tombstone of that realm.
  */
 #include "config.h"
 
@@ -294,12 +294,29 @@ end_again(struct sgate_manager *mgr, const struct sgate_ref *ref,
 
 	frame.audit.ref = *ref;
 	frame.audit.reason = reason;
+	input_copy(
+	    frame.audit.realm, sizeof(frame.audit.realm), manager_realm(mgr));
 	manager_drop(mgr, ref);
 	if (mgr->conf->redis.replicas > 0)
 		return tell_cache(mgr, &frame, err);
 	error_clear(err);
 	mgr->served_by = mgr->cache_ops->name;
 	return SGATE_OK;
+}
+
+/*
+ * A tombstone, and it is known whose session it was. Who names one of another
+ * realm is told what the durable store would have told him.
+ */
+static enum sgate_status
+end_ended(struct sgate_manager *mgr, const struct sgate_ref *ref,
+    const struct cached *cached, bool has_token, struct sgate_error *err)
+{
+	if (has_token || cached->ended_realm == record_realm(mgr->call.realm))
+		return end_again(mgr, ref, cached->ended, err);
+	if (cached->ended_realm == 0)
+		return SGATE_UNAVAILABLE;
+	return error_reason(err, SGATE_NOT_FOUND, SGATE_REASON_UNKNOWN, "end");
 }
 
 /* *out: a well-sealed copy in the caller's realm, or NULL. */
@@ -328,7 +345,7 @@ end_away(struct sgate_manager *mgr, const struct sgate_ref *ref,
 
 	if (cached_get(mgr, ref, &cached, &ignored) == SGATE_OK &&
 	    cached.ended != SGATE_REASON_OK) {
-		status = end_again(mgr, ref, cached.ended, err);
+		status = end_ended(mgr, ref, &cached, has_token, err);
 		goto out;
 	}
 	take_copy(mgr, &cached, &session);

@@ -572,6 +572,7 @@ page_add(void *arg, const struct sgate_session *session)
 {
 	struct page *page = arg;
 	const struct record_store *store = &page->round->poll.store;
+	struct record_tombstone tombstone;
 	size_t begin = page->bytes.len;
 	struct cache_item *item;
 
@@ -584,12 +585,13 @@ page_add(void *arg, const struct sgate_session *session)
 		page->status = error_memory(page->err, "apply");
 		return 1;
 	}
-	if (session->state == SESSION_LIVE)
+	if (session->state == SESSION_LIVE) {
 		page->status = record_write(page->round->mgr->keys, store, 'L',
 		    session, &page->bytes, page->err);
-	else
-		record_tombstone_write(
-		    store, session->version, session->end_reason, &page->bytes);
+	} else {
+		record_tombstone_of(session, &tombstone);
+		record_tombstone_write(store, &tombstone, &page->bytes);
+	}
 	if (buf_failed(&page->bytes))
 		page->status = error_memory(page->err, "apply");
 	if (page->status != SGATE_OK)

@@ -436,6 +436,11 @@ add_tombstone(const struct sgate_manager *mgr, const struct spool_frame *frame,
     const struct record_store *store, struct tombstones *out)
 {
 	struct sgate_session ended = {.absolute_ms = absolute_ms(mgr, frame)};
+	struct record_tombstone tombstone = {
+	    .version = frame->version + 1,
+	    .reason = end_reason(frame),
+	    .realm = record_realm(frame->audit.realm),
+	};
 	int64_t now_ms = manager_knows_time(mgr)
 			     ? manager_now_ms(mgr)
 			     : token_ref_created_ms(&frame->audit.ref);
@@ -446,8 +451,7 @@ add_tombstone(const struct sgate_manager *mgr, const struct spool_frame *frame,
 	item = &out->items[out->count++];
 	item->ref = frame->audit.ref;
 	item->ttl_ms = session_tombstone_ttl_ms(&ended, now_ms);
-	record_tombstone_write(
-	    store, frame->version + 1, end_reason(frame), &out->bytes);
+	record_tombstone_write(store, &tombstone, &out->bytes);
 }
 
 static enum sgate_status

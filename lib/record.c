@@ -9,6 +9,7 @@
 
 #include "record.h"
 
+#include "crc32c.h"
 #include "failpoint.h"
 #include "status.h"
 
@@ -29,6 +30,9 @@
 #define LAST_SEEN_DIGITS 13
 #define LAST_SEEN_MAX INT64_C(9999999999999)
 #define REASON_DIGITS 2
+#define REALM_AT (RECORD_LAST_SEEN_OFFSET + REASON_DIGITS)
+#define REALM_DIGITS 8
+#define REALM_MAX 99999999
 #define FORMAT_AT RECORD_BODY_OFFSET
 #define KEY_ID_AT (RECORD_BODY_OFFSET + 1)
 #define FIELDS_AT (RECORD_BODY_OFFSET + 2)
@@ -651,34 +655,53 @@ is_end_reason(uint64_t reason)
 	       reason <= SGATE_REASON_BINDING;
 }
 
-void
-record_tombstone_write(const struct record_store *store, uint64_t version,
-    enum sgate_reason reason, struct buf *out)
+uint64_t
+record_realm(const char *realm)
 {
+	return crc32c(0, realm, strlen(realm)) % REALM_MAX + 1;
+}
+
+void
+record_tombstone_of(
+    const struct sgate_session *session, struct record_tombstone *out)
+{
+	out->version = session->version;
+	out->reason = session->end_reason;
+	out->realm = record_realm(session->realm);
+}
+
+void
+record_tombstone_write(const struct record_store *store,
+    const struct record_tombstone *tombstone, struct buf *out)
+{
+	enum sgate_reason reason = tombstone->reason;
+	uint64_t version = tombstone->version;
+
 	if (!is_end_reason(reason))
 		reason = SGATE_REASON_REVOKED;
-	buf_printf(out, "T%04u%012" PRIu64 "%02u",
+	buf_printf(out, "T%04u%012" PRIu64 "%02u%08" PRIu64,
 	    store->epoch < EPOCH_MAX ? store->epoch : EPOCH_MAX,
-	    version < VERSION_MAX ? version : VERSION_MAX, (unsigned)reason);
+	    version < VERSION_MAX ? version : VERSION_MAX, (unsigned)reason,
+	    tombstone->realm);
 }
 
 bool
-record_tombstone_read(struct sgate_bytes bytes, uint64_t *out_version,
-    enum sgate_reason *out_reason)
+record_tombstone_read(struct sgate_bytes bytes, struct record_tombstone *out)
 {
-	uint64_t epoch, version, reason;
+	uint64_t epoch, version, reason, realm;
 
-	*out_version = 0;
-	*out_reason = SGATE_REASON_OK;
+	memset(out, 0, sizeof(*out));
 	if (bytes.len != RECORD_TOMBSTONE_BYTES || bytes.data[0] != 'T' ||
 	    !read_digits(bytes, RECORD_VERSION_OFFSET, EPOCH_DIGITS, &epoch) ||
 	    !read_digits(bytes, RECORD_VERSION_OFFSET + EPOCH_DIGITS,
 		VERSION_DIGITS, &version) ||
 	    !read_digits(
-		bytes, RECORD_LAST_SEEN_OFFSET, REASON_DIGITS, &reason))
+		bytes, RECORD_LAST_SEEN_OFFSET, REASON_DIGITS, &reason) ||
+	    !read_digits(bytes, REALM_AT, REALM_DIGITS, &realm))
 		return false;
-	*out_version = version;
-	*out_reason = is_end_reason(reason) ? (enum sgate_reason)reason
+	out->version = version;
+	out->reason = is_end_reason(reason) ? (enum sgate_reason)reason
 					    : SGATE_REASON_REVOKED;
+	out->realm = realm;
 	return true;
 }

@@ -17,7 +17,7 @@
  * of that key id over store id, ref, state, epoch, version and body, not over
  * last_seen (a touch rewrites that in place). A copy of another ref, state,
  * version or store does not verify. A tombstone is 'T' version reason(2
- * digits), unsealed: it can only refuse.
+ * digits) realm(8 digits of its sum), unsealed: it can only refuse.
  *
  * Not in a record: end_reason and ended_ms (only live sessions have one),
  * new_token, and successor_used_ms, which is judged on the row alone. It is
@@ -41,7 +41,7 @@
 /* What is read of a record by who does not want data: most heads are shorter.
  */
 #define RECORD_PEEK_BYTES 2048
-#define RECORD_TOMBSTONE_BYTES 19
+#define RECORD_TOMBSTONE_BYTES 27
 
 struct record_store {
 	unsigned char id[16];
@@ -104,14 +104,29 @@ SGATE_MUST_CHECK enum sgate_status record_read_head(const struct keys *keys,
 /* The store's epoch that stands in a record of any kind. False: none. */
 bool record_epoch(struct sgate_bytes bytes, unsigned *out_epoch);
 
-/* Appends 'T', version, reason. */
-void record_tombstone_write(const struct record_store *store, uint64_t version,
-    enum sgate_reason reason, struct buf *out);
+struct record_tombstone {
+	uint64_t version;
+	enum sgate_reason reason;
+	uint64_t realm; /* record_realm(); 0: not known */
+};
+
+/*
+ * A realm in a tombstone: who names an ended session by its ref is told that it
+ * has ended in its own realm alone. Never 0. Two realms with one sum learn this
+ * of each other's sessions, and nothing else.
+ */
+uint64_t record_realm(const char *realm);
+/* Of a session that has ended. */
+void record_tombstone_of(
+    const struct sgate_session *session, struct record_tombstone *out);
+/* Appends RECORD_TOMBSTONE_BYTES. */
+void record_tombstone_write(const struct record_store *store,
+    const struct record_tombstone *tombstone, struct buf *out);
 /*
  * False: not a tombstone. A reason that this version does not know (or that
  * ends no session) is read as REVOKED: a tombstone refuses whatever it says.
  */
-bool record_tombstone_read(struct sgate_bytes bytes, uint64_t *out_version,
-    enum sgate_reason *out_reason);
+bool record_tombstone_read(
+    struct sgate_bytes bytes, struct record_tombstone *out);
 
 #endif

@@ -270,12 +270,10 @@ pair_last_seen(const struct sgate_ref *ref)
 enum sgate_reason
 pair_tombstone(const struct sgate_ref *ref)
 {
-	enum sgate_reason reason;
-	uint64_t version;
+	struct record_tombstone tombstone;
 
-	assert_true(
-	    record_tombstone_read(cache_fake_record(ref), &version, &reason));
-	return reason;
+	assert_true(record_tombstone_read(cache_fake_record(ref), &tombstone));
+	return tombstone.reason;
 }
 
 struct sgate_bytes

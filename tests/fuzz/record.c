@@ -168,16 +168,15 @@ static void
 check_tombstone(struct sgate_bytes bytes)
 {
 	struct record_store of = store;
-	enum sgate_reason reason;
+	struct record_tombstone tombstone;
 	struct buf again = {0};
-	uint64_t version;
 
-	if (!record_tombstone_read(bytes, &version, &reason))
+	if (!record_tombstone_read(bytes, &tombstone))
 		return;
 	MUST(record_epoch(bytes, &of.epoch));
-	record_tombstone_write(&of, version, reason, &again);
+	record_tombstone_write(&of, &tombstone, &again);
 	/* One that nobody knows is read as another one. */
-	if (reason == SGATE_REASON_REVOKED)
+	if (tombstone.reason == SGATE_REASON_REVOKED)
 		MUST(again.len == bytes.len);
 	else
 		MUST(bytes_equal(bytes, buf_bytes(&again)));

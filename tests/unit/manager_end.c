@@ -131,6 +131,32 @@ an_end_is_on_the_disk_before_the_cache_is_told(void **state)
 	away_stop(&a);
 }
 
+/* As MySQL would have answered. */
+static void
+an_end_in_another_realm_does_not_learn_of_a_tombstone(void **state)
+{
+	struct sgate_bytes record;
+	struct away a;
+
+	(void)state;
+	away_start(&a);
+	assert_status(&a.p.w, end_ref(&a, &a.made.ref), SGATE_OK);
+	world_caller(a.p.w.mgr, "shop");
+	assert_status(&a.p.w, end_ref(&a, &a.made.ref), SGATE_NOT_FOUND);
+	assert_int_equal(a.p.w.err.reason, SGATE_REASON_UNKNOWN);
+	assert_int_equal(cache_fake_calls("end"), 1);
+	world_caller(a.p.w.mgr, "");
+	assert_status(&a.p.w, end_ref(&a, &a.made.ref), SGATE_OK);
+	/* One that does not say whose it is. */
+	record = cache_fake_record(&a.made.ref);
+	cache_fake_set_record(&a.made.ref,
+	    (struct sgate_bytes){record.data, RECORD_TOMBSTONE_BYTES - 8},
+	    HOUR);
+	assert_status(&a.p.w, end_ref(&a, &a.made.ref), SGATE_UNAVAILABLE);
+	assert_status(&a.p.w, end_token(&a), SGATE_OK);
+	away_stop(&a);
+}
+
 /* A host that starts without MySQL, by a clock that is years ahead. */
 static void
 a_clock_that_nobody_has_set_keeps_no_tombstone_away(void **state)
@@ -260,6 +286,7 @@ what_both_stores_have_is_kept_without_a_sync(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_end_is_on_the_disk_before_the_cache_is_told),
+    cmocka_unit_test(an_end_in_another_realm_does_not_learn_of_a_tombstone),
     cmocka_unit_test(a_clock_that_nobody_has_set_keeps_no_tombstone_away),
     cmocka_unit_test(what_no_store_hears_is_recorded_and_refused_here),
     cmocka_unit_test(a_disk_that_fails_records_nothing_and_tells_nobody),

@@ -241,8 +241,7 @@ static void
 changes_and_ends_are_brought(void **state)
 {
 	struct made changed, ended, untouched;
-	enum sgate_reason reason;
-	uint64_t version;
+	struct record_tombstone tombstone;
 	struct world w;
 	struct host h;
 
@@ -258,9 +257,10 @@ changes_and_ends_are_brought(void **state)
 	assert_string_equal(copy_of(&ended), "T2");
 	/* A new session is no change: it is put by whoever looks. */
 	assert_string_equal(copy_of(&untouched), "");
-	assert_true(record_tombstone_read(
-	    cache_fake_record(&ended.ref), &version, &reason));
-	assert_int_equal(reason, SGATE_REASON_REVOKED);
+	assert_true(
+	    record_tombstone_read(cache_fake_record(&ended.ref), &tombstone));
+	assert_int_equal(tombstone.reason, SGATE_REASON_REVOKED);
+	assert_int_equal(tombstone.realm, record_realm(""));
 	assert_int_equal(cache_fake_ttl(&changed.ref), 33 * MINUTE + MINUTE);
 	assert_int_equal(cache_fake_ttl(&ended.ref), 8 * HOUR + MINUTE);
 	assert_int_equal(sync_number(group_of(&ended)), 2);
@@ -382,7 +382,7 @@ rows_and_sync_are_one_script(void **state)
 static void
 a_live_row_never_replaces_a_tombstone(void **state)
 {
-	char tombstone[] = "T000100000000000908";
+	char tombstone[] = "T00010000000000090800000001";
 	struct world w;
 	struct host h;
 	struct made made;

@@ -358,8 +358,9 @@ a_tombstone_refuses_with_its_reason_and_asks_nobody(void **state)
 		buf_reset(&text);
 		/* Of whatever epoch, beside whatever sync. */
 		record_tombstone_write(
-		    &(struct record_store){.epoch = reason % 2 ? 1 : 7}, 1,
-		    (enum sgate_reason)reason, &text);
+		    &(struct record_store){.epoch = reason % 2 ? 1 : 7},
+		    &(struct record_tombstone){1, (enum sgate_reason)reason, 1},
+		    &text);
 		cache_fake_set_record(&made.ref, buf_bytes(&text), HOUR);
 		pair_expect(
 		    &p, p.w.mgr, made.token, (enum sgate_reason)reason, COPY);
@@ -735,8 +736,8 @@ put_tombstone(struct moment *moment)
 {
 	struct buf text = {0};
 
-	record_tombstone_write(
-	    &fake_server()->store, 2, SGATE_REASON_LOGGED_OUT, &text);
+	record_tombstone_write(&fake_server()->store,
+	    &(struct record_tombstone){2, SGATE_REASON_LOGGED_OUT, 1}, &text);
 	cache_fake_set_record(&moment->made->ref, buf_bytes(&text), HOUR);
 	buf_clear(&text);
 }

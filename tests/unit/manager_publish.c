@@ -235,8 +235,8 @@ a_change_of_what_has_ended_in_redis_is_refused(void **state)
 	(void)state;
 	pair_start(&p);
 	world_create(&p.w, "ann", &made);
-	record_tombstone_write(
-	    &fake_server()->store, 9, SGATE_REASON_REVOKED, &text);
+	record_tombstone_write(&fake_server()->store,
+	    &(struct record_tombstone){9, SGATE_REASON_REVOKED, 1}, &text);
 	cache_fake_set_record(&made.ref, buf_bytes(&text), HOUR);
 	assert_status(&p.w,
 	    sgate_session_update(p.w.mgr, &made.ref, &u, &s, &p.w.err),

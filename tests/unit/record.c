@@ -784,11 +784,10 @@ random_bytes_are_refused(void **state)
 	for (i = 0; i < 10000; i++) {
 		struct sgate_bytes bytes = {
 		    (char *)noise + 16 * i, noise[16 * i]};
-		enum sgate_reason reason;
-		uint64_t version;
+		struct record_tombstone tombstone;
 
 		corrupt(&store, &ref, bytes, "");
-		assert_false(record_tombstone_read(bytes, &version, &reason));
+		assert_false(record_tombstone_read(bytes, &tombstone));
 	}
 }
 
@@ -844,46 +843,62 @@ what_does_not_fit_is_not_written(void **state)
 static void
 tombstones_make_the_round_trip(void **state)
 {
-	enum sgate_reason reason;
-	uint64_t version;
+	struct record_tombstone tombstone = {12, SGATE_REASON_LOGGED_OUT, 7};
 	struct buf out;
 
 	(void)state;
 	buf_init(&out);
-	record_tombstone_write(&store, 12, SGATE_REASON_LOGGED_OUT, &out);
-	assert_string_equal(buf_text(&out), "T000300000000001208");
-	assert_true(record_tombstone_read(buf_bytes(&out), &version, &reason));
-	assert_int_equal(version, 12);
-	assert_int_equal(reason, SGATE_REASON_LOGGED_OUT);
+	record_tombstone_write(&store, &tombstone, &out);
+	assert_string_equal(buf_text(&out), "T00030000000000120800000007");
+	assert_int_equal(out.len, RECORD_TOMBSTONE_BYTES);
+	memset(&tombstone, 0, sizeof(tombstone));
+	assert_true(record_tombstone_read(buf_bytes(&out), &tombstone));
+	assert_int_equal(tombstone.version, 12);
+	assert_int_equal(tombstone.reason, SGATE_REASON_LOGGED_OUT);
+	assert_int_equal(tombstone.realm, 7);
 	corrupt(&store, &ref, buf_bytes(&out), "too short");
 	buf_reset(&out);
 	/* What is no reason to end a session still ends it. */
-	record_tombstone_write(&store, UINT64_MAX, SGATE_REASON_OK, &out);
-	assert_string_equal(buf_text(&out), "T000399999999999909");
+	tombstone = (struct record_tombstone){UINT64_MAX, SGATE_REASON_OK, 0};
+	record_tombstone_write(&store, &tombstone, &out);
+	assert_string_equal(buf_text(&out), "T00039999999999990900000000");
 	buf_clear(&out);
+}
+
+static void
+a_realm_has_eight_digits(void **state)
+{
+	char name[2] = "a";
+
+	(void)state;
+	assert_int_not_equal(record_realm(""), 0);
+	assert_int_not_equal(record_realm(""), record_realm("shop"));
+	for (; name[0] <= 'z'; name[0]++)
+		assert_in_range(record_realm(name), 1, 99999999);
 }
 
 static void
 tombstones_of_another_form_are_none(void **state)
 {
-	static const char *const wrong[] = {"", "T", "T00030000000000120",
-	    "T0003000000000012080", "t000300000000001208",
-	    "L000300000000001208", "T 00300000000001208", "T000300000000001 08",
-	    "T00030000000000120x", "T-00300000000001208"};
-	enum sgate_reason reason;
-	uint64_t version;
+	static const char *const wrong[] = {"", "T", "T000300000000001208",
+	    "T0003000000000012080000001", "T0003000000000012080000000011",
+	    "t00030000000000120800000001", "L00030000000000120800000001",
+	    "T 0030000000000120800000001", "T000300000000001 0800000001",
+	    "T00030000000000120x00000001", "T-0030000000000120800000001",
+	    "T0003000000000012080000000x"};
+	struct record_tombstone tombstone;
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		assert_false(record_tombstone_read(
-		    bytes_of(wrong[i]), &version, &reason));
+		assert_false(
+		    record_tombstone_read(bytes_of(wrong[i]), &tombstone));
 	assert_true(record_tombstone_read(
-	    bytes_of("T999900000000001299"), &version, &reason));
-	assert_int_equal(reason, SGATE_REASON_REVOKED);
+	    bytes_of("T99990000000000129900000001"), &tombstone));
+	assert_int_equal(tombstone.reason, SGATE_REASON_REVOKED);
 	assert_true(record_tombstone_read(
-	    bytes_of("T999900000000001200"), &version, &reason));
-	assert_int_equal(reason, SGATE_REASON_REVOKED);
+	    bytes_of("T99990000000000120000000001"), &tombstone));
+	assert_int_equal(tombstone.reason, SGATE_REASON_REVOKED);
 }
 
 static const struct CMUnitTest record[] = {
@@ -910,6 +925,7 @@ static const struct CMUnitTest record[] = {
     cmocka_unit_test(random_bytes_are_refused),
     cmocka_unit_test(what_does_not_fit_is_not_written),
     cmocka_unit_test(tombstones_make_the_round_trip),
+    cmocka_unit_test(a_realm_has_eight_digits),
     cmocka_unit_test(tombstones_of_another_form_are_none),
 };
 

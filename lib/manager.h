@@ -657,9 +657,9 @@ SGATE_MUST_CHECK enum sgate_status settings_judge(struct sgate_manager *mgr,
 SGATE_MUST_CHECK enum sgate_status settings_judge_of(struct sgate_manager *mgr,
     const char *realm, struct sgate_bytes roles, int64_t created_ms,
     bool is_held, int64_t now_ms, struct sgate_error *err);
-/* Before it is created. */
+/* Before it is created, and before its ref is made: see settings_date(). */
 SGATE_MUST_CHECK enum sgate_status settings_judge_new(struct sgate_manager *mgr,
-    const struct sgate_session *session, struct sgate_error *err);
+    struct sgate_session *session, struct sgate_error *err);
 /* Whether it is flushed, as far as is known. */
 bool settings_are_against(
     const struct sgate_manager *mgr, const struct sgate_session *session);

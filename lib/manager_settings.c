@@ -262,9 +262,34 @@ settings_judge(struct sgate_manager *mgr, const struct sgate_session *session,
 	    manager_now_ms(mgr), err);
 }
 
+/*
+ * Who logs in after a flush is not meant by it, though the database's clock has
+ * been set back since, or another server with a slower one is the primary now:
+ * created at the moment of that flush. All else goes by what time it is.
+ */
+static enum sgate_status
+settings_date(const struct settings *settings, struct sgate_session *session,
+    struct sgate_error *err)
+{
+	int64_t until_ms = settings_flushed_until(
+	    settings, session->realm, sgate_session_get_roles(session));
+
+	if (until_ms <= session->created_ms)
+		return SGATE_OK;
+	if (until_ms >= session->absolute_ms)
+		return error_set(err, SGATE_UNAVAILABLE, "session", "settings",
+		    0,
+		    "a flush is of a moment so far ahead that a session would "
+		    "have expired by then: the clock of the database has been "
+		    "set back; set it right, or delete the row 'flush' of "
+		    "table setting and flush again");
+	session->created_ms = until_ms;
+	return SGATE_OK;
+}
+
 enum sgate_status
-settings_judge_new(struct sgate_manager *mgr,
-    const struct sgate_session *session, struct sgate_error *err)
+settings_judge_new(struct sgate_manager *mgr, struct sgate_session *session,
+    struct sgate_error *err)
 {
 	const struct settings_maintenance *by;
 	struct settings settings;
@@ -281,7 +306,7 @@ settings_judge_new(struct sgate_manager *mgr,
 	if (by != NULL)
 		return hold(by, err);
 	error_clear(err);
-	return SGATE_OK;
+	return settings_date(&settings, session, err);
 }
 
 bool

@@ -319,18 +319,26 @@ means(const struct settings_flush *flush, struct sgate_bytes roles)
 	return true;
 }
 
+int64_t
+settings_flushed_until(const struct settings *settings, const char *realm,
+    struct sgate_bytes roles)
+{
+	int64_t until_ms = 0;
+	uint32_t i;
+
+	for (i = 0; i < settings->flushes_count; i++)
+		if (settings->flushes[i].before_ms > until_ms &&
+		    covers(&settings->flushes[i].where, realm) &&
+		    means(&settings->flushes[i], roles))
+			until_ms = settings->flushes[i].before_ms;
+	return until_ms;
+}
+
 bool
 settings_flushed(const struct settings *settings, const char *realm,
     struct sgate_bytes roles, int64_t created_ms)
 {
-	uint32_t i;
-
-	for (i = 0; i < settings->flushes_count; i++)
-		if (created_ms < settings->flushes[i].before_ms &&
-		    covers(&settings->flushes[i].where, realm) &&
-		    means(&settings->flushes[i], roles))
-			return true;
-	return false;
+	return created_ms < settings_flushed_until(settings, realm, roles);
 }
 
 int64_t

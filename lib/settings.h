@@ -97,6 +97,10 @@ SGATE_MUST_CHECK bool settings_add_flush(struct settings *settings,
 
 bool settings_flushed(const struct settings *settings, const char *realm,
     struct sgate_bytes roles, int64_t created_ms);
+/* The moment that none of those who are flushed there was created at or behind;
+ * 0: nobody is. */
+int64_t settings_flushed_until(const struct settings *settings,
+    const char *realm, struct sgate_bytes roles);
 /* Every live session that was created before this one is flushed. */
 int64_t settings_all_flushed_before(const struct settings *settings);
 /* Every session of whatever realm and roles that is not, was created later. */

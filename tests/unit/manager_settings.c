@@ -219,6 +219,48 @@ a_flush_means_a_realm_roles_and_a_moment(void **state)
 	world_close(&w);
 }
 
+/* The database's clock was an hour ahead, or its successor's is behind. */
+static void
+who_logs_in_after_a_flush_is_let_in_though_the_clock_was_set_back(void **state)
+{
+	const int64_t hour_ms = 3600000;
+	struct made before, after, other;
+	struct sgate_session *row;
+	struct world w;
+
+	(void)state;
+	world_start(&w);
+	create_as(&w, "x", &before);
+	flush(&w, &(struct sgate_flush){.all_realms = 1,
+		      .roles = (struct sgate_bytes[]){B("x")},
+		      .roles_count = 1});
+	w.now_ms -= hour_ms;
+	create_as(&w, "x", &after);
+	create_as(&w, "y", &other);
+	assert_int_equal(world_look(&w, before.token), SGATE_REASON_FLUSHED);
+	assert_int_equal(world_look(&w, after.token), SGATE_REASON_OK);
+	assert_int_equal(world_look(&w, other.token), SGATE_REASON_OK);
+	/* It does not live longer for that. */
+	row = world_row(&w, &after.ref);
+	assert_true(row->created_ms == w.now_ms + hour_ms);
+	assert_true(row->last_seen_ms == w.now_ms);
+	assert_true(
+	    row->absolute_ms == w.now_ms + w.conf->session.absolute_timeout_ms);
+	sgate_session_free(row);
+	row = world_row(&w, &other.ref);
+	assert_true(row->created_ms == w.now_ms);
+	sgate_session_free(row);
+	/* Further than any session lives: that is said. */
+	w.now_ms -= w.conf->session.absolute_timeout_ms;
+	assert_status(&w, create_now(&w, "x"), SGATE_UNAVAILABLE);
+	assert_non_null(strstr(w.err.text, "clock"));
+	assert_status(&w, create_now(&w, "y"), SGATE_OK);
+	made_clear(&before);
+	made_clear(&after);
+	made_clear(&other);
+	world_close(&w);
+}
+
 /* Another host, or a program of its own, reads them by itself. */
 static void
 another_process_goes_by_it(void **state)
@@ -620,6 +662,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_flushed_session_is_nowhere_live),
     cmocka_unit_test(a_flush_touches_no_row_and_the_reaper_ends_them),
     cmocka_unit_test(a_flush_means_a_realm_roles_and_a_moment),
+    cmocka_unit_test(
+	who_logs_in_after_a_flush_is_let_in_though_the_clock_was_set_back),
     cmocka_unit_test(another_process_goes_by_it),
     cmocka_unit_test(a_full_user_who_was_flushed_may_log_in),
     cmocka_unit_test(a_flush_is_kept_while_somebody_may_be_that_old),

@@ -73,7 +73,7 @@ struct manager_mark {
  * What manager_fence_round() remembers of the round before: how far a group's
  * rows have come when they are more than one round takes, and what was told.
  */
-#define FENCE_NEWS 8
+#define FENCE_NEWS 9
 struct fence_group_work {
 	char part[CACHE_SYNC_MAX + 1]; /* sync while an APPLY of many parts
 					* runs; "" = none does */
@@ -100,6 +100,7 @@ struct fence_work {
 	bool was_polled;          /* MySQL has answered the last round */
 	unsigned settings_failed; /* rounds in a row that could not read them */
 	uint64_t settings_filed;  /* their number in the fence's file */
+	uint64_t newer_told;      /* STORES_NEWER_COPIES */
 	uint64_t blocked_turn; /* of the list of blocked users, as it was found
 				* when that was written last */
 };

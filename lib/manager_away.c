@@ -682,6 +682,10 @@ open_frame(const struct sgate_manager *mgr, const struct spool_frame *frame,
 		return status;
 	if (frame->absolute_ms <= manager_now_ms(mgr))
 		return SGATE_OK;
+	if (record_is_newer(frame->record))
+		return error_set(err, status, "spool", "ship", 0,
+		    "a newer version of sessgate has created a session: "
+		    "install that one again");
 	return error_set(err, status, "spool", "ship", 0,
 	    "a session was created with a key that this host has not got, or "
 	    "has retired: give it keys.file of the host that created it");

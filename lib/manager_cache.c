@@ -215,6 +215,8 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		    &state, &out->session, err);
 	if (status == SGATE_CORRUPT && !is_head) {
 		stores_count(mgr->stores, STORES_BAD_SEALS);
+		if (record_is_newer(record))
+			stores_count(mgr->stores, STORES_NEWER_COPIES);
 		stores_count(mgr->stores, STORES_DOUBTED);
 		out->trust = FENCE_NO;
 		buf_add_bytes(&out->unsealed, record);

@@ -56,7 +56,8 @@ enum news {
 	NEWS_CLOCK,
 	NEWS_STORE,
 	NEWS_BLOCKED,
-	NEWS_SETTINGS
+	NEWS_SETTINGS,
+	NEWS_NEWER
 };
 
 struct round {
@@ -948,6 +949,27 @@ count_behind(struct round *r)
 	atomic_store(&r->mgr->stores->groups_foreign, foreign);
 }
 
+/* Another host has a newer version already: nothing is wrong, but slow. */
+static void
+tell_newer_copies(struct round *r)
+{
+	struct fence_work *work = &r->mgr->fence_work;
+	int64_t told_ms = work->told_ms[NEWS_NEWER];
+	uint64_t newer =
+	    atomic_load(&r->mgr->stores->counts[STORES_NEWER_COPIES]);
+
+	if (newer == work->newer_told)
+		return;
+	tell(r, NEWS_NEWER, false,
+	    "%s holds copies of sessions in a format that this version does "
+	    "not know (%" PRIu64 " were met): a newer sessgate has written "
+	    "them; they are not believed, and %s serves those sessions; "
+	    "install that version here, too",
+	    r->mgr->cache_ops->name, newer, r->mgr->ops->name);
+	if (work->told_ms[NEWS_NEWER] != told_ms)
+		work->newer_told = newer;
+}
+
 enum sgate_status
 manager_fence_round(struct sgate_manager *mgr,
     const struct manager_round *round, struct sgate_error *err)
@@ -977,6 +999,7 @@ manager_fence_round(struct sgate_manager *mgr,
 	mgr->fence_work.was_polled = status == SGATE_OK;
 	beat(&r);
 	poll_cache(&r);
+	tell_newer_copies(&r);
 	beat(&r);
 	/* What follows is no probe: a large page may take long. And a breaker
 	 * that workers open meanwhile does not stop it: these connections work.

@@ -437,6 +437,9 @@ find_parts(struct sgate_bytes bytes, struct layout *out)
 		return "too short";
 	if (bytes.len > RECORD_MAX_BYTES)
 		return "too long";
+	if (record_is_newer(bytes))
+		return "of a newer format: a newer version of sessgate has "
+		       "written it";
 	out->is_apart = record[FORMAT_AT] == FORMAT_APART;
 	out->fields_at = out->is_apart ? APART_FIELDS_AT : FIELDS_AT;
 	out->head_len = bytes.len - RECORD_SEAL_BYTES;
@@ -468,10 +471,10 @@ check_seal(const struct keys *keys, const struct record_store *store,
 	if (sodium_memcmp(
 		seal, record + out_parts->head_len, RECORD_SEAL_BYTES) != 0)
 		return "wrong seal";
-	if (record[FORMAT_AT] != FORMAT_WHOLE &&
-	    record[FORMAT_AT] != FORMAT_APART)
-		return "another format";
-	return NULL;
+	return record[FORMAT_AT] == FORMAT_WHOLE ||
+		       record[FORMAT_AT] == FORMAT_APART
+		   ? NULL
+		   : "another format";
 }
 
 /* Data that stands apart, behind a head that was read. */
@@ -521,6 +524,13 @@ read_header(const struct record_store *store, struct sgate_bytes bytes,
 		return "of another epoch";
 	s->last_seen_ms = (int64_t)last_seen;
 	return NULL;
+}
+
+bool
+record_is_newer(struct sgate_bytes bytes)
+{
+	return bytes.len > FORMAT_AT && bytes.data[0] != 'T' &&
+	       (unsigned char)bytes.data[FORMAT_AT] > FORMAT_APART;
 }
 
 bool

@@ -101,6 +101,10 @@ SGATE_MUST_CHECK enum sgate_status record_read_head(const struct keys *keys,
     struct sgate_bytes bytes, struct sgate_session **out_session,
     struct sgate_error *err);
 
+/* Whether it says that it is of a format that came after this version: whatever
+ * its seal is, it cannot be read. */
+bool record_is_newer(struct sgate_bytes bytes);
+
 /* The store's epoch that stands in a record of any kind. False: none. */
 bool record_epoch(struct sgate_bytes bytes, unsigned *out_epoch);
 

@@ -38,6 +38,7 @@ static const char *const names[STORES_COUNTERS] = {
     [STORES_BATCH_COMMITS] = "batch_commits",
     [STORES_CREATED_AWAY] = "created_away",
     [STORES_WARMED] = "warmed",
+    [STORES_NEWER_COPIES] = "newer_copies",
     [STORES_LANDED] = "landed",
     [STORES_LANDED_ENDED] = "landed_ended",
     [STORES_ABSENT_HELD] = "absent_held",

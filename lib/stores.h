@@ -50,7 +50,8 @@ enum stores_counter {
 	STORES_ABSENT,       /* genuine tokens of sessions that nobody has */
 	STORES_BATCH_CREATIONS, /* committed with others', or alone there */
 	STORES_BATCH_COMMITS,
-	STORES_WARMED, /* rows put into Redis after it had lost data */
+	STORES_WARMED,       /* rows put into Redis after it had lost data */
+	STORES_NEWER_COPIES, /* bad seals of a format that is not known yet */
 	STORES_COUNTERS
 };
 /* "served_cache", ... Never NULL. */

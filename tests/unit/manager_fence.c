@@ -1635,6 +1635,34 @@ the_poll_tells_the_database_s_clock(void **state)
 }
 
 static void
+copies_of_a_newer_format_are_told_of(void **state)
+{
+	struct world w;
+	struct host h;
+
+	(void)state;
+	start(&w, &h);
+	round_ok(&h);
+	assert_int_equal(h.told, 0);
+	stores_count(&h.stores, STORES_NEWER_COPIES);
+	round_ok(&h);
+	assert_int_equal(h.told, 1);
+	assert_int_equal(h.told_errors, 0);
+	assert_non_null(strstr(h.text, "a newer sessgate has written them"));
+	/* Once, and not more than once a minute when there are more. */
+	round_ok(&h);
+	stores_count(&h.stores, STORES_NEWER_COPIES);
+	round_ok(&h);
+	assert_int_equal(h.told, 1);
+	h.mgr->fence_work.told_ms[FENCE_NEWS - 1] -= 60000;
+	round_ok(&h);
+	round_ok(&h);
+	assert_int_equal(h.told, 2);
+	assert_non_null(strstr(h.text, "(2 were met)"));
+	stop(&w, &h);
+}
+
+static void
 the_number_of_the_settings_is_kept(void **state)
 {
 	struct world w;
@@ -1775,6 +1803,7 @@ static const struct CMUnitTest fence_tests[] = {
 	on_a_full_disk_the_fence_rises_and_a_restart_knows_nothing),
     cmocka_unit_test(without_a_directory_there_is_no_file),
     cmocka_unit_test(the_poll_tells_the_database_s_clock),
+    cmocka_unit_test(copies_of_a_newer_format_are_told_of),
     cmocka_unit_test(the_number_of_the_settings_is_kept),
     cmocka_unit_test(without_a_cache_the_round_is_the_poll),
     cmocka_unit_test(a_store_that_is_never_copied_has_no_round),

@@ -67,6 +67,8 @@ away_is_on(const struct sgate_manager *mgr)
 	return mgr->conf->session.create_without_mysql && away_is_possible(mgr);
 }
 
+/* Words open a breaker, too ("too many connections"): what was heard at that
+ * very moment is no absence. A loss is noted as one (lost_ms). */
 bool
 away_is_now(const struct sgate_manager *mgr)
 {
@@ -77,7 +79,7 @@ away_is_now(const struct sgate_manager *mgr)
 	if (failpoint_is_off("away-now"))
 		return true;
 	if (breaker_state(breaker) == BREAKER_OPEN)
-		return heard_ms <= breaker_since_ms(breaker) ||
+		return heard_ms < breaker_since_ms(breaker) ||
 		       heard_ms <= atomic_load(&absence->lost_ms);
 	return mgr->call.durable_losses >= LOSSES_MIN &&
 	       heard_ms <= mgr->call.durable_lost_ms;

@@ -154,7 +154,10 @@ pair_up_since(struct stores *stores, int64_t ms)
 void
 pair_durable_down(struct pair *p)
 {
-	breaker_open(&p->stores.durable, clock_monotonic_ms());
+	int64_t now_ms = clock_monotonic_ms();
+
+	atomic_store(&p->stores.absence.lost_ms, now_ms);
+	breaker_open(&p->stores.durable, now_ms);
 }
 
 void

@@ -409,6 +409,13 @@ a_store_that_is_there_is_not_passed_over(void **state)
 	atomic_store(&absence->heard_ms, clock_monotonic_ms() + 5000);
 	begin_twice(FAKE_UNAVAILABLE, FAKE_UNAVAILABLE);
 	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	/* Words gave it up ("too many connections"): it was heard just then. */
+	atomic_store(&absence->heard_ms, clock_monotonic_ms());
+	atomic_store(&absence->lost_ms, atomic_load(&absence->heard_ms) - 1);
+	breaker_open(&a.p.stores.durable, atomic_load(&absence->heard_ms));
+	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);
+	breaker_close(&a.p.stores.durable, clock_monotonic_ms());
+	atomic_store(&absence->heard_ms, clock_monotonic_ms() + 5000);
 	/* A probe is, and the one behind it is not. */
 	breaker_open(&a.p.stores.durable, clock_monotonic_ms());
 	assert_status(&a.p.w, try_login(&a, "ann"), SGATE_UNAVAILABLE);

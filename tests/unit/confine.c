@@ -3,6 +3,7 @@
 
 #include "confine.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -11,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -89,6 +91,35 @@ make_a_namespace(void)
 }
 
 static bool
+clone_with(unsigned long flags)
+{
+	long pid = syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
+
+	if (pid == 0)
+		_exit(0);
+	return true;
+}
+
+static bool
+make_a_namespace_of_users(void)
+{
+	return clone_with(CLONE_NEWUSER);
+}
+
+static bool
+make_one_beside_other_flags(void)
+{
+	return clone_with(CLONE_FS | CLONE_NEWPID);
+}
+
+/* Its flags are not to be seen: the kernel seems to be older. */
+static bool
+has_no_clone3(void)
+{
+	return syscall(SYS_clone3, NULL, 0) == -1 && errno == ENOSYS;
+}
+
+static bool
 mount_something(void)
 {
 	(void)mount("none", "/tmp", "tmpfs", 0, NULL);
@@ -147,6 +178,9 @@ it_is_killed_when_it_changes_what_it_sees_or_is(void **state)
 {
 	(void)state;
 	assert_killed(make_a_namespace);
+	assert_killed(make_a_namespace_of_users);
+	assert_killed(make_one_beside_other_flags);
+	assert_int_equal(in_a_confined_child(has_no_clone3), 0);
 	assert_killed(mount_something);
 	assert_killed(become_somebody);
 }

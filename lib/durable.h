@@ -292,12 +292,13 @@ struct durable_ops {
 	 * All that creations without more need of a transaction that has just
 	 * begun, in few round trips: audit rows, locks of users, rows, and the
 	 * snapshot of each. At most DURABLE_CREATIONS_MAX, in any order.
-	 * SGATE_CONFLICT: an event id is there already. SGATE_DENIED: some are
-	 * blocked. After anything but SGATE_OK none is made: roll back.
-	 * NULL: one by one, by the functions around this one.
+	 * Without is_patient SGATE_UNAVAILABLE at once where somebody has one
+	 * of the locks. SGATE_CONFLICT: an event id is there already.
+	 * SGATE_DENIED: some are blocked. After anything but SGATE_OK none is
+	 * made: roll back. NULL: one by one, by the functions around this one.
 	 */
 	enum sgate_status (*create_many)(struct durable *d,
-	    struct durable_creation *creations, size_t count,
+	    struct durable_creation *creations, size_t count, bool is_patient,
 	    struct sgate_error *err);
 	/* SGATE_CONFLICT: that ref is taken. */
 	enum sgate_status (*session_insert)(struct durable *d,

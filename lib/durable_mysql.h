@@ -230,7 +230,8 @@ enum sgate_status mydb_stats(struct durable *d, int64_t now_ms, size_t limit,
 /* ---- durable_mysql_create.c ---- */
 
 enum sgate_status mydb_create_many(struct durable *d,
-    struct durable_creation *creations, size_t count, struct sgate_error *err);
+    struct durable_creation *creations, size_t count, bool is_patient,
+    struct sgate_error *err);
 
 /* ---- durable_mysql_exec.c ---- */
 

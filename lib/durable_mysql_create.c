@@ -22,8 +22,8 @@
  * judged before COMMIT: rows of somebody who is blocked are rolled back.
  *
  * The order of locks is that of one creation by itself. Those of users are
- * not waited for where there are several; the index is forced, so that nobody
- * locks what he does not name.
+ * waited for by one that is by itself (is_patient); the index is forced, so
+ * that nobody locks what he does not name.
  *
  * Rows go in by when they were made, not as they were handed over: InnoDB
  * leaves a page half empty where one that is earlier comes after one that is
@@ -49,6 +49,7 @@ struct creations {
 	struct mydb *store;
 	struct durable_creation *items;
 	size_t count;
+	bool is_patient;
 	unsigned locks[DURABLE_CREATIONS_MAX]; /* ascending, each once */
 	size_t locks_count;
 	size_t locks_had;
@@ -258,6 +259,15 @@ add_sessions(struct creations *c, struct buf *sql)
 	return status;
 }
 
+static const char *
+lock_clause(const struct creations *c)
+{
+	if (c->is_patient)
+		return "LOCK IN SHARE MODE";
+	return c->store->is_mariadb ? "LOCK IN SHARE MODE NOWAIT"
+				    : "FOR SHARE NOWAIT";
+}
+
 /*
  * One user's lock and whether he is blocked, in one statement: as USER_LOCK of
  * durable_mysql_rows.c the right side is read when the left one is locked.
@@ -274,18 +284,8 @@ add_user(const struct creations *c, struct buf *sql)
 	add_bytes(sql, s->user);
 	buf_add_text(sql, " AND u.blocked_ms <> 0 WHERE l.id = ");
 	buf_add_uint(sql, c->locks[0]);
-	buf_add_text(sql, " LOCK IN SHARE MODE");
-}
-
-/*
- * Many do not wait for the locks: each tries by itself then, and one by itself
- * waits, so that nobody waits for what is in another's way.
- */
-static const char *
-lock_clause(const struct creations *c)
-{
-	return c->store->is_mariadb ? "LOCK IN SHARE MODE NOWAIT"
-				    : "FOR SHARE NOWAIT";
+	buf_add_char(sql, ' ');
+	buf_add_text(sql, lock_clause(c));
 }
 
 /* The locks of the users, and then who is blocked. */
@@ -489,12 +489,13 @@ judge(struct creations *c, enum sgate_status status)
 
 enum sgate_status
 mydb_create_many(struct durable *d, struct durable_creation *creations,
-    size_t count, struct sgate_error *err)
+    size_t count, bool is_patient, struct sgate_error *err)
 {
 	struct mydb *store = (struct mydb *)d;
 	struct creations c = {.store = store,
 	    .items = creations,
 	    .count = count,
+	    .is_patient = is_patient,
 	    .operation = "create_many",
 	    .err = err};
 	enum sgate_status status;

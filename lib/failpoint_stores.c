@@ -130,8 +130,8 @@ DURABLE(session_get,
     (d, ref, flags, out, out_at, err), VOID, *out = NULL, forget_session(out))
 DURABLE(create_many,
     (struct durable * d, struct durable_creation *creations, size_t count,
-	struct sgate_error *err),
-    (d, creations, count, err), VOID, NOTHING, NOTHING)
+	bool is_patient, struct sgate_error *err),
+    (d, creations, count, is_patient, err), VOID, NOTHING, NOTHING)
 DURABLE(session_insert,
     (struct durable * d, const struct sgate_session *session,
 	struct sgate_error *err),

@@ -201,8 +201,13 @@ apply_joined(struct change *change, struct sgate_error *err)
 	struct sgate_manager *mgr = j->mgr;
 	enum sgate_status status;
 
+	/*
+	 * While this waited for the lock that is in one's way, all others of
+	 * this host would wait for it: each waits by itself.
+	 */
 	status = manager_write(mgr,
-	    mgr->ops->create_many(mgr->durable, j->creations, j->count, err),
+	    mgr->ops->create_many(
+		mgr->durable, j->creations, j->count, false, err),
 	    err);
 	if (status == SGATE_OK && mgr->cache_ops != NULL)
 		status = make_copies(j, err);

@@ -581,7 +581,7 @@ create_plain(struct change *change, struct sgate_error *err)
 	enum sgate_status status;
 
 	status = manager_write(c->mgr,
-	    c->mgr->ops->create_many(c->mgr->durable, &one, 1, err), err);
+	    c->mgr->ops->create_many(c->mgr->durable, &one, 1, true, err), err);
 	if (status == SGATE_DENIED)
 		return error_reason(
 		    err, SGATE_DENIED, SGATE_REASON_BLOCKED, "create");

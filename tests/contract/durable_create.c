@@ -20,6 +20,7 @@ struct batch {
 	struct durable_audit audit[MANY];
 	struct durable_creation items[MANY];
 	size_t count;
+	bool is_patient;
 };
 
 static struct sgate_session *
@@ -52,7 +53,8 @@ create(struct fixture *f, struct durable *d, struct batch *batch)
 
 	if (status != SGATE_OK)
 		return status;
-	status = f->ops->create_many(d, batch->items, batch->count, &f->err);
+	status = f->ops->create_many(
+	    d, batch->items, batch->count, batch->is_patient, &f->err);
 	if (status == SGATE_OK)
 		return f->ops->commit(d, &f->err);
 	f->ops->rollback(d);
@@ -273,16 +275,16 @@ none_too_many_or_a_wrong_moment_is_refused(struct fixture *f)
 
 	add(&batch, 1, 1, "", "anna");
 	assert_status(f, SGATE_INTERNAL,
-	    f->ops->create_many(f->a, batch.items, 1, &f->err));
+	    f->ops->create_many(f->a, batch.items, 1, true, &f->err));
 	assert_ok(f, f->ops->begin(f->a, &f->err));
 	assert_status(f, SGATE_INTERNAL,
-	    f->ops->create_many(f->a, batch.items, 0, &f->err));
+	    f->ops->create_many(f->a, batch.items, 0, true, &f->err));
 	assert_status(f, SGATE_INTERNAL,
 	    f->ops->create_many(
-		f->a, items, DURABLE_CREATIONS_MAX + 1, &f->err));
+		f->a, items, DURABLE_CREATIONS_MAX + 1, true, &f->err));
 	assert_ok(f, f->ops->audit_insert(f->a, &batch.audit[0], &f->err));
 	assert_status(f, SGATE_INTERNAL,
-	    f->ops->create_many(f->a, batch.items, 1, &f->err));
+	    f->ops->create_many(f->a, batch.items, 1, true, &f->err));
 	f->ops->rollback(f->a);
 	assert_nothing(f, &batch);
 	forget(&batch);
@@ -312,7 +314,7 @@ a_cleanup_waits_for_creations_of_the_user(struct fixture *f)
 
 	add(&batch, 1, 2, "", "anna");
 	assert_ok(f, f->ops->begin(f->a, &f->err));
-	assert_ok(f, f->ops->create_many(f->a, batch.items, 1, &f->err));
+	assert_ok(f, f->ops->create_many(f->a, batch.items, 1, true, &f->err));
 	assert_ok(f, f->ops->begin(f->b, &f->err));
 	f->b->deadline_ms = clock_monotonic_ms() + 300;
 	assert_status(f, SGATE_UNAVAILABLE,
@@ -325,28 +327,49 @@ a_cleanup_waits_for_creations_of_the_user(struct fixture *f)
 	forget(&batch);
 }
 
-/* One by itself waits; who is told that it cannot be had tries by himself. */
 static void
-many_do_not_wait_for_a_lock_of_one(struct fixture *f)
+expect_at_once(struct fixture *f, struct batch *batch)
 {
-	struct batch batch = {.count = 0};
-	struct durable_user state;
+	int64_t begin_ms = clock_monotonic_ms();
 
-	add(&batch, 1, 1, "", "anna");
-	add(&batch, 1, 2, "", "bob");
+	f->a->deadline_ms = begin_ms + 2000;
+	f->a->is_unreachable = false;
+	assert_status(f, SGATE_UNAVAILABLE, create(f, f->a, batch));
+	assert_true(clock_monotonic_ms() - begin_ms < 1000);
+	/* An answer, not the end of somebody's patience. */
+	assert_false(f->a->is_unreachable);
+}
+
+/* Who is told that it cannot be had tries by himself, and waits. */
+static void
+only_the_patient_wait_for_a_lock(struct fixture *f)
+{
+	struct batch one = {.count = 0}, two = {.count = 0};
+	struct durable_user state;
+	int64_t begin_ms;
+
+	add(&one, 1, 1, "", "anna");
+	add(&two, 1, 2, "", "anna");
+	add(&two, 1, 3, "", "bob");
 	assert_ok(f, f->ops->begin(f->b, &f->err));
 	assert_ok(f, f->ops->user_lock(f->b, bytes_of(""), bytes_of("anna"),
 			 true, &state, &f->err));
-	f->a->deadline_ms = clock_monotonic_ms() + 500;
-	f->a->is_unreachable = false;
-	assert_status(f, SGATE_UNAVAILABLE, create(f, f->a, &batch));
-	/* An answer, not the end of somebody's patience. */
+	expect_at_once(f, &one);
+	expect_at_once(f, &two);
+	one.is_patient = true;
+	begin_ms = clock_monotonic_ms();
+	f->a->deadline_ms = begin_ms + 500;
+	assert_status(f, SGATE_UNAVAILABLE, create(f, f->a, &one));
+	assert_true(clock_monotonic_ms() - begin_ms >= 300);
 	assert_false(f->a->is_unreachable);
 	f->a->deadline_ms = f->b->deadline_ms;
 	assert_ok(f, f->ops->commit(f->b, &f->err));
-	assert_ok(f, create(f, f->a, &batch));
-	assert_created(f, &batch);
-	forget(&batch);
+	assert_ok(f, create(f, f->a, &one));
+	assert_ok(f, create(f, f->a, &two));
+	assert_created(f, &one);
+	assert_created(f, &two);
+	forget(&one);
+	forget(&two);
 }
 
 static int
@@ -405,7 +428,7 @@ const struct contract_case create_cases[] = {
     CASE(none_too_many_or_a_wrong_moment_is_refused),
     CASE(a_value_that_no_session_has_is_refused),
     CASE(a_cleanup_waits_for_creations_of_the_user),
-    CASE(many_do_not_wait_for_a_lock_of_one),
+    CASE(only_the_patient_wait_for_a_lock),
     CASE(two_that_name_the_same_users_do_not_deadlock),
 #undef CASE
     {NULL, NULL, 0},

@@ -1339,7 +1339,7 @@ is_blocked_in_many(struct fixture *f, struct sgate_bytes user)
 
 	snprintf(s->realm, sizeof(s->realm), "%.*s", (int)user.len, user.data);
 	snprintf(s->user, sizeof(s->user), "%.*s", (int)user.len, user.data);
-	status = f->ops->create_many(f->a, &one, 1, &f->err);
+	status = f->ops->create_many(f->a, &one, 1, true, &f->err);
 	sgate_session_free(s);
 	return status == SGATE_DENIED && one.is_blocked;
 }
@@ -2215,7 +2215,7 @@ a_packet_that_the_server_would_refuse_is_not_sent(struct fixture *f)
 	f->ops->rollback(d);
 	assert_ok(f, f->ops->begin(d, &f->err));
 	assert_status(
-	    f, SGATE_TOO_LARGE, f->ops->create_many(d, &one, 1, &f->err));
+	    f, SGATE_TOO_LARGE, f->ops->create_many(d, &one, 1, true, &f->err));
 	assert_text(f, "max_allowed_packet");
 	assert_status(f, SGATE_UNAVAILABLE, f->ops->commit(d, &f->err));
 	f->ops->rollback(d);

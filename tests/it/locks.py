@@ -138,6 +138,23 @@ def a_users_lock_that_an_operator_holds_is_that_users_trouble_alone(t):
 
 
 @case
+def a_login_that_meets_a_lock_waits_for_it_twice_and_no_more(t):
+    """Twice by itself, and not before that in the transaction of many."""
+    fleet = fleet_of(t, mysql={"write_timeout": "400 ms"}, gateway={"request_timeout": "4 s"})
+    host, = fleet.hosts
+    t.equal(host.try_create("victim").status, 201)
+    Operator(fleet, "BEGIN", "SELECT id FROM user_lock WHERE id = %d FOR UPDATE" %
+             place_of("victim"))
+    for _ in range(3):
+        begin = time.monotonic()
+        t.equal(host.try_create("victim").status, 503)
+        took = time.monotonic() - begin
+        print("# %.0f ms" % (1e3 * took))
+        promise(0.55 < took < 0.9, "two waits of 300 ms: %.0f" % (1e3 * took))
+    mysql_was_there_all_the_time(host)
+
+
+@case
 def and_so_with_a_limit_of_sessions(t):
     """Another transaction, of prepared statements."""
     held(t, ["BEGIN", "SELECT id FROM user_lock WHERE id = %d FOR UPDATE" %

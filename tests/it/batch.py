@@ -4,12 +4,11 @@ together"), with MySQL and Redis."""
 
 import os
 import signal
-import subprocess
 import threading
 import time
 
-from harness import case, children, main, wait_until
-from scenario import STORES, with_pauses
+from harness import case, main, wait_until
+from scenario import STORES, Operator, is_paused, with_pauses, workers_of
 from stores import Fleet, failpoint_build, run
 
 WORKERS = 12
@@ -38,15 +37,6 @@ def at_once(host, users, rounds=1):
 
 def status(answer):
     return getattr(answer, "status", None)
-
-
-def workers_of(host):
-    found = []
-    for pid in children(host.gw.pid):
-        with open("/proc/%d/comm" % pid, encoding="ascii") as name:
-            if name.read().startswith("sessgated-w"):
-                found.append(pid)
-    return found
 
 
 def users(count):
@@ -210,25 +200,6 @@ def one_behind_another(host, jobs):
     return answers
 
 
-def hold(t, fleet, rows, seconds):
-    """Somebody has these rows locked for so long: a SELECT without its end."""
-    server = fleet.db.server
-    holder = subprocess.Popen(
-        [server.client, "--no-defaults", "--user=root", "--batch",
-         "--unbuffered", "--skip-column-names", "--socket=" + server.socket,
-         fleet.db.name],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    t.at_end(holder.wait)
-    t.at_end(holder.kill)
-    holder.stdin.write(b"START TRANSACTION; %s FOR UPDATE; "
-                       b"SELECT 'had'; SELECT SLEEP(%d);\n" % (
-                           rows.encode(), seconds))
-    holder.stdin.flush()
-    while holder.stdout.readline() not in (b"had\n", b""):
-        pass
-    return holder
-
-
 @case
 def what_is_slow_within_it_leaves_it_time(t):
     # Two tries of write_timeout would be all of it.
@@ -236,7 +207,8 @@ def what_is_slow_within_it_leaves_it_time(t):
     fleet.expect_log(STORES + "|api")
     host = fleet.hosts[0]
     known = host.create("known")
-    hold(t, fleet, "SELECT 1 FROM session WHERE ref = X'%s'" % known.ref, 5)
+    Operator(fleet, "BEGIN", "SELECT state FROM session WHERE ref = X'%s' "
+             "FOR UPDATE" % known.ref)
     answers = one_behind_another(host, [
         lambda: host.try_create("one"), lambda: host.try_create("two"),
         lambda: host.update(known, {"a": 1}, check=False)])
@@ -252,7 +224,8 @@ def a_lock_in_the_way_of_one_user_is_not_in_that_of_others(t):
     host = fleet.hosts[0]
     host.create("warm")
     place = "CRC32C(CONCAT(CHAR(0), 'user5')) % 4096"
-    hold(t, fleet, "SELECT 1 FROM user_lock WHERE id = " + place, 5)
+    Operator(fleet, "BEGIN",
+             "SELECT id FROM user_lock WHERE id = %s FOR UPDATE" % place)
     answers = one_behind_another(host, [
         lambda user=user: host.try_create(user) for user in users(WORKERS)])
     # MySQL is there: it alone says who may log in, and it cannot say it of him.
@@ -318,12 +291,6 @@ def who_waits_till_his_time_is_over_is_told_to_try_again(t):
     t.equal(host.count("created_away"), 0)
     for table in ("session", "audit"):
         t.equal(fleet.db.sql("SELECT COUNT(*) FROM " + table), "0", table)
-
-
-def is_paused(pid):
-    """At a failpoint: nothing else of a worker sleeps."""
-    with open("/proc/%d/wchan" % pid, encoding="ascii") as name:
-        return "nanosleep" in name.read()
 
 
 @with_pauses

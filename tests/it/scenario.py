@@ -21,9 +21,10 @@ are left out here, where without it they are skipped.
 """
 
 import os
+import subprocess
 import time
 
-from harness import case, wait_until
+from harness import case, children, needs, wait_until
 from stores import failpoint_build
 
 HAS_MUTANTS = os.environ.get("SESSGATE_FAILPOINT_BUILD") != "none"
@@ -90,7 +91,49 @@ def with_pauses(scenario):
         case(scenario)
 
 
+def workers_of(host):
+    found = []
+    for pid in children(host.gw.pid):
+        with open("/proc/%d/comm" % pid, encoding="ascii") as name:
+            if name.read().startswith("sessgated-w"):
+                found.append(pid)
+    return found
+
+
+def is_paused(pid):
+    """At a failpoint: nothing else of a worker sleeps."""
+    with open("/proc/%d/wchan" % pid, encoding="ascii") as name:
+        return "nanosleep" in name.read()
+
+
 # ---- what scenarios have in common -------------------------------------------
+
+
+class Operator:
+    """Somebody at the server, in a transaction that he has left open."""
+
+    def __init__(self, fleet, *statements):
+        self.client = subprocess.Popen(
+            [needs("mariadb"), "--no-defaults", "-uroot", "-N", "-B", "-n",
+             "-S", fleet.db.server.socket, fleet.db.name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        fleet.t.at_end(self.leave)
+        self.say(*statements)
+
+    def say(self, *statements):
+        for statement in statements + ("SELECT 'said'",):
+            self.client.stdin.write(statement + ";\n")
+        self.client.stdin.flush()
+        while self.client.stdout.readline().strip() != "said":
+            if self.client.poll() is not None:
+                raise AssertionError("%s: refused" % (statements,))
+
+    def leave(self):
+        """Its end rolls back."""
+        if self.client.poll() is None:
+            self.client.stdin.close()
+            self.client.wait()
+        self.client.stdout.close()
 
 
 def is_script(request, first_key=None):

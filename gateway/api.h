@@ -26,6 +26,7 @@ struct api_route {
 	unsigned body;  /* BODY_ kinds it takes */
 	unsigned needs; /* flags of the file that the route is in */
 	void (*serve)(struct call *c, const struct api_path *path);
+	enum tally_operation operation; /* whose times are told */
 };
 
 /* The three parts of the API; each writes the whole answer. */
@@ -42,8 +43,9 @@ void api_status_metrics(struct call *c, const struct api_path *path);
 /* Of these, what is about the stores: api_stores.c. */
 void api_stores_json(struct json *j, const struct gateway *gw);
 void api_spool_json(struct json *j, const struct gateway *gw);
-void api_stores_counts(struct json *j, const struct stores *stores);
-void api_stores_metrics(struct buf *out, const struct gateway *gw);
+void api_stores_counts(struct json *j, const struct tally *sum);
+void api_stores_metrics(
+    struct buf *out, const struct gateway *gw, const struct tally *sum);
 
 /*
  * Find the route. HEAD finds GET's. NULL: c->reply has the answer: 404, or

@@ -161,7 +161,7 @@ patch_apply(struct call *c, const struct sgate_update *update)
 	    sgate_session_get_ref(c->session), update, &changed, &c->err);
 	switch (status) {
 	case SGATE_OK:
-		call_count(c, SHARED_CHANGED);
+		call_count(c, TALLY_CHANGED);
 		take_session(c, changed);
 		api_browser_session(c);
 		return;
@@ -231,7 +231,7 @@ serve_session_rotate(struct call *c, const struct api_path *path)
 		api_fail(c, status);
 		return;
 	}
-	call_count(c, SHARED_CHANGED);
+	call_count(c, TALLY_CHANGED);
 	take_session(c, changed);
 	call_send_cookie(c, token, c->session);
 	sgate_token_free(token);
@@ -642,29 +642,31 @@ serve_script(struct call *c, const struct api_path *path)
 #define NEEDS_OWNER (NEEDS_SESSION | NEEDS_USER)
 
 static const struct api_route browser_routes[] = {
-    {"session", REQUEST_GET, 0, NEEDS_SESSION, serve_session},
+    {"session", REQUEST_GET, 0, NEEDS_SESSION, serve_session, 0},
     {"session", REQUEST_PATCH, BODY_JSON | BODY_MERGE_PATCH | BODY_REQUIRED,
-	NEEDS_SESSION, serve_session_patch},
-    {"session", REQUEST_DELETE, BODY_NONE, NEEDS_TOKEN, serve_logout},
+	NEEDS_SESSION, serve_session_patch, TALLY_CHANGE},
+    {"session", REQUEST_DELETE, BODY_NONE, NEEDS_TOKEN, serve_logout,
+	TALLY_END},
     {"session/extend", REQUEST_POST, BODY_NONE, NEEDS_SESSION,
-	serve_session_extend},
+	serve_session_extend, TALLY_CHANGE},
     {"session/rotate", REQUEST_POST, BODY_NONE, NEEDS_SESSION,
-	serve_session_rotate},
-    {"login", REQUEST_POST, BODY_F, NEEDS_TOKEN | IS_LOGIN, api_login},
-    {"login", REQUEST_GET, 0, NEEDS_TOKEN | IS_LOGIN, api_login_page},
-    {"logout", REQUEST_POST, BODY_F, NEEDS_TOKEN, serve_logout},
-    {"logout", REQUEST_GET, 0, NEEDS_TOKEN, serve_logout_page},
-    {"state", REQUEST_GET, 0, SESSION_OPTIONAL | LOOKS_ONLY, serve_state},
-    {"csrf", REQUEST_GET, 0, NEEDS_SESSION, serve_csrf},
-    {"sessions", REQUEST_GET, 0, NEEDS_OWNER, serve_sessions},
+	serve_session_rotate, TALLY_CHANGE},
+    {"login", REQUEST_POST, BODY_F, NEEDS_TOKEN | IS_LOGIN, api_login,
+	TALLY_CREATE},
+    {"login", REQUEST_GET, 0, NEEDS_TOKEN | IS_LOGIN, api_login_page, 0},
+    {"logout", REQUEST_POST, BODY_F, NEEDS_TOKEN, serve_logout, TALLY_END},
+    {"logout", REQUEST_GET, 0, NEEDS_TOKEN, serve_logout_page, 0},
+    {"state", REQUEST_GET, 0, SESSION_OPTIONAL | LOOKS_ONLY, serve_state, 0},
+    {"csrf", REQUEST_GET, 0, NEEDS_SESSION, serve_csrf, 0},
+    {"sessions", REQUEST_GET, 0, NEEDS_OWNER, serve_sessions, 0},
     {"sessions/*", REQUEST_DELETE, BODY_NONE, NEEDS_OWNER | NEEDS_FRESH,
-	serve_sessions_end},
+	serve_sessions_end, TALLY_END},
     {"sessions/*/end", REQUEST_POST, BODY_F, NEEDS_OWNER | NEEDS_FRESH,
-	serve_sessions_end},
+	serve_sessions_end, TALLY_END},
     {"sessions/end-others", REQUEST_POST, BODY_F, NEEDS_OWNER | NEEDS_FRESH,
-	serve_sessions_end_others},
-    {"health", REQUEST_GET, 0, 0, serve_health},
-    {"sessgate.js", REQUEST_GET, 0, 0, serve_script},
+	serve_sessions_end_others, TALLY_END},
+    {"health", REQUEST_GET, 0, 0, serve_health, 0},
+    {"sessgate.js", REQUEST_GET, 0, 0, serve_script, 0},
 };
 
 /* The session, or the cookie alone, as the route needs it. */
@@ -763,6 +765,7 @@ api_browser_serve(struct call *c, struct sgate_bytes path)
 		api_deny(c, reason);
 		return;
 	}
+	c->operation = route->operation;
 	if (!request_is_safe(c->req) && !body_read(c, route->body))
 		return;
 	reason = find_caller(c, route->needs);

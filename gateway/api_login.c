@@ -179,7 +179,7 @@ log_in(struct call *c, struct sgate_create *wanted)
 
 	status = create(c, wanted, &session, &token);
 	if (status == SGATE_OK) {
-		call_count(c, SHARED_CREATED);
+		call_count(c, TALLY_CREATED);
 		sgate_session_free(c->session);
 		c->session = session;
 		call_send_cookie(c, token, session);

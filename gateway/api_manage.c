@@ -236,7 +236,7 @@ apply_change(struct call *c, const struct sgate_ref *ref, struct change *n)
 	status = sgate_session_update(
 	    c->gw->mgr, ref, &n->update, &changed, &c->err);
 	if (status == SGATE_OK) {
-		call_count(c, SHARED_CHANGED);
+		call_count(c, TALLY_CHANGED);
 		answer_one(c, changed);
 	} else if (status == SGATE_CONFLICT) {
 		api_problem(c, 412, "version",

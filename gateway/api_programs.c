@@ -518,7 +518,7 @@ serve_create(struct call *c, const struct api_path *path)
 	    c->gw->mgr, &n.create, &session, &token, &c->err);
 	switch (status) {
 	case SGATE_OK:
-		call_count(c, SHARED_CREATED);
+		call_count(c, TALLY_CREATED);
 		answer_created(c, &n, session, token);
 		break;
 	case SGATE_CONFLICT:
@@ -663,36 +663,42 @@ serve_end(struct call *c, const struct api_path *path)
 
 static const struct api_route program_routes[] = {
     {"sessions", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_CREATE,
-	serve_create},
+	serve_create, TALLY_CREATE},
     {"introspect", REQUEST_POST, BODY_JSON | BODY_FORM | BODY_REQUIRED,
-	SCOPE_INTROSPECT, serve_introspect},
-    {"end", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_END, serve_end},
-    {"sessions/*", REQUEST_GET, 0, SCOPE_MANAGE, api_session_show},
-    {"sessions/*", REQUEST_PATCH, MERGE, SCOPE_MANAGE, api_session_patch},
-    {"sessions/*", REQUEST_DELETE, BODY_JSON, SCOPE_MANAGE, api_session_delete},
-    {"users/*/sessions", REQUEST_GET, 0, SCOPE_MANAGE, api_user_sessions},
+	SCOPE_INTROSPECT, serve_introspect, 0},
+    {"end", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_END, serve_end,
+	TALLY_END},
+    {"sessions/*", REQUEST_GET, 0, SCOPE_MANAGE, api_session_show, 0},
+    {"sessions/*", REQUEST_PATCH, MERGE, SCOPE_MANAGE, api_session_patch,
+	TALLY_CHANGE},
+    {"sessions/*", REQUEST_DELETE, BODY_JSON, SCOPE_MANAGE, api_session_delete,
+	TALLY_END},
+    {"users/*/sessions", REQUEST_GET, 0, SCOPE_MANAGE, api_user_sessions, 0},
     {"users/*/sessions", REQUEST_DELETE, BODY_JSON, SCOPE_MANAGE,
-	api_user_cleanup},
-    {"users/*/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block},
-    {"users/*/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock},
+	api_user_cleanup, TALLY_END},
+    {"users/*/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block, 0},
+    {"users/*/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock,
+	0},
     /* A user_id with '/' or '\' cannot stand in a path: ?user_id=. */
-    {"users/sessions", REQUEST_GET, 0, SCOPE_MANAGE, api_user_sessions},
+    {"users/sessions", REQUEST_GET, 0, SCOPE_MANAGE, api_user_sessions, 0},
     {"users/sessions", REQUEST_DELETE, BODY_JSON, SCOPE_MANAGE,
-	api_user_cleanup},
-    {"users/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block},
-    {"users/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock},
-    {"maintenance", REQUEST_GET, 0, SCOPE_LOOK, api_maintenance_show},
+	api_user_cleanup, TALLY_END},
+    {"users/block", REQUEST_PUT, BODY_JSON, SCOPE_ADMIN, api_user_block, 0},
+    {"users/block", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_user_unblock,
+	0},
+    {"maintenance", REQUEST_GET, 0, SCOPE_LOOK, api_maintenance_show, 0},
     {"maintenance", REQUEST_PUT, BODY_JSON | BODY_REQUIRED, SCOPE_ADMIN,
-	api_maintenance_set},
-    {"maintenance", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN,
-	api_maintenance_end},
-    {"flush", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_ADMIN, api_flush},
-    {"audit", REQUEST_GET, 0, SCOPE_ADMIN, api_audit},
-    {"health", REQUEST_GET, 0, NEEDS_PULSE, api_status_health},
-    {"ready", REQUEST_GET, 0, NEEDS_PULSE, api_status_ready},
-    {"status", REQUEST_GET, 0, NEEDS_FIGURES, api_status_full},
-    {"stats", REQUEST_GET, 0, NEEDS_FIGURES, api_status_stats},
-    {"metrics", REQUEST_GET, 0, NEEDS_FIGURES, api_status_metrics},
+	api_maintenance_set, 0},
+    {"maintenance", REQUEST_DELETE, BODY_JSON, SCOPE_ADMIN, api_maintenance_end,
+	0},
+    {"flush", REQUEST_POST, BODY_JSON | BODY_REQUIRED, SCOPE_ADMIN, api_flush,
+	0},
+    {"audit", REQUEST_GET, 0, SCOPE_ADMIN, api_audit, 0},
+    {"health", REQUEST_GET, 0, NEEDS_PULSE, api_status_health, 0},
+    {"ready", REQUEST_GET, 0, NEEDS_PULSE, api_status_ready, 0},
+    {"status", REQUEST_GET, 0, NEEDS_FIGURES, api_status_full, 0},
+    {"stats", REQUEST_GET, 0, NEEDS_FIGURES, api_status_stats, 0},
+    {"metrics", REQUEST_GET, 0, NEEDS_FIGURES, api_status_metrics, 0},
 };
 
 static bool
@@ -730,6 +736,7 @@ api_programs_serve(struct call *c, struct sgate_bytes path)
 			return;
 		}
 	}
+	c->operation = route->operation;
 	if (!admit(c))
 		return;
 	if ((c->scopes & route->needs) == 0) {

@@ -136,7 +136,7 @@ add_pid(struct json *j, const char *key, const _Atomic int *pid)
 static void
 add_workers(struct json *j, const struct shared *shared)
 {
-	int64_t now_ms = clock_monotonic_ms();
+	int64_t now_us = clock_monotonic_us();
 	size_t i;
 
 	json_array(j, "workers");
@@ -150,7 +150,7 @@ add_workers(struct json *j, const struct shared *shared)
 		json_object(j, NULL);
 		add_pid(j, "pid", &w->pid);
 		json_text(j, "state", text);
-		json_int(j, "for_ms", now_ms - load(&w->since_ms));
+		json_int(j, "for_ms", (now_us - load(&w->since_us)) / 1000);
 		api_json_seconds(j, "started_at", load(&w->started_ms));
 		json_int(j, "requests", (int64_t)load_count(&w->requests));
 		json_end(j);
@@ -159,19 +159,19 @@ add_workers(struct json *j, const struct shared *shared)
 }
 
 static void
-add_counters(struct json *j, const struct shared *shared)
+add_counters(struct json *j, const struct tally *sum)
 {
 	int i;
 
 	json_object(j, "counters");
-	for (i = 0; i < SHARED_COUNTER_COUNT; i++)
-		json_int(j, shared_counter_name((enum shared_counter)i),
-		    (int64_t)load_count(&shared->counters[i]));
+	for (i = 0; i < TALLY_COUNTERS; i++)
+		json_int(j, tally_counter_name((enum tally_counter)i),
+		    (int64_t)load_count(&sum->counters[i]));
 	json_end(j);
 	json_object(j, "denials");
 	for (i = SGATE_REASON_NONE; i < SGATE_REASON_COUNT; i++)
 		json_int(j, sgate_reason_text((enum sgate_reason)i),
-		    (int64_t)load_count(&shared->reasons[i]));
+		    (int64_t)load_count(&sum->denials[i]));
 	json_end(j);
 }
 
@@ -231,6 +231,7 @@ void
 api_status_full(struct call *c, const struct api_path *path)
 {
 	const struct shared *shared = c->gw->shared;
+	struct tally sum BUF_NO_ZEROS;
 	struct json j;
 
 	(void)path;
@@ -238,6 +239,7 @@ api_status_full(struct call *c, const struct api_path *path)
 		api_deny(c, SGATE_REASON_STORE);
 		return;
 	}
+	shared_sum(shared, &sum);
 	api_json_begin(c, 200, &j);
 	json_text(&j, "version", sgate_version());
 	api_json_seconds(&j, "server_time", clock_utc_ms());
@@ -254,8 +256,8 @@ api_status_full(struct call *c, const struct api_path *path)
 	api_spool_json(&j, c->gw);
 	api_settings_json(&j, &shared->stores);
 	add_workers(&j, shared);
-	add_counters(&j, shared);
-	api_stores_counts(&j, &shared->stores);
+	add_counters(&j, &sum);
+	api_stores_counts(&j, &sum);
 	api_json_end(c, &j);
 }
 
@@ -276,6 +278,7 @@ void
 api_status_stats(struct call *c, const struct api_path *path)
 {
 	const struct shared *shared = c->gw->shared;
+	struct tally sum BUF_NO_ZEROS;
 	bool is_known;
 	struct json j;
 
@@ -285,6 +288,7 @@ api_status_stats(struct call *c, const struct api_path *path)
 		return;
 	}
 	is_known = load(&shared->state.stats_at_ms) != 0;
+	shared_sum(shared, &sum);
 	api_json_begin(c, 200, &j);
 	add_stat(&j, "live", &shared->state.live, is_known);
 	add_stat(&j, "anonymous", &shared->state.anonymous, is_known);
@@ -292,7 +296,7 @@ api_status_stats(struct call *c, const struct api_path *path)
 	add_stat(&j, "ended", &shared->state.ended, is_known);
 	api_json_seconds(&j, "counted_at", load(&shared->state.stats_at_ms));
 	api_spool_json(&j, c->gw);
-	api_stores_counts(&j, &shared->stores);
+	api_stores_counts(&j, &sum);
 	api_json_end(c, &j);
 }
 
@@ -399,6 +403,7 @@ api_status_metrics(struct call *c, const struct api_path *path)
 {
 	const struct shared *shared = c->gw->shared;
 	struct buf *out = c->reply.out;
+	struct tally sum BUF_NO_ZEROS;
 	int i;
 
 	(void)path;
@@ -406,22 +411,23 @@ api_status_metrics(struct call *c, const struct api_path *path)
 		api_deny(c, SGATE_REASON_STORE);
 		return;
 	}
+	shared_sum(shared, &sum);
 	reply_begin(&c->reply, 200);
 	reply_body(&c->reply,
 	    "application/openmetrics-text; version=1.0.0; charset=utf-8");
-	for (i = 0; i < SHARED_COUNTER_COUNT; i++)
-		add_total(out, shared_counter_name((enum shared_counter)i),
-		    load_count(&shared->counters[i]));
+	for (i = 0; i < TALLY_COUNTERS; i++)
+		add_total(out, tally_counter_name((enum tally_counter)i),
+		    load_count(&sum.counters[i]));
 	add_family(out, "denials", "counter");
 	for (i = SGATE_REASON_NONE; i < SGATE_REASON_COUNT; i++)
 		add_labelled(out, "denials_total", "reason",
 		    sgate_reason_text((enum sgate_reason)i),
-		    load_count(&shared->reasons[i]));
+		    load_count(&sum.denials[i]));
 	add_seconds(out, "start_time", load(&shared->started_ms), 1000, 3);
 	add_worker_metrics(out, shared);
 	add_tracker_metrics(out, shared);
 	add_session_metrics(out, shared);
-	api_stores_metrics(out, c->gw);
+	api_stores_metrics(out, c->gw, &sum);
 	api_settings_metrics(out, &shared->stores);
 	buf_add_text(out, "# EOF\n");
 }

@@ -164,7 +164,7 @@ api_stores_json(struct json *j, const struct gateway *gw)
 }
 
 void
-api_stores_counts(struct json *j, const struct stores *stores)
+api_stores_counts(struct json *j, const struct tally *sum)
 {
 	int i;
 
@@ -172,7 +172,7 @@ api_stores_counts(struct json *j, const struct stores *stores)
 	for (i = 0; i < STORES_COUNTERS; i++)
 		json_int(j, stores_counter_name((enum stores_counter)i),
 		    (int64_t)atomic_load_explicit(
-			&stores->counts[i], memory_order_relaxed));
+			&sum->stores[i], memory_order_relaxed));
 	json_end(j);
 }
 
@@ -305,7 +305,8 @@ add_spool_metrics(struct buf *out, const struct stores_spool *spool)
 
 /* What is not known is left out: a 0 would be taken for a finding. */
 void
-api_stores_metrics(struct buf *out, const struct gateway *gw)
+api_stores_metrics(
+    struct buf *out, const struct gateway *gw, const struct tally *sum)
 {
 	const struct stores *stores = &gw->shared->stores;
 	const char *name;
@@ -323,6 +324,6 @@ api_stores_metrics(struct buf *out, const struct gateway *gw)
 		    "sessgate_stores_%s_total %llu\n",
 		    name, name,
 		    (unsigned long long)atomic_load_explicit(
-			&stores->counts[i], memory_order_relaxed));
+			&sum->stores[i], memory_order_relaxed));
 	}
 }

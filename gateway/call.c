@@ -385,17 +385,15 @@ call_clear_cookie(struct call *c)
 }
 
 void
-call_count(const struct call *c, enum shared_counter counter)
+call_count(const struct call *c, enum tally_counter counter)
 {
-	if (c->gw->shared != NULL)
-		shared_count(c->gw->shared, counter);
+	tally_add(&c->gw->tally->counters[counter], 1);
 }
 
 void
 call_count_ended(const struct call *c, uint64_t sessions)
 {
-	if (c->gw->shared != NULL)
-		shared_count_many(c->gw->shared, SHARED_ENDED, sessions);
+	tally_add(&c->gw->tally->counters[TALLY_ENDED], sessions);
 }
 
 /* The path alone (queries carry what should not be in a log), cut short. */
@@ -441,9 +439,8 @@ call_note_denial(struct call *c, enum sgate_reason reason)
 	call_find_client(c);
 	if (!is_worth_a_note(c, reason))
 		return;
-	if (c->gw->shared != NULL && (unsigned)reason < SGATE_REASON_COUNT)
-		atomic_fetch_add_explicit(
-		    &c->gw->shared->reasons[reason], 1, memory_order_relaxed);
+	if ((unsigned)reason < SGATE_REASON_COUNT)
+		tally_add(&c->gw->tally->denials[reason], 1);
 	if (call_ref(c) != NULL)
 		sgate_ref_text(call_ref(c), ref_text);
 	else if (call_token_ref(c, &ref))

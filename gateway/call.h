@@ -22,8 +22,9 @@ struct call {
 	bool wants_page;          /* a browser's visitor: refusals are pages */
 	bool is_program; /* by service key: REMOTE_ADDR is no visitor's */
 	bool has_identity;
-	unsigned scopes;          /* of a program: api_programs.h */
-	struct sgate_bytes token; /* the cookie's value; empty = none */
+	enum tally_operation operation; /* of the route */
+	unsigned scopes;                /* of a program: api_programs.h */
+	struct sgate_bytes token;       /* the cookie's value; empty = none */
 	struct sgate_session *session;
 	enum sgate_reason reason; /* why there is no session, no identity */
 
@@ -92,7 +93,7 @@ void call_maintenance(
 /* Let c->reply tell when maintenance ends; of other reasons, nothing. */
 void call_set_retry_after(struct call *c, enum sgate_reason reason);
 
-void call_count(const struct call *c, enum shared_counter counter);
+void call_count(const struct call *c, enum tally_counter counter);
 void call_count_ended(const struct call *c, uint64_t sessions);
 /* Count a refusal and log it with its exact reason and the ref. */
 void call_note_denial(struct call *c, enum sgate_reason reason);

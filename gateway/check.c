@@ -13,6 +13,7 @@
 
 #include "check.h"
 
+#include "clock.h"
 #include "csrf.h"
 #include "log.h"
 #include "page.h"
@@ -253,6 +254,17 @@ put_bytes(char *at, struct sgate_bytes bytes)
 	return bytes.len == 0 ? at : mempcpy(at, bytes.data, bytes.len);
 }
 
+/* Mostly the moment of the creation, whose digits are there already. */
+static char *
+put_auth_time(
+    const struct identity *who, char *at, const char *created, size_t len)
+{
+	if (who->auth_ms != who->created_ms)
+		return at + int_text(who->auth_ms / 1000, at);
+	memcpy(at, created, INT_TEXT_MAX);
+	return at + len;
+}
+
 /* What put_user_variables() writes, without user, roles and context. */
 #define USER_VARIABLES_MAX                                                     \
 	(sizeof(USER REF ROLES CONTEXT CREATED AUTH_TIME EXPIRES END) +        \
@@ -261,7 +273,7 @@ put_bytes(char *at, struct sgate_bytes bytes)
 static size_t
 put_user_variables(const struct identity *who, char *out)
 {
-	char *at = PUT(out, USER);
+	char *at = PUT(out, USER), *created;
 
 	at = put_bytes(at, who->user);
 	at = PUT(at, REF);
@@ -270,10 +282,10 @@ put_user_variables(const struct identity *who, char *out)
 	at = put_bytes(at, who->roles);
 	at = PUT(at, CONTEXT);
 	at = put_bytes(at, who->context);
-	at = PUT(at, CREATED);
+	created = at = PUT(at, CREATED);
 	at += int_text(who->created_ms / 1000, at);
-	at = PUT(at, AUTH_TIME);
-	at += int_text(who->auth_ms / 1000, at);
+	at = put_auth_time(
+	    who, PUT(at, AUTH_TIME), created, (size_t)(at - created));
 	at = PUT(at, EXPIRES);
 	at += int_text(who->absolute_ms / 1000, at);
 	at = PUT(at, END);
@@ -436,21 +448,47 @@ answer_deny(struct call *c, const struct decision *d)
 		add_short_page(c, row);
 }
 
-/* The answer as it went out, not as it was meant: building it may fail. */
-static void
-check_count(const struct call *c)
+/* Which web server asks, as far as its request tells. */
+static enum tally_mount
+find_mount(const struct request *req)
 {
-	switch (c->reply.status) {
-	case 200:
-		call_count(c, SHARED_CHECK_ALLOWED);
-		break;
-	case 503:
-		call_count(c, SHARED_CHECK_UNAVAILABLE);
-		break;
-	default:
-		call_count(c, SHARED_CHECK_DENIED);
-		break;
-	}
+	if (req->role == REQUEST_CHECK)
+		return TALLY_NGINX;
+	if (req->apache_role.len == 0)
+		return TALLY_LIGHTTPD;
+	if (request_is_authenticator(req))
+		return TALLY_APACHE;
+	return request_is_access_checker(req) ? TALLY_APACHE_FCGID
+					      : TALLY_UNKNOWN_MOUNT;
+}
+
+/* The answer as it went out, not as it was meant: building it may fail. */
+static unsigned
+find_outcome(const struct call *c, const struct decision *d)
+{
+	if (c->reply.status == 200)
+		return d->is_anonymous ? TALLY_ANONYMOUS
+				       : (unsigned)SGATE_REASON_OK;
+	if (c->reply.status == 503 &&
+	    reply_reason(d->reason)->check_status != 503)
+		return SGATE_REASON_STORE;
+	return (unsigned)d->reason;
+}
+
+/* Only workers are asked (they have a manager), and each has its own tally. */
+static void
+check_count(const struct call *c, const struct decision *d)
+{
+	struct tally *tally = c->gw->tally;
+	enum stores_server server = STORES_NOBODY;
+
+	/* Without a token of its form nobody was asked in this call. */
+	if (c->token.len > 0)
+		server = manager_server(c->gw->mgr);
+	tally_add_own(
+	    &tally->checks[find_mount(c->req)][find_outcome(c, d)][server], 1);
+	tally_add_time(&tally->check_times[server],
+	    clock_monotonic_us() - c->input->began_us);
 }
 
 static void
@@ -500,5 +538,5 @@ check_serve(struct call *c)
 	if (c->reply.is_broken)
 		note_broken(c);
 	reply_end(&c->reply);
-	check_count(c);
+	check_count(c, &d);
 }

@@ -199,7 +199,7 @@ front_new(struct gateway *gw, const struct front_options *options,
 		wait_set_look(front_look_after_conns, front);
 	if (gw->mgr != NULL)
 		manager_set_gather(gw->mgr, front_gather_one, front);
-	front_set_state(front, SHARED_IDLE);
+	front_set_state(front, SHARED_IDLE, clock_monotonic_us());
 	*out = front;
 	return SGATE_OK;
 
@@ -303,7 +303,7 @@ front_stop(struct front *front, bool drain_all)
 		return;
 	front->is_stopped = true;
 	front->gives = !drain_all && front->handover.give_fd >= 0;
-	front_set_state(front, SHARED_STOPPING);
+	front_set_state(front, SHARED_STOPPING, clock_monotonic_us());
 	/* First out of the set, so that no further wake-up comes here. */
 	remove_sources(front);
 	for (i = 0; i < front->options.listeners->count; i++) {

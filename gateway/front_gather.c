@@ -49,13 +49,13 @@ front_gather_one(void *arg)
 	size_t used = front->scratch_used;
 	struct desk *desk = &front->inner[front->depth];
 	bool is_open, was_there = false;
-	int64_t since_ms;
+	int64_t since_us;
 
 	if (slot == NULL || front->is_stopped || front->paused_until_ms != 0 ||
 	    front->depth == FRONT_INNER_MAX ||
 	    conns_count(&front->conns) + front->depth >= front->conns.max)
 		return false;
-	since_ms = atomic_load(&slot->since_ms);
+	since_us = atomic_load(&slot->since_us);
 	is_open = open_desk(front, desk);
 	if (is_open) {
 		swap_desks(front, desk);
@@ -70,7 +70,7 @@ front_gather_one(void *arg)
 	fcgi_resume(front->fcgi);
 	front->serving = serving;
 	/* Its own moment again, by which the master judges it. */
-	atomic_store(&slot->since_ms, since_ms);
+	atomic_store(&slot->since_us, since_us);
 	atomic_store(&slot->state, SHARED_BUSY);
 	return was_there;
 }

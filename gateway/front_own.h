@@ -61,6 +61,12 @@ struct front {
 	int inner_served;
 };
 
+static inline void
+front_count_bad_peer(const struct front *front)
+{
+	tally_add(&front->gw->tally->counters[TALLY_BAD_PEERS], 1);
+}
+
 /* ---- front.c ---- */
 
 /* Whether this process takes connections of the listener of that index. */
@@ -79,7 +85,8 @@ void front_receive(struct front *front, struct conn *conn, int *served);
 /* The peer can take more of its answer. */
 void front_send(struct front *front, struct conn *conn);
 /* The process's own row in shared memory, from this moment on. */
-void front_set_state(struct front *front, enum shared_worker_state state);
+void front_set_state(
+    struct front *front, enum shared_worker_state state, int64_t since_us);
 
 /* ---- front_wait.c ---- */
 

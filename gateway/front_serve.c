@@ -36,17 +36,19 @@ struct received {
 	struct head head;
 	struct sgate_bytes bytes; /* borrowed: the connection's, or scratch */
 	bool is_plain;            /* read into front->request */
+	int64_t began_us;         /* when it is served */
 };
 
 /* ---- answering ---- */
 
 void
-front_set_state(struct front *front, enum shared_worker_state state)
+front_set_state(
+    struct front *front, enum shared_worker_state state, int64_t since_us)
 {
 	if (front->options.slot == NULL)
 		return;
 	/* In this order: the master must not see the old moment with BUSY. */
-	atomic_store(&front->options.slot->since_ms, clock_monotonic_ms());
+	atomic_store(&front->options.slot->since_us, since_us);
 	atomic_store(&front->options.slot->state, (int)state);
 }
 
@@ -93,6 +95,7 @@ make_answer(
 	const struct conf_listener *conf = conn->listener->conf;
 	size_t start = front->answer.len;
 	struct serve_input input = {
+	    .began_us = got->began_us,
 	    .is_authorizer = got->head.is_authorizer,
 	    .is_malformed = got->head.is_malformed,
 	    .listener = conf,
@@ -169,6 +172,20 @@ answer_by_library(
 	return send_by_library(front, conn, buf_bytes(&front->answer));
 }
 
+/* A worker counts in its own row, and nobody else does. */
+static void
+count_request(const struct front *front)
+{
+	_Atomic uint64_t *word = &front->gw->tally->counters[TALLY_REQUESTS];
+
+	if (front->options.slot == NULL) {
+		tally_add(word, 1);
+		return;
+	}
+	tally_add_own(word, 1);
+	tally_add_own(&front->options.slot->requests, 1);
+}
+
 static bool
 serve_request(
     struct front *front, const struct conn *conn, const struct received *got)
@@ -180,13 +197,11 @@ serve_request(
 	} else if (fcgi_open(front->fcgi, &got->head, got->bytes)) {
 		is_answered = answer_by_library(front, conn, got);
 	} else {
-		shared_count(front->gw->shared, SHARED_BAD_PEERS);
+		front_count_bad_peer(front);
 		return false;
 	}
 	forget_answer(front);
-	shared_count(front->gw->shared, SHARED_REQUESTS);
-	if (front->options.slot != NULL)
-		atomic_fetch_add(&front->options.slot->requests, 1);
+	count_request(front);
 	return is_answered;
 }
 
@@ -256,15 +271,15 @@ conn_send_later(struct front *front, struct conn *conn, enum conn_state next)
 }
 
 static void
-answer_request(
-    struct front *front, struct conn *conn, const struct received *got)
+answer_request(struct front *front, struct conn *conn, struct received *got)
 {
 	enum conn_state next = state_after(front, &got->head, got->bytes.len);
 	bool is_answered;
 
 	conns_hold(&front->conns, conn);
 	front->serving = conn->listener;
-	front_set_state(front, SHARED_BUSY);
+	got->began_us = clock_monotonic_us();
+	front_set_state(front, SHARED_BUSY, got->began_us);
 	is_answered = serve_request(front, conn, got);
 	set_resting(front);
 	conns_forget_pending(&front->conns, conn);

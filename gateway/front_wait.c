@@ -20,7 +20,7 @@ void
 front_refuse(struct front *front, struct conn *conn)
 {
 	if (conn->state != CONN_LINGERING && conn->state != CONN_KEPT)
-		shared_count(front->gw->shared, SHARED_BAD_PEERS);
+		front_count_bad_peer(front);
 	conns_close(&front->conns, conn);
 }
 
@@ -77,7 +77,7 @@ front_wait(struct front *front, struct conn *conn, enum conn_state state)
 		front_evict_oldest(front);
 	/* Closed when the set does not take it. */
 	if (!conns_wait(&front->conns, conn, state))
-		shared_count(front->gw->shared, SHARED_BAD_PEERS);
+		front_count_bad_peer(front);
 }
 
 void

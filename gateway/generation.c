@@ -138,7 +138,7 @@ set_row(struct family *family, int row, enum shared_worker_state state)
 
 	atomic_store(&worker->pid, 0);
 	atomic_store(&worker->requests, 0);
-	atomic_store(&worker->since_ms, clock_monotonic_ms());
+	atomic_store(&worker->since_us, clock_monotonic_us());
 	atomic_store(
 	    &worker->started_ms, state == SHARED_FREE ? 0 : clock_utc_ms());
 	atomic_store(&worker->state, state);
@@ -374,7 +374,7 @@ static int64_t
 state_age_ms(const struct family *family, const struct seat *seat)
 {
 	int64_t since_ms =
-	    atomic_load(&family->shared->workers[seat->row].since_ms);
+	    atomic_load(&family->shared->workers[seat->row].since_us) / 1000;
 	int64_t now_ms = clock_monotonic_ms();
 
 	if (since_ms > now_ms)

@@ -346,7 +346,7 @@ note_written(
 			    shared, &touches[i].ref, touches[i].secret_hash);
 	}
 	shared_touch_written(shared, touches, count);
-	shared_count_many(shared, SHARED_TOUCHES_WRITTEN, count);
+	tally_add(&shared->others.counters[TALLY_TOUCHES_WRITTEN], count);
 }
 
 /*
@@ -833,6 +833,7 @@ set_up(struct keeper *keeper, const struct process_args *args)
 	keeper->host[HOST_MAX] = '\0';
 	keeper->status_only.conf = args->conf;
 	keeper->status_only.shared = args->shared;
+	keeper->status_only.tally = &args->shared->others;
 	if (open_manager(keeper, &err) != SGATE_OK ||
 	    open_shipper(keeper, &err) != SGATE_OK ||
 	    front_new(&keeper->status_only, &options, &keeper->front, &err) !=

@@ -284,19 +284,19 @@ add_figures(struct admin *a)
 	    "<section aria-labelledby=\"now\">\n<h2 id=\"now\">The last "
 	    "minute</h2>\n<dl class=\"figures\">\n");
 	add_figure(a->out, "Checks allowed",
-	    rate_now(a, SAMPLE_COUNTERS + SHARED_CHECK_ALLOWED),
+	    rate_now(a, SAMPLE_COUNTERS + TALLY_CHECK_ALLOWED),
 	    PICTURE_PER_SECOND);
 	add_figure(a->out, "Checks refused",
-	    rate_now(a, SAMPLE_COUNTERS + SHARED_CHECK_DENIED),
+	    rate_now(a, SAMPLE_COUNTERS + TALLY_CHECK_DENIED),
 	    PICTURE_PER_SECOND);
 	add_figure(a->out, "Checks answered 503",
-	    rate_now(a, SAMPLE_COUNTERS + SHARED_CHECK_UNAVAILABLE),
+	    rate_now(a, SAMPLE_COUNTERS + TALLY_CHECK_UNAVAILABLE),
 	    PICTURE_PER_SECOND);
 	add_workers_figure(a);
 	add_figure(
 	    a->out, "Live sessions", last_state(a, SAMPLE_LIVE), PICTURE_COUNT);
 	add_figure(a->out, "Sessions created",
-	    growth(a, SAMPLE_COUNTERS + SHARED_CREATED, NOW_INTERVALS),
+	    growth(a, SAMPLE_COUNTERS + TALLY_CREATED, NOW_INTERVALS),
 	    PICTURE_COUNT);
 	if (conf_has_spool(a->gw->conf))
 		add_figure(a->out, "Events in the spool",
@@ -368,9 +368,9 @@ static void
 add_checks_picture(struct admin *a)
 {
 	static const struct source sources[] = {
-	    {"allowed", SAMPLE_COUNTERS + SHARED_CHECK_ALLOWED, 0},
-	    {"refused", SAMPLE_COUNTERS + SHARED_CHECK_DENIED, 0},
-	    {"answered 503", SAMPLE_COUNTERS + SHARED_CHECK_UNAVAILABLE, 0}};
+	    {"allowed", SAMPLE_COUNTERS + TALLY_CHECK_ALLOWED, 0},
+	    {"refused", SAMPLE_COUNTERS + TALLY_CHECK_DENIED, 0},
+	    {"answered 503", SAMPLE_COUNTERS + TALLY_CHECK_UNAVAILABLE, 0}};
 	struct picture p = {.id = "checks",
 	    .title = "Checks a second",
 	    .unit = PICTURE_PER_SECOND,
@@ -384,12 +384,12 @@ static void
 add_refusals_picture(struct admin *a)
 {
 	static const struct source sources[] = {
-	    {"checks refused", SAMPLE_COUNTERS + SHARED_CHECK_DENIED, 0},
-	    {"checks answered 503", SAMPLE_COUNTERS + SHARED_CHECK_UNAVAILABLE,
+	    {"checks refused", SAMPLE_COUNTERS + TALLY_CHECK_DENIED, 0},
+	    {"checks answered 503", SAMPLE_COUNTERS + TALLY_CHECK_UNAVAILABLE,
 		0},
-	    {"API refused", SAMPLE_COUNTERS + SHARED_API_REFUSED, 0},
-	    {"API answered 503", SAMPLE_COUNTERS + SHARED_API_UNAVAILABLE, 0},
-	    {"no whole request", SAMPLE_COUNTERS + SHARED_BAD_PEERS, 0}};
+	    {"API refused", SAMPLE_COUNTERS + TALLY_API_REFUSED, 0},
+	    {"API answered 503", SAMPLE_COUNTERS + TALLY_API_UNAVAILABLE, 0},
+	    {"no whole request", SAMPLE_COUNTERS + TALLY_BAD_PEERS, 0}};
 	struct picture p = {.id = "refusals",
 	    .title = "Refusals a second",
 	    .unit = PICTURE_PER_SECOND,
@@ -442,9 +442,9 @@ static void
 add_sessions_picture(struct admin *a)
 {
 	static const struct source sources[] = {
-	    {"created", SAMPLE_COUNTERS + SHARED_CREATED, 0},
-	    {"ended", SAMPLE_COUNTERS + SHARED_ENDED, 0},
-	    {"changed", SAMPLE_COUNTERS + SHARED_CHANGED, 0}};
+	    {"created", SAMPLE_COUNTERS + TALLY_CREATED, 0},
+	    {"ended", SAMPLE_COUNTERS + TALLY_ENDED, 0},
+	    {"changed", SAMPLE_COUNTERS + TALLY_CHANGED, 0}};
 	struct picture p = {.id = "sessions",
 	    .title = "Sessions a second",
 	    .about = "By requests; those that expire are not in it.",

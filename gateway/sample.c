@@ -142,15 +142,16 @@ maintenance(const struct stores *stores)
 static void
 copy_counters(const struct shared *shared, uint64_t *values)
 {
+	struct tally sum BUF_NO_ZEROS;
 	size_t i;
 
-	for (i = 0; i < SHARED_COUNTER_COUNT; i++)
-		values[SAMPLE_COUNTERS + i] = load_count(&shared->counters[i]);
+	shared_sum(shared, &sum);
+	for (i = 0; i < TALLY_COUNTERS; i++)
+		values[SAMPLE_COUNTERS + i] = load_count(&sum.counters[i]);
 	for (i = 0; i < SGATE_REASON_COUNT; i++)
-		values[SAMPLE_REASONS + i] = load_count(&shared->reasons[i]);
+		values[SAMPLE_REASONS + i] = load_count(&sum.denials[i]);
 	for (i = 0; i < STORES_COUNTERS; i++)
-		values[SAMPLE_STORES + i] =
-		    load_count(&shared->stores.counts[i]);
+		values[SAMPLE_STORES + i] = load_count(&sum.stores[i]);
 	values[SAMPLE_WORKER_DEATHS] = load_count(&shared->worker_deaths);
 	values[SAMPLE_RELOADS] = load_count(&shared->generation);
 }

@@ -9,6 +9,7 @@
 #include "api.h"
 #include "call.h"
 #include "check.h"
+#include "clock.h"
 
 #include <string.h>
 
@@ -83,12 +84,25 @@ api_serve(struct call *c)
 static void
 api_count(const struct call *c)
 {
-	if (c->reply.status < 400)
-		call_count(c, SHARED_API_OK);
-	else if (c->reply.status < 500)
-		call_count(c, SHARED_API_REFUSED);
-	else
-		call_count(c, SHARED_API_UNAVAILABLE);
+	static const enum tally_counter counters[TALLY_RESULTS] = {
+	    [TALLY_RESULT_OK] = TALLY_API_OK,
+	    [TALLY_RESULT_REFUSED] = TALLY_API_REFUSED,
+	    [TALLY_RESULT_UNAVAILABLE] = TALLY_API_UNAVAILABLE,
+	};
+	struct tally *tally = c->gw->tally;
+	enum tally_result result = TALLY_RESULT_OK;
+
+	if (c->reply.status >= 500)
+		result = TALLY_RESULT_UNAVAILABLE;
+	else if (c->reply.status >= 400)
+		result = TALLY_RESULT_REFUSED;
+	call_count(c, counters[result]);
+	if (c->operation == TALLY_NO_OPERATION)
+		return;
+	/* The keeper has none of these: this is a worker's own. */
+	tally_add_own(&tally->operations[c->operation][result], 1);
+	tally_add_time(&tally->operation_times[c->operation],
+	    clock_monotonic_us() - c->input->began_us);
 }
 
 void

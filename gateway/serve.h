@@ -25,6 +25,8 @@ struct gateway {
 	const struct sgate_conf *conf;
 	struct sgate_manager *mgr; /* NULL in the keeper's status listener */
 	struct shared *shared;
+	/* Where this process counts: a worker its own, by tally_add_own(). */
+	struct tally *tally;
 	struct csrf_recent csrf;
 };
 
@@ -32,6 +34,7 @@ struct serve_input {
 	char *const *params; /* "NAME=value", NULL-terminated */
 	/* The same, read already, and not malformed; or NULL. */
 	const struct request *request;
+	int64_t began_us;   /* clock_monotonic_us(), when it was all there */
 	bool is_authorizer; /* the FastCGI role; else responder */
 	bool is_malformed;  /* NUL, duplicate or '=' in params: answer 400 */
 	const struct conf_listener *listener;

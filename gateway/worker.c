@@ -81,7 +81,7 @@ take_row(const struct process_args *args)
 	struct shared_worker *row = &args->shared->workers[args->index];
 
 	atomic_store(&row->state, SHARED_STARTING);
-	atomic_store(&row->since_ms, clock_monotonic_ms());
+	atomic_store(&row->since_us, clock_monotonic_us());
 	atomic_store(&row->started_ms, clock_utc_ms());
 	atomic_store(&row->requests, 0);
 	atomic_store(&row->pid, (int)getpid());
@@ -91,36 +91,41 @@ take_row(const struct process_args *args)
 static bool
 put_touch(void *arg, const struct durable_touch *touch)
 {
-	struct shared *shared = arg;
+	const struct gateway *gw = arg;
 
-	if (!shared_touch_put(shared, touch))
+	if (!shared_touch_put(gw->shared, touch))
 		return false;
-	shared_count(shared, SHARED_TOUCHES_QUEUED);
+	tally_add_own(&gw->tally->counters[TALLY_TOUCHES_QUEUED], 1);
 	return true;
 }
 
 static int64_t
 pending_last_seen(void *arg, const struct sgate_ref *ref)
 {
-	return shared_touch_last_seen(arg, ref);
+	const struct gateway *gw = arg;
+
+	return shared_touch_last_seen(gw->shared, ref);
 }
 
 static bool
 is_marked(void *arg, const struct sgate_ref *ref,
     const unsigned char secret_hash[TOKEN_HASH_BYTES])
 {
-	return shared_mark_is_set(arg, ref, secret_hash);
+	const struct gateway *gw = arg;
+
+	return shared_mark_is_set(gw->shared, ref, secret_hash);
 }
 
 static enum sgate_status
-open_manager(const struct process_args *args, struct sgate_manager **out_mgr,
+open_manager(const struct process_args *args, struct gateway *gw,
     struct sgate_error *err)
 {
+	struct sgate_manager **out_mgr = &gw->mgr;
 	struct manager_touch_hooks hooks = {
 	    .put = put_touch,
 	    .last_seen = pending_last_seen,
 	    .is_marked = is_marked,
-	    .arg = args->shared,
+	    .arg = gw,
 	};
 	enum sgate_status status;
 
@@ -129,6 +134,7 @@ open_manager(const struct process_args *args, struct sgate_manager **out_mgr,
 		return status;
 	manager_set_touch_hooks(*out_mgr, &hooks);
 	manager_set_stores(*out_mgr, &args->shared->stores);
+	manager_set_counts(*out_mgr, gw->tally->stores);
 	manager_set_local(*out_mgr, args->local);
 	manager_set_turn(*out_mgr, args->index);
 	manager_set_batch(*out_mgr, args->batch, (unsigned)args->index);
@@ -203,18 +209,18 @@ process_set_signals(void (*on_term)(int), sigset_t *out_wait_mask)
 }
 
 /*
- * The master sends SIGTERM; if it died instead, nobody will. now_ms may be a
+ * The master sends SIGTERM; if it died instead, nobody will. now_us may be a
  * little old: that of the last request will do.
  */
 static bool
 must_stop(
-    const struct process_args *args, int64_t now_ms, int64_t *next_look_ms)
+    const struct process_args *args, int64_t now_us, int64_t *next_look_us)
 {
 	if (is_told_to_stop || atomic_load(&args->shared->stopping) != 0)
 		return true;
-	if (now_ms < *next_look_ms)
+	if (now_us < *next_look_us)
 		return false;
-	*next_look_ms = now_ms + WAIT_MS;
+	*next_look_us = now_us + WAIT_MS * 1000;
 	return process_is_told_to_end() || getppid() != args->master_pid;
 }
 
@@ -223,12 +229,12 @@ serve_until_told(const struct process_args *args,
     const struct shared_worker *row, struct front *front,
     const sigset_t *wait_mask)
 {
-	int64_t now_ms = clock_monotonic_ms();
+	int64_t now_us = clock_monotonic_us();
 	int64_t limit = requests_limit(args->conf->gateway.max_requests);
-	int64_t served = 0, next_look_ms = 0;
+	int64_t served = 0, next_look_us = 0;
 	int count;
 
-	while (!must_stop(args, now_ms, &next_look_ms) &&
+	while (!must_stop(args, now_us, &next_look_us) &&
 	       (limit <= 0 || served < limit)) {
 		count = front_step(front, WAIT_MS, wait_mask);
 		if (count < 0) {
@@ -237,8 +243,8 @@ serve_until_told(const struct process_args *args,
 			return EXIT_BROKEN;
 		}
 		served += count;
-		now_ms = count > 0 ? atomic_load(&row->since_ms)
-				   : clock_monotonic_ms();
+		now_us = count > 0 ? atomic_load(&row->since_us)
+				   : clock_monotonic_us();
 	}
 	return EXIT_DONE;
 }
@@ -261,7 +267,11 @@ finish_waiting(const struct process_args *args, struct front *front,
 int
 worker_run(const struct process_args *args)
 {
-	struct gateway gw = {.conf = args->conf, .shared = args->shared};
+	struct gateway gw = {
+	    .conf = args->conf,
+	    .shared = args->shared,
+	    .tally = &args->shared->tallies[args->index],
+	};
 	struct front_options options = {
 	    .listeners = args->listeners, .handover = args->handover};
 	struct front *front = NULL;
@@ -274,7 +284,8 @@ worker_run(const struct process_args *args)
 	set_signals(&wait_mask);
 	set_name(args->index);
 	row = take_row(args);
-	if (open_manager(args, &gw.mgr, &err) != SGATE_OK) {
+	atomic_store(&gw.tally->is_used, 1);
+	if (open_manager(args, &gw, &err) != SGATE_OK) {
 		log_error("cannot start: %s: %s", err.source, err.text);
 		goto out;
 	}

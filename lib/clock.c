@@ -16,7 +16,8 @@ read_us(clockid_t id)
 
 	/* Cannot fail for these clocks: their ids are constants. */
 	clock_gettime(id, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	return (int64_t)now.tv_sec * 1000000 +
+	       (int64_t)((uint64_t)now.tv_nsec / 1000);
 }
 
 static int64_t
@@ -25,7 +26,8 @@ read_ms(clockid_t id)
 	struct timespec now;
 
 	clock_gettime(id, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000 +
+	       (int64_t)((uint64_t)now.tv_nsec / 1000000);
 }
 
 int64_t

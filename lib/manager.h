@@ -159,6 +159,8 @@ struct sgate_manager {
 	int64_t no_peek_before_ms; /* monotonic: it was refused */
 	struct stores *stores;     /* own_stores, unless manager_set_stores() */
 	struct stores own_stores;
+	/* stores->counts, unless manager_set_counts(). */
+	_Atomic uint64_t *counts;
 	int64_t turn_ms; /* manager_set_turn() */
 	/* Its last answer: it could not be reached, rather than it refused. */
 	bool is_durable_away;
@@ -183,7 +185,7 @@ struct sgate_manager {
 	uint32_t event_count;
 	int64_t event_ms;
 
-	const char *served_by;
+	enum stores_server served_by; /* the last call */
 	struct local *local;          /* borrowed; NULL: there is none */
 	struct local_hash local_hash; /* with local: by this manager's keys */
 	struct batch *batch;          /* the same */

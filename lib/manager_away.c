@@ -141,13 +141,13 @@ away_judge_absent(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		return error_reason(
 		    err, SGATE_NOT_FOUND, SGATE_REASON_UNKNOWN, "get");
 	if (!has_all(back_ms)) {
-		stores_count(mgr->stores, STORES_ABSENT_HELD);
+		stores_count(mgr->counts, STORES_ABSENT_HELD);
 		return error_set(err, SGATE_UNAVAILABLE, "session", "get", 0,
 		    "%s does not know the session yet: it was created while "
 		    "%s was away",
 		    mgr->ops->name, mgr->ops->name);
 	}
-	stores_count(mgr->stores, STORES_ABSENT);
+	stores_count(mgr->counts, STORES_ABSENT);
 	return error_reason(err, SGATE_NOT_FOUND, SGATE_REASON_UNKNOWN, "get");
 }
 
@@ -415,8 +415,8 @@ away_create(struct sgate_manager *mgr, const struct sgate_session *session,
 		status = tell_both(mgr, &made, audit, &store, &why);
 	if (status == SGATE_OK) {
 		away_lost(mgr);
-		stores_count(mgr->stores, STORES_CREATED_AWAY);
-		mgr->served_by = mgr->cache_ops->name;
+		stores_count(mgr->counts, STORES_CREATED_AWAY);
+		mgr->served_by = STORES_CACHE;
 		error_clear(err);
 		return SGATE_OK;
 	}
@@ -583,7 +583,7 @@ tell_landed(struct sgate_manager *mgr, const struct sgate_session *session)
 		item.ttl_ms = session_copy_ttl_ms(row, manager_now_ms(mgr));
 		if (cached_land(mgr, &item, user_of(mgr, session, user),
 			&ignored, &err) == SGATE_OK)
-			stores_count(mgr->stores, STORES_PUBLISHED);
+			stores_count(mgr->counts, STORES_PUBLISHED);
 	}
 	buf_wipe(&record);
 	sgate_session_free(row);
@@ -613,9 +613,9 @@ land(struct sgate_manager *mgr, const struct sgate_session *session,
 	if (status != SGATE_OK)
 		return status;
 	if (landing.is_inserted)
-		stores_count(mgr->stores, STORES_LANDED);
+		stores_count(mgr->counts, STORES_LANDED);
 	if (landing.is_ended)
-		stores_count(mgr->stores, STORES_LANDED_ENDED);
+		stores_count(mgr->counts, STORES_LANDED_ENDED);
 	tell_landed(mgr, session);
 	return SGATE_OK;
 }

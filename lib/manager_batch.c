@@ -277,8 +277,8 @@ commit_joined(struct joined *j, struct sgate_error *err)
 	status = change_run(&change, err);
 	if (status == SGATE_OK) {
 		for (i = 0; i < j->count; i++)
-			stores_count(j->mgr->stores, STORES_BATCH_CREATIONS);
-		stores_count(j->mgr->stores, STORES_BATCH_COMMITS);
+			stores_count(j->mgr->counts, STORES_BATCH_CREATIONS);
+		stores_count(j->mgr->counts, STORES_BATCH_COMMITS);
 	}
 	return status;
 }
@@ -458,7 +458,7 @@ take_answer(struct sgate_manager *mgr, const struct batch_answer *answer,
 	if (status == SGATE_OK) {
 		out_put->answer = (enum cache_put)answer->put;
 		out_put->ended = (enum sgate_reason)answer->ended;
-		mgr->served_by = mgr->ops->name;
+		mgr->served_by = STORES_DURABLE;
 		error_clear(err);
 		return status;
 	}

@@ -97,7 +97,7 @@ manager_cache_enter(
 		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
 		    "ask", 0, "no time left to ask");
 	if (!cache_lets(mgr, now_ms)) {
-		stores_count(mgr->stores, STORES_CACHE_SKIPPED);
+		stores_count(mgr->counts, STORES_CACHE_SKIPPED);
 		return error_set(err, SGATE_UNAVAILABLE, mgr->cache_ops->name,
 		    "ask", 0,
 		    "%s does not answer, and is not asked until it "
@@ -130,7 +130,7 @@ manager_cache_left(struct sgate_manager *mgr, enum sgate_status answer,
 	int64_t now_ms = clock_monotonic_ms();
 
 	if (answer != SGATE_OK)
-		stores_count(mgr->stores, STORES_CACHE_ERRORS);
+		stores_count(mgr->counts, STORES_CACHE_ERRORS);
 	if (!manager_tells(mgr, &mgr->stores->cache))
 		return answer;
 	if (answer == SGATE_OK)
@@ -214,10 +214,11 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		status = record_read(mgr->keys, &sealed_for, ref, record,
 		    &state, &out->session, err);
 	if (status == SGATE_CORRUPT && !is_head) {
-		stores_count(mgr->stores, STORES_BAD_SEALS);
+		stores_count(mgr->counts, STORES_BAD_SEALS);
+		/* Where the rounds see it, of whichever process. */
 		if (record_is_newer(record))
-			stores_count(mgr->stores, STORES_NEWER_COPIES);
-		stores_count(mgr->stores, STORES_DOUBTED);
+			stores_count(mgr->stores->counts, STORES_NEWER_COPIES);
+		stores_count(mgr->counts, STORES_DOUBTED);
 		out->trust = FENCE_NO;
 		buf_add_bytes(&out->unsealed, record);
 		return buf_failed(&out->unsealed) ? error_memory(err, "get")
@@ -227,10 +228,10 @@ cached_open(struct sgate_manager *mgr, const struct sgate_ref *ref,
 		return status;
 	out->is_new = record.data[0] == 'U' && !failpoint_is_off("u-state");
 	if (out->trust == FENCE_NO) {
-		stores_count(mgr->stores, STORES_DISTRUSTED);
+		stores_count(mgr->counts, STORES_DISTRUSTED);
 	} else if (sealed_for.epoch != store->epoch &&
 		   !failpoint_is_off("epoch")) {
-		stores_count(mgr->stores, STORES_DOUBTED);
+		stores_count(mgr->counts, STORES_DOUBTED);
 		out->trust = FENCE_NO;
 	}
 	if (out->session->last_seen_ms > manager_now_ms(mgr))
@@ -300,7 +301,7 @@ get_copy(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	if (fence_sync_read(copy.sync, &sync))
 		out->sync = sync.number;
 	if (copy.record.len == 0) {
-		stores_count(mgr->stores, STORES_CACHE_MISSES);
+		stores_count(mgr->counts, STORES_CACHE_MISSES);
 		return SGATE_OK;
 	}
 	/* What is of that length may be longer. */
@@ -372,7 +373,7 @@ put_item(struct sgate_manager *mgr, bool is_in_budget,
 		return status;
 	}
 	if (out->answer == CACHE_PUT_RETRY)
-		stores_count(mgr->stores, STORES_PUT_RETRIES);
+		stores_count(mgr->counts, STORES_PUT_RETRIES);
 	if (out->answer == CACHE_PUT_ENDED) {
 		out->ended = tombstone_reason(found.record);
 		if (out->ended == SGATE_REASON_OK)
@@ -419,7 +420,7 @@ cached_put(struct sgate_manager *mgr, const struct sgate_session *session,
 		status = put_item(mgr, true, &item, at->counter,
 		    buf_bytes(unsealed), out, err);
 	if (status == SGATE_OK && out->answer == CACHE_PUT_OK)
-		stores_count(mgr->stores, STORES_REPAIRED);
+		stores_count(mgr->counts, STORES_REPAIRED);
 	buf_clear(&record);
 	return status;
 }
@@ -451,9 +452,9 @@ cached_put_many(
 	}
 	for (i = 0; i < count; i++) {
 		if (puts[i].put == CACHE_PUT_OK)
-			stores_count(mgr->stores, STORES_PUBLISHED);
+			stores_count(mgr->counts, STORES_PUBLISHED);
 		else if (puts[i].put == CACHE_PUT_RETRY)
-			stores_count(mgr->stores, STORES_PUT_RETRIES);
+			stores_count(mgr->counts, STORES_PUT_RETRIES);
 	}
 }
 
@@ -659,7 +660,7 @@ send_tombstones(
 		    &err);
 	for (i = 0; status == SGATE_OK && i < publication->tombstones_count;
 	     i++)
-		stores_count(mgr->stores, STORES_PUBLISHED);
+		stores_count(mgr->counts, STORES_PUBLISHED);
 	return status == SGATE_OK;
 }
 
@@ -674,7 +675,7 @@ send_live(struct sgate_manager *mgr, const struct publication *publication,
 		none, out_put, &err) != SGATE_OK)
 		return false;
 	if (out_put->answer == CACHE_PUT_OK)
-		stores_count(mgr->stores, STORES_PUBLISHED);
+		stores_count(mgr->counts, STORES_PUBLISHED);
 	return true;
 }
 

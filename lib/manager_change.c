@@ -166,7 +166,7 @@ change_committed(struct change *change, struct sgate_error *err)
 {
 	struct sgate_manager *mgr = change->mgr;
 
-	mgr->served_by = mgr->ops->name;
+	mgr->served_by = STORES_DURABLE;
 	error_clear(err);
 	if (mgr->cache_ops == NULL || change->is_void)
 		return SGATE_OK;
@@ -179,8 +179,8 @@ change_committed(struct change *change, struct sgate_error *err)
 		change_publish(change);
 	if (change->put.answer != CACHE_PUT_ENDED)
 		return SGATE_OK;
-	mgr->served_by = mgr->cache_ops->name;
-	stores_count(mgr->stores, STORES_REFUSED_TOMBSTONE);
+	mgr->served_by = STORES_CACHE;
+	stores_count(mgr->counts, STORES_REFUSED_TOMBSTONE);
 	return error_reason(err, SGATE_NOT_FOUND, change->put.ended, "change");
 }
 

@@ -634,7 +634,7 @@ put_again(struct creation *c, struct sgate_error *err)
 		}
 		return SGATE_UNCERTAIN;
 	}
-	mgr->served_by = mgr->ops->name;
+	mgr->served_by = STORES_DURABLE;
 	error_clear(err);
 	if (put.answer == CACHE_PUT_ENDED)
 		return error_reason(err, SGATE_NOT_FOUND, put.ended, "create");
@@ -667,8 +667,8 @@ look_at_put(
 		return put_again(c, err);
 	if (put->answer != CACHE_PUT_ENDED)
 		return SGATE_OK;
-	c->mgr->served_by = c->mgr->cache_ops->name;
-	stores_count(c->mgr->stores, STORES_REFUSED_TOMBSTONE);
+	c->mgr->served_by = STORES_CACHE;
+	stores_count(c->mgr->counts, STORES_REFUSED_TOMBSTONE);
 	return error_reason(err, SGATE_NOT_FOUND, put->ended, "create");
 }
 

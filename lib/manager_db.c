@@ -28,7 +28,7 @@ sgate_db_open(struct sgate_manager *mgr, int64_t budget_ms,
 
 	*out_db = NULL;
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	if (budget_ms < 0)
 		return error_set(err, SGATE_INVALID, "input", "db_open", 0,
 		    "budget_ms: a time cannot be negative");

@@ -193,7 +193,7 @@ sgate_session_update(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	if (out_session != NULL)
 		*out_session = NULL;
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	status = check_update(mgr, &u, err);
 	if (status == SGATE_OK)
 		status = manager_enter(mgr, err);

@@ -72,7 +72,7 @@ remember(const struct change *change, const struct sgate_session *session)
 	if (change->put.has_tombstones)
 		frame.done |= SPOOL_TO_CACHE;
 	if (manager_spool_append(mgr, &frame, false, &ignored) != SGATE_OK)
-		stores_count(mgr->stores, STORES_SPOOL_FAILED);
+		stores_count(mgr->counts, STORES_SPOOL_FAILED);
 }
 
 static enum sgate_status
@@ -84,7 +84,7 @@ write_frame(struct sgate_manager *mgr, struct spool_frame *frame,
 	if (failpoint_is_off("spool"))
 		return SGATE_OK;
 	status = manager_spool_append(mgr, frame, true, err);
-	stores_count(mgr->stores,
+	stores_count(mgr->counts,
 	    status == SGATE_OK ? STORES_SPOOLED : STORES_SPOOL_FAILED);
 	if (status != SGATE_OK)
 		atomic_store(&mgr->stores->spool.failed_ms, clock_utc_ms());
@@ -102,7 +102,7 @@ tell_cache(struct sgate_manager *mgr, const struct spool_frame *frame,
 		return error_set(err, SGATE_UNAVAILABLE, "spool", RECORDED, 0,
 		    "recorded, takes effect as soon as a store is back");
 	error_clear(err);
-	mgr->served_by = mgr->cache_ops->name;
+	mgr->served_by = STORES_CACHE;
 	return SGATE_OK;
 }
 
@@ -300,7 +300,7 @@ end_again(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	if (mgr->conf->redis.replicas > 0)
 		return tell_cache(mgr, &frame, err);
 	error_clear(err);
-	mgr->served_by = mgr->cache_ops->name;
+	mgr->served_by = STORES_CACHE;
 	return SGATE_OK;
 }
 
@@ -408,7 +408,7 @@ sgate_session_end(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	enum sgate_status status;
 
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	status = input_reason(reason, err);
 	if (status == SGATE_OK)
 		status = end_ref(mgr, ref, reason, false, err);

@@ -274,7 +274,7 @@ poll_durable(struct round *r)
 	struct sgate_error err;
 	int64_t sent_ms, half_ms;
 
-	stores_count(mgr->stores, STORES_POLLS);
+	stores_count(mgr->counts, STORES_POLLS);
 	error_clear(&err);
 	status = manager_need_durable(mgr, &err);
 	sent_ms = clock_boot_ms();
@@ -287,7 +287,7 @@ poll_durable(struct round *r)
 		status = error_set(&err, SGATE_CORRUPT, mgr->ops->name, "poll",
 		    0, "a counter or an epoch that cannot be");
 	if (status != SGATE_OK) {
-		stores_count(mgr->stores, STORES_POLLS_FAILED);
+		stores_count(mgr->counts, STORES_POLLS_FAILED);
 		note_failure(r, status, &err);
 		away_lost(mgr);
 		return status;
@@ -675,7 +675,7 @@ is_foreign(struct round *r, const char *text, struct fence_sync *out)
 {
 	if (fence_sync_read(text, out) && is_ours(r, out))
 		return false;
-	stores_count(r->mgr->stores, STORES_FOREIGN_SYNC);
+	stores_count(r->mgr->counts, STORES_FOREIGN_SYNC);
 	tell(r, NEWS_FOREIGN, true,
 	    "%s holds copies of another database: its sync is '%.60s'; none "
 	    "of that group is believed or overwritten; give this gateway a "
@@ -790,15 +790,14 @@ apply_page(struct round *r, unsigned group, const struct page *page)
 		memcpy(r->syncs[group], now, sizeof(now));
 		if (strcmp(now, to) == 0)
 			break;
-		stores_count(r->mgr->stores, STORES_APPLY_REFUSED);
+		stores_count(r->mgr->counts, STORES_APPLY_REFUSED);
 		if (tries == 1 || failpoint_is_off("apply-again") ||
 		    !is_between(r, group, now)) {
 			work->part[0] = '\0';
 			return STEP_DONE;
 		}
 	}
-	atomic_fetch_add(
-	    &r->mgr->stores->counts[STORES_RECONCILED], page->count);
+	atomic_fetch_add(&r->mgr->counts[STORES_RECONCILED], page->count);
 	work->after = page->last;
 	work->parts++;
 	memcpy(work->part, to, sizeof(to));

@@ -145,8 +145,8 @@ find_local(struct sgate_manager *mgr, struct sgate_bytes realm,
 	    !note_activity(mgr, entry, now_ms))
 		return false;
 	mgr->identified.now_ms = now_ms;
-	mgr->served_by = "local";
-	stores_count(mgr->stores, STORES_SERVED_LOCAL);
+	mgr->served_by = STORES_LOCAL;
+	stores_count(mgr->counts, STORES_SERVED_LOCAL);
 	return true;
 }
 
@@ -308,7 +308,7 @@ manager_recall(struct sgate_manager *mgr, struct sgate_bytes realm,
 	struct sgate_ref ref;
 
 	forget_found(found);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	if (mgr->local == NULL || !token_peek_ref(text, &ref) ||
 	    !local_key(&mgr->local_hash, realm, text, bound, found->key) ||
 	    !find_local(mgr, realm, &ref, found->key)) {
@@ -326,7 +326,7 @@ refuse_found(struct sgate_manager *mgr, struct sgate_error *err)
 	struct identified *found = &mgr->identified;
 
 	found->may_be_kept = false;
-	mgr->served_by = "local";
+	mgr->served_by = STORES_LOCAL;
 	if (err != NULL)
 		*err = found->why;
 	return found->refused;

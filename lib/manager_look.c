@@ -99,7 +99,7 @@ look_refuse_late(struct sgate_manager *mgr, const struct look *look,
 	enum sgate_status status;
 
 	if (!look_is_ancestor(mgr, look)) {
-		stores_count(mgr->stores, STORES_ROWS_OLDER);
+		stores_count(mgr->counts, STORES_ROWS_OLDER);
 		error_set(err, SGATE_NOT_FOUND, "session", "get", 0,
 		    "the token is ours, but the row's secret does not follow "
 		    "from it: the row is older than the token");
@@ -167,7 +167,7 @@ look_take_copy(struct sgate_manager *mgr, struct look *look, unsigned flags,
 		return VERDICT_DOUBT;
 	verdict = judge_copy(mgr, look);
 	if (verdict == VERDICT_DOUBT)
-		stores_count(mgr->stores, STORES_DOUBTED);
+		stores_count(mgr->counts, STORES_DOUBTED);
 	return verdict;
 }
 
@@ -218,7 +218,7 @@ look_believe_row(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	if (manager_rows_have_ends(mgr))
 		return SGATE_OK;
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	return error_set(err, SGATE_UNAVAILABLE, "session", "get", 0,
 	    "%s has just come back, and does not have yet what was ended while "
 	    "it was away; %s, which has, does not answer",
@@ -345,8 +345,8 @@ static enum sgate_status
 look_refuse_ended(struct sgate_manager *mgr, enum sgate_reason reason,
     struct sgate_error *err)
 {
-	mgr->served_by = mgr->cache_ops->name;
-	stores_count(mgr->stores, STORES_REFUSED_TOMBSTONE);
+	mgr->served_by = STORES_CACHE;
+	stores_count(mgr->counts, STORES_REFUSED_TOMBSTONE);
 	return error_reason(err, SGATE_NOT_FOUND, reason, "get");
 }
 
@@ -357,8 +357,8 @@ look_end_with_copy(struct sgate_manager *mgr, struct look *look,
 {
 	const struct durable_snapshot nowhere = {0};
 
-	mgr->served_by = mgr->cache_ops->name;
-	stores_count(mgr->stores,
+	mgr->served_by = STORES_CACHE;
+	stores_count(mgr->counts,
 	    look->is_blind ? STORES_SERVED_BLIND : STORES_SERVED_CACHE);
 	error_clear(err);
 	if (verdict == VERDICT_LIVE)
@@ -401,7 +401,7 @@ look_beyond_copy(struct sgate_manager *mgr, struct look *look, unsigned flags,
 		if (status == SGATE_OK && put.answer == CACHE_PUT_ENDED)
 			status = look_refuse_ended(mgr, put.ended, err);
 		else if (status == SGATE_OK || status == SGATE_NOT_FOUND)
-			stores_count(mgr->stores, STORES_SERVED_DURABLE);
+			stores_count(mgr->counts, STORES_SERVED_DURABLE);
 	}
 	token_wipe(&copy.token);
 	sodium_memzero(copy.hash, sizeof(copy.hash));
@@ -421,7 +421,7 @@ look_ask(struct sgate_manager *mgr, struct look *look, unsigned flags,
 	enum sgate_status status = SGATE_UNAVAILABLE;
 
 	if (ended != SGATE_REASON_OK) {
-		stores_count(mgr->stores, STORES_REFUSED_HERE);
+		stores_count(mgr->counts, STORES_REFUSED_HERE);
 		return error_reason(err, SGATE_NOT_FOUND, ended, "get");
 	}
 	if (mgr->cache_ops != NULL)
@@ -466,7 +466,7 @@ look_up(struct sgate_manager *mgr, struct sgate_bytes text, unsigned flags,
 	if (status == SGATE_OK && (flags & SGATE_NO_DATA) != 0)
 		out->session->data[0] = '\0';
 	if (status == SGATE_UNAVAILABLE || status == SGATE_CORRUPT)
-		stores_count(mgr->stores, STORES_UNAVAILABLE);
+		stores_count(mgr->counts, STORES_UNAVAILABLE);
 	/* A copy that is believed stood beside a round that is young, or nobody
 	 * can tell more. */
 	if (status == SGATE_OK)
@@ -575,7 +575,7 @@ touch_by_itself(struct sgate_manager *mgr, struct look *look,
     const struct durable_touch *touch)
 {
 	int64_t soon_ms = clock_monotonic_ms() + MANAGER_TOUCH_WAIT_MS;
-	const char *served_by = mgr->served_by;
+	enum stores_server served_by = mgr->served_by;
 	bool is_cached = cached_touch(mgr, touch, 1);
 	enum sgate_status status = SGATE_UNAVAILABLE;
 	struct sgate_error ignored;

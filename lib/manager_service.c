@@ -68,7 +68,7 @@ manager_service_add(struct sgate_manager *mgr,
 
 	memset(out_key, 0, MANAGER_SERVICE_KEY_LEN + 1);
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	if (!bytes_is_name(bytes_of(row.name), sizeof(row.name) - 1, "._-"))
 		return error_set(err, SGATE_INVALID, "input", "service", 0,
 		    "name: not 1 to 64 of [A-Za-z0-9._-]");
@@ -153,7 +153,7 @@ manager_service_check(struct sgate_manager *mgr, struct sgate_bytes key,
 	memset(out, 0, sizeof(*out));
 	memset(&found, 0, sizeof(found));
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	if (key.data == NULL || key.len != MANAGER_SERVICE_KEY_LEN ||
 	    memcmp(key.data, SERVICE_PREFIX, strlen(SERVICE_PREFIX)) != 0)
 		return error_reason(

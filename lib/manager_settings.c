@@ -158,7 +158,7 @@ static enum sgate_status
 learn(struct sgate_manager *mgr, struct sgate_error *err)
 {
 	int64_t began_boot_ms = clock_boot_ms();
-	const char *served_by = mgr->served_by;
+	enum stores_server served_by = mgr->served_by;
 	struct durable_poll poll;
 	enum sgate_status status = manager_need_durable(mgr, err);
 

@@ -267,7 +267,7 @@ count_done(struct sgate_manager *mgr, enum stores_counter counter,
 
 	for (i = 0; i < count; i++)
 		if (done[i])
-			stores_count(mgr->stores, counter);
+			stores_count(mgr->counts, counter);
 }
 
 static void
@@ -515,7 +515,7 @@ manager_spool_tell(struct sgate_manager *mgr, const struct spool_frame *frame,
 	if (status == SGATE_OK && !tombstones.is_told[0])
 		status = SGATE_UNAVAILABLE; /* another database's */
 	if (status == SGATE_OK && tombstones.count > 0)
-		stores_count(mgr->stores, STORES_PUBLISHED);
+		stores_count(mgr->counts, STORES_PUBLISHED);
 	buf_clear(&tombstones.bytes);
 	return status;
 }

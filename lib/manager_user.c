@@ -114,7 +114,7 @@ sgate_user_sessions(struct sgate_manager *mgr, struct sgate_bytes user_id,
 
 	*out_list = NULL;
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	if (limit == 0 || limit > MANAGER_LIST_MAX)
 		l.limit = MANAGER_LIST_MAX;
 	status = input_user(user_id, err);
@@ -412,7 +412,7 @@ sgate_user_cleanup(struct sgate_manager *mgr, struct sgate_bytes user_id,
 	if (out_count != NULL)
 		*out_count = 0;
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	status = input_user(user_id, err);
 	if (status == SGATE_OK)
 		status = input_reason(reason, err);
@@ -439,7 +439,7 @@ sgate_user_block(struct sgate_manager *mgr, struct sgate_bytes user_id,
 	if (out_count != NULL)
 		*out_count = 0;
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	status = input_user(user_id, err);
 	if (status == SGATE_OK)
 		status = input_text("reason", reason_text, BLOCK_TEXT_MAX, err);
@@ -483,7 +483,7 @@ sgate_user_unblock(struct sgate_manager *mgr, struct sgate_bytes user_id,
 	enum sgate_status status;
 
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	status = input_user(user_id, err);
 	if (status == SGATE_OK)
 		status = manager_enter(mgr, err);

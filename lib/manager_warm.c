@@ -157,7 +157,7 @@ put_one(struct chunk *chunk, const struct cache_item *item)
 	     again++)
 		status = put_again(mgr, &item->ref, &put, chunk->err);
 	if (status == SGATE_OK && put.answer == CACHE_PUT_OK)
-		stores_count(mgr->stores, STORES_WARMED);
+		stores_count(mgr->counts, STORES_WARMED);
 	return status;
 }
 

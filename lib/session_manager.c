@@ -204,7 +204,7 @@ durable_left(struct sgate_manager *mgr, enum sgate_status answer)
 	switch (answer) {
 	case SGATE_UNAVAILABLE:
 	case SGATE_UNCERTAIN:
-		stores_count(mgr->stores, STORES_DURABLE_ERRORS);
+		stores_count(mgr->counts, STORES_DURABLE_ERRORS);
 		note_life(mgr, has_answered, is_unreachable, now_ms);
 		if (durable_has_breaker(mgr) && is_unreachable && is_told)
 			breaker_failed(&mgr->stores->durable,
@@ -236,7 +236,7 @@ translate(struct sgate_manager *mgr, enum sgate_status answer,
 	durable_left(mgr, answer);
 	if (answer == SGATE_OK || answer == SGATE_NOT_FOUND ||
 	    answer == SGATE_CONFLICT || answer == SGATE_DENIED)
-		mgr->served_by = mgr->ops->name;
+		mgr->served_by = STORES_DURABLE;
 	if (meaning != answer && err != NULL) {
 		err->status = meaning;
 		if (meaning == SGATE_UNAVAILABLE)
@@ -309,7 +309,7 @@ manager_new_with(const struct sgate_conf *conf,
 		status = error_memory(err, "manager_new");
 		goto out;
 	}
-	mgr->stores = &mgr->own_stores;
+	manager_set_stores(mgr, NULL);
 	mgr->ops = ops != NULL ? ops : durable_choose(mgr->conf);
 	mgr->cache_ops =
 	    cache_ops != NULL ? cache_ops : cache_choose(mgr->conf);
@@ -323,7 +323,7 @@ manager_new_with(const struct sgate_conf *conf,
 		mgr->clock = options->clock;
 		mgr->clock_arg = options->clock_arg;
 	}
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	mgr->call.budget_ms = mgr->conf->gateway.request_timeout_ms;
 	memcpy(mgr->call.actor, "library", sizeof("library"));
 	manager_settle_in(mgr, forks_count());
@@ -407,6 +407,13 @@ void
 manager_set_stores(struct sgate_manager *mgr, struct stores *stores)
 {
 	mgr->stores = stores != NULL ? stores : &mgr->own_stores;
+	mgr->counts = mgr->stores->counts;
+}
+
+void
+manager_set_counts(struct sgate_manager *mgr, _Atomic uint64_t *counts)
+{
+	mgr->counts = counts;
 }
 
 void
@@ -486,13 +493,30 @@ manager_now_ms(const struct sgate_manager *mgr)
 const char *
 manager_served_by(const struct sgate_manager *mgr)
 {
+	switch (mgr->served_by) {
+	case STORES_LOCAL:
+		return "local";
+	case STORES_CACHE:
+		return mgr->cache_ops->name;
+	case STORES_DURABLE:
+		return mgr->ops->name;
+	case STORES_NOBODY:
+	case STORES_SERVERS:
+		break;
+	}
+	return "";
+}
+
+enum stores_server
+manager_server(const struct sgate_manager *mgr)
+{
 	return mgr->served_by;
 }
 
 uint64_t
 manager_rows_older(const struct sgate_manager *mgr)
 {
-	return atomic_load(&mgr->stores->counts[STORES_ROWS_OLDER]);
+	return atomic_load(&mgr->counts[STORES_ROWS_OLDER]);
 }
 
 /* One that is served within a creation takes no time that this one needs. */
@@ -512,7 +536,7 @@ begin(struct sgate_manager *mgr, struct sgate_error *err)
 	unsigned forks = forks_count();
 
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	mgr->call.is_probing = false;
 	mgr->call.is_let = false;
 	mgr->call.is_durable_let = false;
@@ -564,7 +588,7 @@ manager_begin(struct sgate_manager *mgr, struct sgate_error *err)
 	 * When MySQL cannot tell, it does not tell of sessions either. */
 	if (!manager_knows_time(mgr) && mgr->ops->snapshot != NULL &&
 	    manager_learn_clock(mgr, &ignored) == SGATE_OK)
-		mgr->served_by = "";
+		mgr->served_by = STORES_NOBODY;
 }
 
 void
@@ -648,7 +672,7 @@ manager_begin_in(
 	enum sgate_status status = mgr->ops->begin(d, err);
 
 	if (status == SGATE_OK) {
-		mgr->served_by = mgr->ops->name;
+		mgr->served_by = STORES_DURABLE;
 		return status;
 	}
 	if (d != mgr->durable) {
@@ -664,7 +688,7 @@ manager_need_durable(struct sgate_manager *mgr, struct sgate_error *err)
 	enum sgate_status status;
 
 	if (!durable_lets(mgr)) {
-		stores_count(mgr->stores, STORES_DURABLE_SKIPPED);
+		stores_count(mgr->counts, STORES_DURABLE_SKIPPED);
 		return error_set(err, SGATE_UNAVAILABLE, mgr->ops->name, "ask",
 		    0, "%s does not answer, and is not asked until it does",
 		    mgr->ops->name);
@@ -827,7 +851,7 @@ manager_read_token(struct sgate_manager *mgr, struct sgate_bytes text,
 	enum sgate_reason reason;
 
 	error_clear(err);
-	mgr->served_by = "";
+	mgr->served_by = STORES_NOBODY;
 	if (text.len == 0)
 		reason = SGATE_REASON_NONE;
 	else

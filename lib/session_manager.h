@@ -45,6 +45,11 @@ SGATE_MUST_CHECK enum sgate_status manager_new_with(
  */
 void manager_set_stores(struct sgate_manager *mgr, struct stores *stores);
 /*
+ * Behind that: where this process counts what it decides (STORES_COUNTERS
+ * words), which nobody else writes. Without it that is stores->counts.
+ */
+void manager_set_counts(struct sgate_manager *mgr, _Atomic uint64_t *counts);
+/*
  * The index of a worker: after an outage of a store they connect again one by
  * one.
  */
@@ -219,6 +224,7 @@ int64_t manager_now_ms(const struct sgate_manager *mgr);
  * ("redis", "mysql", "sqlite"); "": none was asked, or none answered.
  */
 const char *manager_served_by(const struct sgate_manager *mgr);
+enum stores_server manager_server(const struct sgate_manager *mgr);
 /*
  * Alarm counter: tokens of ours, right by their tag, that the row's secret
  * does not follow from. The row is older than the token: a restored dump, a

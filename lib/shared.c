@@ -28,32 +28,8 @@
 #include <unistd.h>
 
 #define SHARED_MAGIC "sessgate"
-#define SHARED_VERSION 6
+#define SHARED_VERSION 7
 #define LOCK_WAIT_MS 20
-
-static const char *const counter_names[SHARED_COUNTER_COUNT] = {
-    [SHARED_REQUESTS] = "requests",
-    [SHARED_CHECK_ALLOWED] = "check_allowed",
-    [SHARED_CHECK_DENIED] = "check_denied",
-    [SHARED_CHECK_UNAVAILABLE] = "check_unavailable",
-    [SHARED_API_OK] = "api_ok",
-    [SHARED_API_REFUSED] = "api_refused",
-    [SHARED_API_UNAVAILABLE] = "api_unavailable",
-    [SHARED_CREATED] = "created",
-    [SHARED_ENDED] = "ended",
-    [SHARED_CHANGED] = "changed",
-    [SHARED_TOUCHES_QUEUED] = "touches_queued",
-    [SHARED_TOUCHES_WRITTEN] = "touches_written",
-    [SHARED_BAD_PEERS] = "bad_peers",
-};
-
-const char *
-shared_counter_name(enum shared_counter counter)
-{
-	if ((unsigned)counter >= SHARED_COUNTER_COUNT)
-		return "unknown";
-	return counter_names[counter];
-}
 
 /* ---- the file ---- */
 
@@ -159,6 +135,46 @@ shared_remove(const char *runtime_dir)
 
 	if (file_path(runtime_dir, path, sizeof(path)))
 		unlink(path);
+}
+
+/* ---- what was counted ---- */
+
+static bool
+is_used(const struct tally *tally)
+{
+	return atomic_load_explicit(&tally->is_used, memory_order_relaxed) != 0;
+}
+
+static void
+set_verdicts(struct tally *sum)
+{
+	static const enum tally_counter counters[TALLY_VERDICTS] = {
+	    [TALLY_ALLOWED] = TALLY_CHECK_ALLOWED,
+	    [TALLY_DENIED] = TALLY_CHECK_DENIED,
+	    [TALLY_UNAVAILABLE] = TALLY_CHECK_UNAVAILABLE,
+	};
+	unsigned verdict;
+
+	for (verdict = 0; verdict < TALLY_VERDICTS; verdict++)
+		atomic_store(&sum->counters[counters[verdict]],
+		    tally_verdicts(sum, (enum tally_verdict)verdict));
+}
+
+void
+shared_sum(const struct shared *shared, struct tally *out)
+{
+	size_t i;
+
+	memset(out, 0, sizeof(*out));
+	tally_add_all(out, &shared->others);
+	for (i = 0; i < STORES_COUNTERS; i++)
+		tally_add_own(&out->stores[i],
+		    atomic_load_explicit(
+			&shared->stores.counts[i], memory_order_relaxed));
+	for (i = 0; i < SHARED_WORKERS_MAX; i++)
+		if (is_used(&shared->tallies[i]))
+			tally_add_all(out, &shared->tallies[i]);
+	set_verdicts(out);
 }
 
 /* ---- touches ---- */

@@ -18,6 +18,7 @@
 #include "rate.h"
 #include "sessgate.h"
 #include "stores.h"
+#include "tally.h"
 
 /* Two generations of the largest pool that the configuration takes. */
 #define SHARED_WORKERS_MAX 512
@@ -35,29 +36,10 @@ enum shared_worker_state {
 	SHARED_STOPPING
 };
 
-/* What is counted. When you add one, extend shared_counter_name(). */
-enum shared_counter {
-	SHARED_REQUESTS, /* answered, by front_serve.c; all others elsewhere */
-	SHARED_CHECK_ALLOWED,
-	SHARED_CHECK_DENIED,
-	SHARED_CHECK_UNAVAILABLE,
-	SHARED_API_OK,
-	SHARED_API_REFUSED,
-	SHARED_API_UNAVAILABLE,
-	SHARED_CREATED,
-	SHARED_ENDED, /* sessions, by a request; the reaper's: state */
-	SHARED_CHANGED,
-	SHARED_TOUCHES_QUEUED,
-	SHARED_TOUCHES_WRITTEN,
-	SHARED_BAD_PEERS, /* closed: no whole request, or a malformed one */
-	SHARED_COUNTER_COUNT
-};
-const char *shared_counter_name(enum shared_counter counter);
-
 struct shared_worker {
 	_Atomic int pid;
 	_Atomic int state;          /* enum shared_worker_state */
-	_Atomic int64_t since_ms;   /* monotonic: when the state was entered */
+	_Atomic int64_t since_us;   /* monotonic: when the state was entered */
 	_Atomic int64_t started_ms; /* UTC */
 	_Atomic uint64_t requests;  /* by this process */
 };
@@ -114,14 +96,17 @@ struct shared {
 	_Atomic uint64_t generation;    /* reloads */
 	_Atomic uint64_t worker_deaths; /* not by exit 0 */
 	_Atomic uint64_t keeper_deaths, tracker_deaths;
-	_Atomic uint64_t counters[SHARED_COUNTER_COUNT];
-	_Atomic uint64_t reasons[SGATE_REASON_COUNT]; /* denials by reason */
 	struct shared_state state;
 	struct stores stores;   /* fence, breakers, counters of decisions */
 	struct history history; /* of the last hour; the keeper's */
 	_Atomic uint64_t marks[SHARED_MARK_SETS][SHARED_MARK_WAYS];
 	struct rate_table bad_tokens, logins; /* by address */
 	struct shared_worker workers[SHARED_WORKERS_MAX];
+	/* What the worker of that row counts, and those before it did. */
+	struct tally tallies[SHARED_WORKERS_MAX];
+	/* What others count, by tally_add() alone; their decisions about
+	 * stores: stores.counts. */
+	struct tally others;
 	struct shared_touch_bucket touches[SHARED_TOUCH_BUCKETS];
 };
 
@@ -132,19 +117,11 @@ void shared_close(struct shared *shared);
 /* Unlink the file. */
 void shared_remove(const char *runtime_dir);
 
-static inline void
-shared_count_many(
-    struct shared *shared, enum shared_counter counter, uint64_t count)
-{
-	atomic_fetch_add_explicit(
-	    &shared->counters[counter], count, memory_order_relaxed);
-}
-
-static inline void
-shared_count(struct shared *shared, enum shared_counter counter)
-{
-	shared_count_many(shared, counter, 1);
-}
+/*
+ * All that was counted: *out is overwritten. Each figure has grown since an
+ * earlier sum, or is the same; they are not all of one moment.
+ */
+void shared_sum(const struct shared *shared, struct tally *out);
 
 /*
  * Touches: put merges with what is pending for that ref; false when the bucket

@@ -57,6 +57,15 @@ enum stores_counter {
 /* "served_cache", ... Never NULL. */
 const char *stores_counter_name(enum stores_counter counter);
 
+/* Who answered. */
+enum stores_server {
+	STORES_NOBODY, /* nobody was asked, or nobody answered */
+	STORES_LOCAL,  /* the local cache */
+	STORES_CACHE,
+	STORES_DURABLE,
+	STORES_SERVERS
+};
+
 /*
  * Sessions of which an end is in this host's spool, because the durable store
  * did not confirm it: whoever asks here is refused, whichever store can be
@@ -142,11 +151,11 @@ struct stores {
 	_Atomic uint64_t counts[STORES_COUNTERS];
 };
 
+/* Into struct stores' counts, or those of one process (tally.h). */
 static inline void
-stores_count(struct stores *stores, enum stores_counter counter)
+stores_count(_Atomic uint64_t *counts, enum stores_counter counter)
 {
-	atomic_fetch_add_explicit(
-	    &stores->counts[counter], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&counts[counter], 1, memory_order_relaxed);
 }
 
 #endif

@@ -49,9 +49,12 @@ site_begin(struct site *site)
 	assert_non_null(mkdtemp(site->directory));
 	snprintf(file, sizeof(file), "file:%s/log", site->directory);
 	assert_int_equal(log_open(file, LOG_LEVEL_INFO), 0);
-	site->shared = calloc(1, sizeof(*site->shared));
+	site->shared =
+	    aligned_alloc(_Alignof(struct shared), sizeof(*site->shared));
 	assert_non_null(site->shared);
+	memset(site->shared, 0, sizeof(*site->shared));
 	site->gw.shared = site->shared;
+	site->gw.tally = &site->shared->others;
 	site->listener.name = (char *)(uintptr_t) "pool";
 	site->listener.realm = (char *)(uintptr_t) "";
 	site->listener.roles = site->no_roles;

@@ -6,6 +6,7 @@
 #ifndef TESTS_SITE_H
 #define TESTS_SITE_H
 
+#include "counted.h"
 #include "serve.h"
 
 #define SITE_PARAMS_MAX 40

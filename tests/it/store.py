@@ -63,7 +63,7 @@ def a_limit_of_the_file_size_is_a_full_store_and_kills_nobody(t):
     gw.expect_log("sqlite: ", "is down", "store")
     # The store's -wal file gets there first.
     gw.start(preexec_fn=lambda: resource.setrlimit(
-        resource.RLIMIT_FSIZE, (4 << 20, 4 << 20)))
+        resource.RLIMIT_FSIZE, (8 << 20, 8 << 20)))
     gw.wait_log("ready: ")
     token, _ = gw.create()
     workers = children(gw.pid)

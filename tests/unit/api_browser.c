@@ -292,8 +292,7 @@ patch_changes_what_is_writable(void **state)
 	assert_int_equal(
 	    call_body(&site, "PATCH", MOUNT "session", NULL, "{}"), 200);
 	assert_string_equal(site_member(&site, "version"), "3");
-	assert_int_equal(
-	    atomic_load(&site.shared->counters[SHARED_CHANGED]), 2);
+	assert_int_equal(counted(site.shared, TALLY_CHANGED), 2);
 	site_close(&site);
 }
 
@@ -911,7 +910,7 @@ own_sessions_can_be_ended(void **state)
 	assert_int_equal(call(&site, "POST", uri), 404);
 	assert_int_equal(call(&site, "POST", MOUNT "sessions/end-others"), 200);
 	assert_string_equal(site_member(&site, "ended"), "2");
-	assert_int_equal(atomic_load(&site.shared->counters[SHARED_ENDED]), 3);
+	assert_int_equal(counted(site.shared, TALLY_ENDED), 3);
 	assert_null(site_header(&site, "Set-Cookie"));
 	assert_int_equal(call(&site, "GET", MOUNT "session"), 200);
 	snprintf(uri, sizeof(uri), MOUNT "sessions/%s", site.ref);

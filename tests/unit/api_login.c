@@ -92,8 +92,7 @@ a_form_goes_to_return_to_with_a_new_session(void **state)
 	take_cookie(&site);
 	assert_int_equal(get_session(&site), 200);
 	assert_string_equal(site_member(&site, "user_id"), "alice");
-	assert_int_equal(
-	    atomic_load(&site.shared->counters[SHARED_CREATED]), 1);
+	assert_int_equal(counted(site.shared, TALLY_CREATED), 1);
 	/* Without return_to, or with one that leads away: a page. */
 	assert_int_equal(log_in(&site, ""), 200);
 	assert_true(site_body_has(&site, "<h1>Logged in</h1>"));
@@ -179,8 +178,7 @@ nobody_is_let_in_without_the_web_servers_word(void **state)
 		ask.accept = NULL;
 	}
 	assert_true(site_log_has(&site, "login refused: AUTH_TYPE"));
-	assert_int_equal(
-	    atomic_load(&site.shared->counters[SHARED_CREATED]), 0);
+	assert_int_equal(counted(site.shared, TALLY_CREATED), 0);
 	site_close(&site);
 }
 
@@ -303,8 +301,7 @@ the_page_has_a_button_and_changes_nothing(void **state)
 	assert_int_equal(site_ask(&site, &ask), 200);
 	ask.method = "PUT";
 	assert_int_equal(site_ask(&site, &ask), 405);
-	assert_int_equal(
-	    atomic_load(&site.shared->counters[SHARED_CREATED]), 0);
+	assert_int_equal(counted(site.shared, TALLY_CREATED), 0);
 	site_close(&site);
 }
 
@@ -656,8 +653,7 @@ an_address_may_log_in_so_often_a_minute(void **state)
 	    atoi(site_header(&site, "Retry-After")), wait_s - 2, wait_s);
 	assert_true(
 	    site_log_has(&site, "logins from 203.0.113.5: more than 3"));
-	assert_int_equal(
-	    atomic_load(&site.shared->reasons[SGATE_REASON_RATE]), 1);
+	assert_int_equal(counted_denials(site.shared, SGATE_REASON_RATE), 1);
 	/* What the client says of itself is not looked at. */
 	assert_int_equal(log_in_from(&site, "203.0.113.77, 203.0.113.5"), 429);
 	/* Others are not meant, and IPv6 is counted by network. */

@@ -48,7 +48,7 @@ is_problem(struct site *site, const char *code)
 static uint64_t
 ended_so_far(const struct site *site)
 {
-	return atomic_load(&site->shared->counters[SHARED_ENDED]);
+	return counted(site->shared, TALLY_ENDED);
 }
 
 /* Keeps what a create answered. */
@@ -124,8 +124,7 @@ create_makes_a_session_with_all_its_members(void **state)
 	assert_int_equal(authorize(&site), 200);
 	assert_string_equal(
 	    site_header(&site, "Variable-REMOTE_USER"), "alice");
-	assert_int_equal(
-	    atomic_load(&site.shared->counters[SHARED_CREATED]), 1);
+	assert_int_equal(counted(site.shared, TALLY_CREATED), 1);
 	assert_false(site_log_has(&site, site.token));
 	site_close(&site);
 }
@@ -189,8 +188,7 @@ create_refuses_what_it_cannot_take(void **state)
 		if (got != 400)
 			fail_msg("%s: %d", bad[i], got);
 	}
-	assert_int_equal(
-	    atomic_load(&site.shared->counters[SHARED_CREATED]), 0);
+	assert_int_equal(counted(site.shared, TALLY_CREATED), 0);
 	site_close(&site);
 }
 
@@ -870,7 +868,7 @@ metrics_are_open_metrics_and_leave_out_what_is_not_known(void **state)
 	site.gw.mgr = NULL;
 	atomic_store(&site.shared->workers[3].state, SHARED_IDLE);
 	atomic_store(&site.shared->workers[5].state, 99);
-	atomic_store(&site.shared->reasons[SGATE_REASON_ROLE], 4);
+	atomic_store(&site.shared->others.denials[SGATE_REASON_ROLE], 4);
 	assert_int_equal(control(&site, "GET", V1 "metrics", NULL), 200);
 	assert_string_equal(site_header(&site, "Content-Type"),
 	    "application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -185,7 +185,7 @@ every_reason_has_its_status(void **state)
 		assert_true(site_log_has(&site, sgate_reason_text(ends[i])));
 		assert_true(site_log_has(&site, site.ref));
 		assert_false(site_log_has(&site, site.token));
-		assert_true(atomic_load(&site.shared->reasons[ends[i]]) >= 2);
+		assert_true(counted_denials(site.shared, ends[i]) >= 2);
 	}
 	site_close(&site);
 }
@@ -220,8 +220,7 @@ a_store_that_is_away_is_503_and_never_401(void **state)
 	site_break_store(&site);
 	both_deny(&site, buf_text(&site.cookie), NULL, 503, "store");
 	both_deny(&site, buf_text(&site.cookie), "open", 503, "store");
-	assert_true(
-	    atomic_load(&site.shared->counters[SHARED_CHECK_UNAVAILABLE]) >= 4);
+	assert_true(counted(site.shared, TALLY_CHECK_UNAVAILABLE) >= 4);
 	site_mend_store(&site);
 	assert_int_equal(authorize(&site, buf_text(&site.cookie), NULL), 200);
 	site_close(&site);
@@ -690,10 +689,8 @@ a_page_tells_of_a_refusal_and_allows_nobody(void **state)
 	assert_non_null(site_header(&site, "Retry-After"));
 	assert_false(has_variables(&site));
 	/* It was counted when it was refused. */
-	assert_int_equal(
-	    atomic_load(&site.shared->counters[SHARED_CHECK_DENIED]), 0);
-	assert_int_equal(
-	    atomic_load(&site.shared->counters[SHARED_CHECK_ALLOWED]), 0);
+	assert_int_equal(counted(site.shared, TALLY_CHECK_DENIED), 0);
+	assert_int_equal(counted(site.shared, TALLY_CHECK_ALLOWED), 0);
 	site_close(&site);
 }
 
@@ -968,13 +965,11 @@ bad_tokens_of_one_address_are_told_so_often_a_minute(void **state)
 		assert_int_equal(
 		    authorize(&site, buf_text(&forged), NULL), 401);
 	/* More than three if a minute began meanwhile. */
-	assert_in_range(
-	    atomic_load(&shared->reasons[SGATE_REASON_BAD_TAG]), 3, 5);
-	assert_int_equal(
-	    atomic_load(&shared->counters[SHARED_CHECK_DENIED]), 5);
+	assert_in_range(counted_denials(shared, SGATE_REASON_BAD_TAG), 3, 5);
+	assert_int_equal(counted(shared, TALLY_CHECK_DENIED), 5);
 	assert_int_equal(authorize(&site, buf_text(&site.cookie), NULL), 200);
 	assert_int_equal(authorize(&site, NULL, NULL), 401);
-	assert_int_equal(atomic_load(&shared->reasons[SGATE_REASON_NONE]), 1);
+	assert_int_equal(counted_denials(shared, SGATE_REASON_NONE), 1);
 	buf_clear(&forged);
 	site_close(&site);
 }
@@ -1005,7 +1000,112 @@ a_value_that_ends_a_line_ends_the_answer(void **state)
 	buf_clear(&out);
 }
 
+/* Of nothing else that was counted before there is more. */
+static void
+assert_counted(struct site *site, struct tally *before, enum tally_mount mount,
+    unsigned outcome, enum stores_server server)
+{
+	struct tally now;
+	uint64_t more;
+	unsigned m, o, s;
+
+	shared_sum(site->shared, &now);
+	for (m = 0; m < TALLY_MOUNTS; m++)
+		for (o = 0; o < TALLY_OUTCOMES; o++)
+			for (s = 0; s < STORES_SERVERS; s++) {
+				more = atomic_load(&now.checks[m][o][s]) -
+				       atomic_load(&before->checks[m][o][s]);
+				assert_int_equal(more,
+				    m == mount && o == outcome && s == server);
+			}
+	for (s = 0; s < STORES_SERVERS; s++)
+		assert_int_equal(tally_times_count(&now.check_times[s]) -
+				     tally_times_count(&before->check_times[s]),
+		    s == server);
+	*before = now;
+}
+
+static void
+a_check_is_counted_by_mount_reason_and_store(void **state)
+{
+	static const struct {
+		const char *apache_role;
+		bool is_check;
+		enum tally_mount mount;
+	} mounts[] = {
+	    {NULL, false, TALLY_LIGHTTPD},
+	    {NULL, true, TALLY_NGINX},
+	    {"FCGI_APACHE_ROLE=AUTHENTICATOR", false, TALLY_APACHE},
+	    {"FCGI_APACHE_ROLE=ACCESS_CHECKER", false, TALLY_APACHE_FCGID},
+	    {"FCGI_APACHE_ROLE=AUTHORIZER", false, TALLY_UNKNOWN_MOUNT},
+	    {"FCGI_APACHE_ROLE=\"}\n", false, TALLY_UNKNOWN_MOUNT},
+	};
+	struct site site;
+	struct tally before;
+	unsigned i;
+
+	(void)state;
+	site_open(&site, with_reasons);
+	site_login(&site, "alice", NULL);
+	shared_sum(site.shared, &before);
+	for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		struct ask ask = {.cookie = buf_text(&site.cookie),
+		    .is_authorizer = !mounts[i].is_check,
+		    .is_check = mounts[i].is_check,
+		    .more = {mounts[i].apache_role}};
+
+		assert_int_equal(site_ask(&site, &ask), 200);
+		assert_counted(&site, &before, mounts[i].mount, SGATE_REASON_OK,
+		    STORES_DURABLE);
+		/* Nobody is asked, though somebody was before. */
+		ask.cookie = NULL;
+		assert_int_equal(site_ask(&site, &ask), 401);
+		assert_counted(&site, &before, mounts[i].mount,
+		    SGATE_REASON_NONE, STORES_NOBODY);
+	}
+	assert_int_equal(authorize(&site, NULL, "open"), 200);
+	assert_counted(
+	    &site, &before, TALLY_LIGHTTPD, TALLY_ANONYMOUS, STORES_NOBODY);
+	assert_int_equal(
+	    authorize(&site, buf_text(&site.cookie), "staff"), 403);
+	assert_counted(
+	    &site, &before, TALLY_LIGHTTPD, SGATE_REASON_ROLE, STORES_DURABLE);
+	site_end(&site, SGATE_REASON_REVOKED);
+	assert_int_equal(authorize(&site, buf_text(&site.cookie), NULL), 401);
+	assert_counted(&site, &before, TALLY_LIGHTTPD, SGATE_REASON_REVOKED,
+	    STORES_DURABLE);
+	site_break_store(&site);
+	assert_int_equal(authorize(&site, buf_text(&site.cookie), NULL), 503);
+	assert_counted(
+	    &site, &before, TALLY_LIGHTTPD, SGATE_REASON_STORE, STORES_NOBODY);
+	site_mend_store(&site);
+	site_close(&site);
+}
+
+/* The verdict that is counted is that of the answer. */
+static void
+verdicts_are_what_reasons_are_answered_with(void **state)
+{
+	enum tally_verdict verdict;
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(tally_outcome_verdict(TALLY_ANONYMOUS), TALLY_ALLOWED);
+	for (i = 0; i < SGATE_REASON_COUNT; i++) {
+		verdict = tally_outcome_verdict(i);
+		if (i == SGATE_REASON_OK)
+			assert_int_equal(verdict, TALLY_ALLOWED);
+		else if (reply_reason((enum sgate_reason)i)->check_status ==
+			 503)
+			assert_int_equal(verdict, TALLY_UNAVAILABLE);
+		else
+			assert_int_equal(verdict, TALLY_DENIED);
+	}
+}
+
 static const struct CMUnitTest check_tests[] = {
+    cmocka_unit_test(a_check_is_counted_by_mount_reason_and_store),
+    cmocka_unit_test(verdicts_are_what_reasons_are_answered_with),
     cmocka_unit_test(a_value_that_ends_a_line_ends_the_answer),
     cmocka_unit_test(a_live_session_is_allowed_with_its_variables),
     cmocka_unit_test(every_reason_has_its_status),

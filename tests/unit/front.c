@@ -51,7 +51,7 @@ a_whole_request_is_answered_on_every_socket(void **state)
 	assert_true(send_packet(fd, &request));
 	receive(fd);
 	assert_answered("ROLE authorizer\nURI /b\n");
-	assert_int_equal(f->shared->counters[SHARED_REQUESTS], 4);
+	assert_int_equal(counted(f->shared, TALLY_REQUESTS), 4);
 	assert_int_equal(f->shared->workers[0].requests, 4);
 	assert_int_equal(bad_peers(f), 0);
 }
@@ -394,7 +394,7 @@ who_lingers_after_the_answer_is_closed_in_time(void **state)
 		assert_true(send_packet(fds[i], &request));
 	}
 	assert_true(ask(f) < SOON_MS);
-	while (f->shared->counters[SHARED_REQUESTS] < 21)
+	while (counted(f->shared, TALLY_REQUESTS) < 21)
 		usleep(1000);
 	/* Nothing more is sent, and none is closed here. */
 	stop(f, 0);
@@ -432,7 +432,7 @@ a_request_truncated_at_any_byte_gets_no_answer(void **state)
 		close(fd);
 	}
 	assert_true(ask(f) < SOON_MS);
-	assert_int_equal(f->shared->counters[SHARED_REQUESTS], 1);
+	assert_int_equal(counted(f->shared, TALLY_REQUESTS), 1);
 }
 
 /* Sends what is in `request`; nothing may come back, others are served. */

@@ -126,7 +126,11 @@ on_stop(int number)
 static int
 run_front(struct fixture *f, int index)
 {
-	struct gateway gw = {.conf = &f->conf, .shared = f->shared};
+	struct gateway gw = {
+	    .conf = &f->conf,
+	    .shared = f->shared,
+	    .tally = &f->shared->tallies[index],
+	};
 	struct front_options options = {.listeners = &f->listeners,
 	    .slot = &f->shared->workers[index],
 	    .handover = &f->handover};
@@ -135,6 +139,7 @@ run_front(struct fixture *f, int index)
 	struct front *front;
 	sigset_t mask, blocked;
 
+	atomic_store(&gw.tally->is_used, 1);
 	sigemptyset(&mask);
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
@@ -436,7 +441,7 @@ ask(struct fixture *f)
 uint64_t
 bad_peers(const struct fixture *f)
 {
-	return f->shared->counters[SHARED_BAD_PEERS];
+	return counted(f->shared, TALLY_BAD_PEERS);
 }
 
 void

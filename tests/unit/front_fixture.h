@@ -5,6 +5,7 @@
 #ifndef SESSGATE_TESTS_FRONT_FIXTURE_H
 #define SESSGATE_TESTS_FRONT_FIXTURE_H
 
+#include "counted.h"
 #include "front.h"
 
 #include <netinet/in.h>

@@ -83,7 +83,7 @@ requests_follow_each_other_on_one_connection(void **state)
 		receive(fd);
 		assert_answered("URI /last\n");
 	}
-	assert_int_equal(f->shared->counters[SHARED_REQUESTS], 602);
+	assert_int_equal(counted(f->shared, TALLY_REQUESTS), 602);
 	assert_int_equal(bad_peers(f), 0);
 }
 
@@ -315,10 +315,10 @@ wait_for_requests(const struct fixture *f, uint64_t count)
 {
 	int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS;
 
-	while (f->shared->counters[SHARED_REQUESTS] < count &&
+	while (counted(f->shared, TALLY_REQUESTS) < count &&
 	       clock_left_ms(until_ms) > 0)
 		usleep(1000);
-	assert_int_equal(f->shared->counters[SHARED_REQUESTS], count);
+	assert_int_equal(counted(f->shared, TALLY_REQUESTS), count);
 }
 
 /* 16 MiB may wait in a process, and these want more. */

@@ -1644,14 +1644,14 @@ copies_of_a_newer_format_are_told_of(void **state)
 	start(&w, &h);
 	round_ok(&h);
 	assert_int_equal(h.told, 0);
-	stores_count(&h.stores, STORES_NEWER_COPIES);
+	stores_count(h.stores.counts, STORES_NEWER_COPIES);
 	round_ok(&h);
 	assert_int_equal(h.told, 1);
 	assert_int_equal(h.told_errors, 0);
 	assert_non_null(strstr(h.text, "a newer sessgate has written them"));
 	/* Once, and not more than once a minute when there are more. */
 	round_ok(&h);
-	stores_count(&h.stores, STORES_NEWER_COPIES);
+	stores_count(h.stores.counts, STORES_NEWER_COPIES);
 	round_ok(&h);
 	assert_int_equal(h.told, 1);
 	h.mgr->fence_work.told_ms[FENCE_NEWS - 1] -= 60000;

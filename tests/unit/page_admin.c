@@ -218,9 +218,10 @@ the_refusals_are_counted_by_their_reason(void **state)
 	(void)state;
 	open_for(&site, "editor");
 	look_at(&site, PAGE, ADMIN);
-	assert_int_equal(site.shared->reasons[SGATE_REASON_ROLE], 1);
+	assert_int_equal(counted_denials(site.shared, SGATE_REASON_ROLE), 1);
 	look_at(&site, PAGE, CONF_ALLOW_API);
-	assert_int_equal(site.shared->reasons[SGATE_REASON_LISTENER], 1);
+	assert_int_equal(
+	    counted_denials(site.shared, SGATE_REASON_LISTENER), 1);
 	site_close(&site);
 }
 
@@ -336,11 +337,11 @@ fill_usual(int64_t i, uint64_t values[HISTORY_VALUES])
 {
 	uint64_t at = (uint64_t)i;
 
-	values[SAMPLE_COUNTERS + SHARED_CHECK_ALLOWED] = 990 * at + at * at;
-	values[SAMPLE_COUNTERS + SHARED_CHECK_DENIED] = 10 * at + at / 7;
-	values[SAMPLE_COUNTERS + SHARED_CREATED] = 20 * at;
-	values[SAMPLE_COUNTERS + SHARED_ENDED] = 15 * at;
-	values[SAMPLE_COUNTERS + SHARED_CHANGED] = 3 * at;
+	values[SAMPLE_COUNTERS + TALLY_CHECK_ALLOWED] = 990 * at + at * at;
+	values[SAMPLE_COUNTERS + TALLY_CHECK_DENIED] = 10 * at + at / 7;
+	values[SAMPLE_COUNTERS + TALLY_CREATED] = 20 * at;
+	values[SAMPLE_COUNTERS + TALLY_ENDED] = 15 * at;
+	values[SAMPLE_COUNTERS + TALLY_CHANGED] = 3 * at;
 	values[SAMPLE_REASONS + SGATE_REASON_NONE] = 8 * at;
 	values[SAMPLE_REASONS + SGATE_REASON_EXPIRED_IDLE] = 2 * at;
 	values[SAMPLE_STORES + STORES_SERVED_LOCAL] = 900 * at;

@@ -30,8 +30,9 @@ set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	f->shared = calloc(1, sizeof(*f->shared));
+	f->shared = aligned_alloc(_Alignof(struct shared), sizeof(*f->shared));
 	assert_non_null(f->shared);
+	memset(f->shared, 0, sizeof(*f->shared));
 	f->gw.shared = f->shared;
 	f->gw.conf = &f->conf;
 	f->now_ms = 1000 * EVERY + 10;
@@ -79,7 +80,7 @@ the_first_look_is_a_sample_and_knows_little(void **state)
 	struct fixture *f = *state;
 
 	look(f, 0);
-	assert_int_equal(value(f, SAMPLE_COUNTERS + SHARED_REQUESTS), 0);
+	assert_int_equal(value(f, SAMPLE_COUNTERS + TALLY_REQUESTS), 0);
 	assert_true(value(f, SAMPLE_SERVING) == SAMPLE_UNKNOWN);
 	assert_true(value(f, SAMPLE_DURABLE) == SAMPLE_UNKNOWN);
 	assert_true(value(f, SAMPLE_CACHE) == SAMPLE_UNKNOWN);
@@ -97,15 +98,17 @@ counters_are_those_at_its_moment(void **state)
 	struct fixture *f = *state;
 
 	look(f, 0);
-	shared_count_many(f->shared, SHARED_CHECK_ALLOWED, 5);
-	atomic_store(&f->shared->reasons[SGATE_REASON_ROLE], 3);
-	stores_count(&f->shared->stores, STORES_SERVED_CACHE);
+	tally_add(&f->shared->others
+		       .checks[TALLY_NGINX][SGATE_REASON_OK][STORES_LOCAL],
+	    5);
+	atomic_store(&f->shared->others.denials[SGATE_REASON_ROLE], 3);
+	stores_count(f->shared->stores.counts, STORES_SERVED_CACHE);
 	atomic_store(&f->shared->worker_deaths, 2);
 	atomic_store(&f->shared->generation, 4);
 	look(f, EVERY - 20);
-	assert_int_equal(value(f, SAMPLE_COUNTERS + SHARED_CHECK_ALLOWED), 0);
+	assert_int_equal(value(f, SAMPLE_COUNTERS + TALLY_CHECK_ALLOWED), 0);
 	look(f, 20);
-	assert_int_equal(value(f, SAMPLE_COUNTERS + SHARED_CHECK_ALLOWED), 5);
+	assert_int_equal(value(f, SAMPLE_COUNTERS + TALLY_CHECK_ALLOWED), 5);
 	assert_int_equal(value(f, SAMPLE_REASONS + SGATE_REASON_ROLE), 3);
 	assert_int_equal(value(f, SAMPLE_STORES + STORES_SERVED_CACHE), 1);
 	assert_int_equal(value(f, SAMPLE_WORKER_DEATHS), 2);
@@ -184,9 +187,9 @@ another_keeper_goes_on(void **state)
 	look(f, 0);
 	look(f, EVERY);
 	memset(&f->sampler, 0, sizeof(f->sampler));
-	shared_count(f->shared, SHARED_CREATED);
+	tally_add(&f->shared->others.counters[TALLY_CREATED], 1);
 	look(f, 2 * EVERY);
-	assert_int_equal(value(f, SAMPLE_COUNTERS + SHARED_CREATED), 1);
+	assert_int_equal(value(f, SAMPLE_COUNTERS + TALLY_CREATED), 1);
 	assert_false(f->samples[LAST - 1].is_there);
 	assert_true(f->samples[LAST - 2].is_there);
 	assert_true(f->samples[LAST - 3].is_there);

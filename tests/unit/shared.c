@@ -1,6 +1,7 @@
 /* Shared memory: the file, merging of touches, and owners that are killed. */
 #include "config.h"
 
+#include "counted.h"
 #include "shared.h"
 
 #include "clock.h"
@@ -93,9 +94,9 @@ a_second_create_replaces_the_file_and_follows_no_link(void **state)
 	assert_int_equal(lstat(path, &st), 0);
 	assert_true(S_ISREG(st.st_mode));
 	assert_int_not_equal(stat(target, &st), 0);
-	shared_count(second, SHARED_REQUESTS);
-	assert_int_equal(second->counters[SHARED_REQUESTS], 1);
-	assert_int_equal(f->shared->counters[SHARED_REQUESTS], 0);
+	tally_add(&second->others.counters[TALLY_REQUESTS], 1);
+	assert_int_equal(counted(second, TALLY_REQUESTS), 1);
+	assert_int_equal(counted(f->shared, TALLY_REQUESTS), 0);
 	shared_close(second);
 }
 
@@ -119,15 +120,14 @@ every_counter_has_a_name_of_its_own(void **state)
 	int i, j;
 
 	(void)state;
-	for (i = 0; i < SHARED_COUNTER_COUNT; i++) {
-		assert_non_null(shared_counter_name((enum shared_counter)i));
+	for (i = 0; i < TALLY_COUNTERS; i++) {
+		assert_non_null(tally_counter_name((enum tally_counter)i));
 		for (j = 0; j < i; j++)
 			assert_string_not_equal(
-			    shared_counter_name((enum shared_counter)i),
-			    shared_counter_name((enum shared_counter)j));
+			    tally_counter_name((enum tally_counter)i),
+			    tally_counter_name((enum tally_counter)j));
 	}
-	assert_string_equal(
-	    shared_counter_name(SHARED_COUNTER_COUNT), "unknown");
+	assert_string_equal(tally_counter_name(TALLY_COUNTERS), "unknown");
 }
 
 /* Up to max pending ones, which are pending no more. */

@@ -1,6 +1,7 @@
 /* A worker's life: how it starts, what ends it, and with which status. */
 #include "config.h"
 
+#include "counted.h"
 #include "worker.h"
 
 #include "clock.h"
@@ -199,7 +200,7 @@ it_serves_counts_and_ends_when_told(void **state)
 	for (i = 0; i < 50; i++)
 		assert_true(ask(f));
 	assert_int_equal(row(f)->requests, 50);
-	assert_int_equal(f->shared->counters[SHARED_REQUESTS], 50);
+	assert_int_equal(counted(f->shared, TALLY_REQUESTS), 50);
 	assert_true(row(f)->started_ms > 0);
 	kill(f->pid, SIGTERM);
 	assert_int_equal(wait_for_end(f), EXIT_DONE);

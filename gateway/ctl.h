@@ -4,7 +4,8 @@
  *
  * sessgatectl.c has the table of commands; ctl_local.c has those that read the
  * configuration and need no daemon, ctl_db.c what makes and keeps the store's
- * tables, ctl_doctor.c what looks after the stores, ctl_create.c,
+ * tables, ctl_doctor.c what looks after the stores, ctl_import.c what reads
+ * other systems' stores, ctl_create.c,
  * ctl_explain.c, ctl_remote.c and ctl_settings.c those that ask one; ctl_api.c
  * is how it is asked.
  */
@@ -140,6 +141,7 @@ enum ctl_exit ctl_db_check(struct ctl *ctl);
 enum ctl_exit ctl_db_maintain(struct ctl *ctl);
 enum ctl_exit ctl_db_restored(struct ctl *ctl);
 enum ctl_exit ctl_doctor(struct ctl *ctl);
+enum ctl_exit ctl_import_plan(struct ctl *ctl);
 
 enum ctl_exit ctl_create(struct ctl *ctl);
 enum ctl_exit ctl_show(struct ctl *ctl);

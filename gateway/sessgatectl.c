@@ -87,6 +87,16 @@ static const struct ctl_option flush_options[] = {
 	"created before: 2h, or 2026-11-22T14:03 (default: until now)"},
     {NULL, NULL, NULL},
 };
+static const struct ctl_option import_options[] = {
+    {"user-key", "NAME",
+	"where the user stands, as user_id; repeat: the first one counts"},
+    {"prefix", "TEXT", "what the keys or the files' names begin with"},
+    {"lifetime", "DURATION",
+	"how long one lives there without activity, if the store does not say"},
+    {"account", "NAME", "of the old store"},
+    {"password-file", "FILE", "its password, in the first line"},
+    {NULL, NULL, NULL},
+};
 static const struct ctl_option status_options[] = {
     {"watch", NULL, "again every two seconds, until interrupted"},
     {NULL, NULL, NULL},
@@ -177,6 +187,18 @@ const struct ctl_command ctl_commands[] = {
 	"sessgatectl doctor\n"
 	"sessgatectl doctor --json\n",
 	ctl_doctor},
+    {"import plan", CTL_LOCAL, "READER PLACE", 2, 2, import_options,
+	"say what of another system's sessions could be brought in",
+	"Reads them all, and writes nothing, there or here. READER "
+	"is\nconnect-redis or old-redis. "
+	"PLACE is /DIRECTORY, redis:[NUMBER@]HOST:PORT or\n"
+	"redis:[NUMBER@]/SOCKET. A session is shown by a hash of its id. The "
+	"exit code is 1\nif there is none.",
+	"sessgatectl import plan connect-redis redis:127.0.0.1:6379 "
+	"--user-key passport.user\n"
+	"sessgatectl import plan old-redis redis:2@/run/redis/redis.sock "
+	"--json\n",
+	ctl_import_plan},
     {"key list", CTL_LOCAL, "", 0, 0, NULL,
 	"list the signing keys (never the keys themselves)", NULL,
 	"sessgatectl key list\n", ctl_key_list},

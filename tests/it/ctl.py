@@ -93,7 +93,7 @@ def help_names_every_command_and_each_has_examples(t):
         ["config check", "config show", "config template", "config mount",
          "key new", "key use", "key list", "key retire", "manual", "service add",
          "service list", "service remove", "doctor", "db init", "db check",
-         "db maintain", "db restored", "create",
+         "db maintain", "db restored", "import plan", "create",
          "show", "list", "end", "cleanup", "block", "audit", "explain",
          "flush", "maintenance", "status", "stats"]))
     for name in names:

@@ -1,0 +1,119 @@
+/*
+ * Where the systems that we read keep what a session is: its times, and what is
+ * theirs alone. Nothing here knows how it was stored.
+ */
+#include "config.h"
+
+#include "legacy_own.h"
+
+#include <string.h>
+
+int64_t
+legacy_earlier(int64_t a_ms, int64_t b_ms)
+{
+	if (a_ms == 0 || b_ms == 0)
+		return a_ms + b_ms;
+	return a_ms < b_ms ? a_ms : b_ms;
+}
+
+/* A member that is a moment as text; 0 when it is none. */
+static int64_t
+get_moment(struct legacy_tree *tree, const char *path)
+{
+	const struct legacy_value *value = legacy_find(&tree->root, path);
+	int64_t ms;
+
+	return value != NULL && value->kind == LEGACY_TEXT &&
+		       legacy_parse_time(value->text, &ms)
+		   ? ms
+		   : 0;
+}
+
+/* The text of a member, and the member taken out. */
+static void
+take_text(struct legacy_tree *tree, const char *name, struct buf *out)
+{
+	char number[INT_TEXT_MAX];
+	struct sgate_bytes text;
+
+	if (!legacy_get_text(&tree->root, name, number, &text))
+		return;
+	buf_reset(out);
+	buf_add_bytes(out, text);
+	legacy_remove(&tree->root, name);
+}
+
+/* ---- express-session ---- */
+
+/*
+ * "cookie" is express-session's: {"originalMaxAge":ms,"expires":"ISO",...},
+ * with "expires":null for one that lasts as long as the browser; then the
+ * store's own time is the only one.
+ */
+bool
+legacy_layout_connect(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
+    struct legacy_session *out)
+{
+	int64_t expires_ms = get_moment(tree, "cookie.expires"), age_ms;
+
+	(void)settings;
+	(void)raw;
+	(void)now_ms;
+	if (legacy_find(&tree->root, "cookie") == NULL)
+		return legacy_fail(
+		    tree, "it has no \"cookie\": not of express-session");
+	if (legacy_get_integer(&tree->root, "cookie.originalMaxAge", &age_ms) &&
+	    age_ms > 0 && age_ms < expires_ms)
+		out->last_seen_ms = expires_ms - age_ms;
+	out->expires_ms = legacy_earlier(out->expires_ms, expires_ms);
+	legacy_remove(&tree->root, "cookie");
+	return true;
+}
+
+/* ---- the Python managers that sessgate replaces ---- */
+
+/* What only they used: a new session gets its own. */
+static const char *const old_members[] = {"_created_at", "_last_activity",
+    "_last_updated", "created_at", "csrf_token", "expires_at", "ip_address",
+    "is_active", "last_activity", "session_fingerprint", "session_id",
+    "updated_at", "user_agent", NULL};
+
+static int64_t
+first_moment(struct legacy_tree *tree, const char *a, const char *b)
+{
+	int64_t ms = get_moment(tree, a);
+
+	return ms != 0 ? ms : get_moment(tree, b);
+}
+
+bool
+legacy_layout_old(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
+    struct legacy_session *out)
+{
+	int64_t is_active, lifetime_ms = legacy_lifetime_ms(settings);
+	size_t i;
+
+	(void)now_ms;
+	out->created_ms = first_moment(tree, "created_at", "_created_at");
+	out->last_seen_ms =
+	    first_moment(tree, "last_activity", "_last_activity");
+	if (out->last_seen_ms == 0)
+		out->last_seen_ms = get_moment(tree, "_last_updated");
+	out->expires_ms =
+	    legacy_earlier(out->expires_ms, get_moment(tree, "expires_at"));
+	/* A key without a time to live would be for ever, by mistake. */
+	if (out->expires_ms == 0 && out->last_seen_ms != 0)
+		out->expires_ms = out->last_seen_ms + lifetime_ms;
+	/* A row that was logged out stays there. */
+	if (raw->fields != NULL &&
+	    legacy_get_integer(&tree->root, "is_active", &is_active) &&
+	    is_active == 0)
+		out->verdict = LEGACY_ENDED;
+	take_text(tree, "platform_connection_id", &out->context);
+	take_text(tree, "role", &out->role);
+	for (i = 0; old_members[i] != NULL; i++)
+		legacy_remove(&tree->root, old_members[i]);
+	return true;
+}

@@ -1,0 +1,402 @@
+/* What becomes of other systems' sessions: every format, also hostile ones. */
+#include "config.h"
+
+#include "legacy.h"
+
+#include "buf.h"
+#include "tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NOW_MS INT64_C(1795000000000) /* 2026-11-18T11:06:40Z */
+
+static struct legacy_session session;
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	legacy_session_clear(&session);
+	return 0;
+}
+
+static struct legacy_settings
+settings_of(const char *reader)
+{
+	struct legacy_settings settings = {
+	    .reader = legacy_reader_find(reader), .data_max_bytes = 65536};
+
+	assert_non_null(settings.reader);
+	return settings;
+}
+
+static void
+decode_raw(const char *reader, const struct legacy_raw *raw)
+{
+	struct legacy_settings settings = settings_of(reader);
+	struct sgate_error err;
+
+	legacy_session_clear(&session);
+	if (legacy_decode(&settings, raw, NOW_MS, &session, &err) != SGATE_OK)
+		fail_msg("%s", err.text);
+}
+
+static void
+decode(const char *reader, struct sgate_bytes body)
+{
+	const struct legacy_raw raw = {.id = bytes_of("x"), .body = body};
+
+	decode_raw(reader, &raw);
+}
+
+static void
+live(const char *user, const char *data)
+{
+	if (session.verdict != LEGACY_LIVE)
+		fail_msg("%s: %s", legacy_verdict_text(session.verdict),
+		    session.why == NULL ? "" : session.why);
+	assert_null(session.why);
+	assert_string_equal(buf_text(&session.user_id), user);
+	assert_string_equal(buf_text(&session.data), data);
+}
+
+static void
+undecodable(const char *why)
+{
+	assert_int_equal(session.verdict, LEGACY_UNDECODABLE);
+	assert_string_equal(session.why, why);
+}
+
+/* `count` times `part`, between head and tail; buf_clear() it. */
+static struct buf
+repeated(const char *head, const char *part, size_t count, const char *tail)
+{
+	struct buf buf = {0};
+
+	buf_add_text(&buf, head);
+	while (count-- > 0)
+		buf_add_text(&buf, part);
+	buf_add_text(&buf, tail);
+	assert_false(buf_failed(&buf));
+	return buf;
+}
+
+/* Every beginning of it is an answer, too. */
+static void
+every_beginning(const char *reader, struct sgate_bytes whole)
+{
+	char *copy;
+	size_t len;
+
+	for (len = 0; len <= whole.len; len++) {
+		copy = malloc(len + 1);
+		assert_non_null(copy);
+		memcpy(copy, whole.data, len);
+		decode(reader, (struct sgate_bytes){copy, len});
+		free(copy);
+	}
+	assert_int_not_equal(session.verdict, LEGACY_UNDECODABLE);
+}
+
+/* ---- express-session ---- */
+
+#define COOKIE                                                                 \
+	"{\"cookie\":{\"originalMaxAge\":3600000,\"expires\":"                 \
+	"\"2026-11-18T11:36:40.000Z\",\"httpOnly\":true,\"path\":\"/\"},"
+
+static void
+an_express_session_is_read(void **state)
+{
+	struct legacy_raw raw = {.id = bytes_of("x"),
+	    .body = bytes_of(COOKIE "\"views\":3,\"passport\":{\"user\":42}}")};
+
+	(void)state;
+	decode_raw("connect-redis", &raw);
+	live("42", "{\"views\":3,\"passport\":{\"user\":42}}");
+	assert_string_equal(session.user_key, "passport.user");
+	assert_int_equal(session.expires_ms, NOW_MS + 1800000);
+	assert_int_equal(session.last_seen_ms, NOW_MS - 1800000);
+	/* The store's end, if that is earlier. */
+	raw.expires_ms = NOW_MS + 5000;
+	decode_raw("connect-redis", &raw);
+	assert_int_equal(session.expires_ms, NOW_MS + 5000);
+	raw.expires_ms = NOW_MS + 1800001;
+	decode_raw("connect-redis", &raw);
+	assert_int_equal(session.expires_ms, NOW_MS + 1800000);
+	raw.expires_ms = NOW_MS;
+	decode_raw("connect-redis", &raw);
+	assert_int_equal(session.verdict, LEGACY_EXPIRED);
+	every_beginning("connect-redis", raw.body);
+}
+
+static void
+an_express_session_without_an_end_has_the_store_s(void **state)
+{
+	const struct legacy_raw raw = {.id = bytes_of("x"),
+	    .body = bytes_of("{\"cookie\":{\"originalMaxAge\":null,"
+			     "\"expires\":null},\"userId\":\"bob\"}"),
+	    .expires_ms = NOW_MS + 86400000};
+
+	(void)state;
+	decode_raw("connect-redis", &raw);
+	live("bob", "{\"userId\":\"bob\"}");
+	assert_int_equal(session.expires_ms, NOW_MS + 86400000);
+}
+
+static void
+a_session_without_a_user_or_a_cookie_is_told_apart(void **state)
+{
+	(void)state;
+	decode("connect-redis", bytes_of(COOKIE "\"cart\":[1]}"));
+	assert_int_equal(session.verdict, LEGACY_NO_USER);
+	assert_false(session.dropped.user);
+	decode("connect-redis", bytes_of(COOKIE "\"user_id\":\"\"}"));
+	assert_int_equal(session.verdict, LEGACY_NO_USER);
+	decode("connect-redis", bytes_of(COOKIE "\"user_id\":\"a\\nb\"}"));
+	assert_int_equal(session.verdict, LEGACY_NO_USER);
+	assert_true(session.dropped.user);
+	decode("connect-redis", bytes_of("{\"user_id\":1}"));
+	undecodable("it has no \"cookie\": not of express-session");
+}
+
+static void
+the_user_is_where_one_says(void **state)
+{
+	static const char *const keys[] = {
+	    "account.names.1", "account.id", NULL};
+	struct legacy_settings settings = settings_of("connect-redis");
+	const struct legacy_raw raw = {.id = bytes_of("x"),
+	    .body = bytes_of(COOKIE
+		"\"user_id\":\"no\",\"account\":{\"id\":7,\"names\":[\"a\","
+		"\"b\"]}}")};
+	struct sgate_error err;
+
+	(void)state;
+	settings.user_keys = keys;
+	assert_int_equal(
+	    legacy_decode(&settings, &raw, NOW_MS, &session, &err), SGATE_OK);
+	assert_string_equal(buf_text(&session.user_id), "b");
+	assert_string_equal(session.user_key, "account.names.1");
+}
+
+/* ---- JSON ---- */
+
+static void
+json_that_ours_may_not_have_is_settled(void **state)
+{
+	(void)state;
+	decode("connect-redis",
+	    bytes_of(COOKIE
+		"\"user_id\":\"x\",\"user_id\":\"y\",\"n\":null,"
+		"\"big\":9007199254740993,\"huge\":123456789012345678901,"
+		"\"neg\":-9007199254740991,\"f\":1.5,\"e\":1e300,\"t\":true,"
+		"\"nan\":NaN,\"nul\":\"a\\u0000b\",\"lone\":\"\\ud800\","
+		"\"pair\":\"\\ud83d\\ude00\",\"l\":[null,NaN,\"\\u00e9\"]}"));
+	live("y",
+	    "{\"user_id\":\"y\",\"big\":\"9007199254740993\","
+	    "\"huge\":\"123456789012345678901\",\"neg\":-9007199254740991,"
+	    "\"f\":1.5,\"e\":1.0000000000000001e+300,\"t\":true,"
+	    "\"pair\":\"\xf0\x9f\x98\x80\",\"l\":[null,null,\"\xc3\xa9\"]}");
+	assert_int_equal(session.dropped.unknown, 2);
+	assert_int_equal(session.dropped.not_text, 2);
+	assert_false(session.dropped.data);
+}
+
+static void
+json_that_is_none_is_undecodable(void **state)
+{
+	static const char *const texts[] = {"{", "{\"a\"", "{\"a\":", "{a:1}",
+	    "{\"a\":1,}", "[1 2]", "{\"a\":+1}", "{\"a\":.5}",
+	    "{\"a\":\"\\x\"}", "{\"a\":\"\\u12g4\"}", "{\"a\":\"",
+	    "{\"a\":\"\\", "{} x", "nul", "{\"a\":1e}", "{\"a\":--1}",
+	    "{\"a\":\"\\u12\"}"};
+	struct buf deep = repeated("{\"a\":", "[", 100000, "");
+	struct buf many = repeated("{\"a\":[0", ",0", 30000, "]}");
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		decode("connect-redis", bytes_of(texts[i]));
+		undecodable("it is no JSON");
+	}
+	decode("connect-redis", bytes_of(""));
+	undecodable("it is empty");
+	decode("connect-redis", bytes_of("[1]"));
+	undecodable("its JSON is no object");
+	decode("connect-redis", buf_bytes(&deep));
+	undecodable("it is nested too deeply");
+	decode("connect-redis", buf_bytes(&many));
+	undecodable("it has too many values");
+	buf_clear(&deep);
+	buf_clear(&many);
+}
+
+static void
+data_that_is_too_much_is_left_out_and_the_user_stays(void **state)
+{
+	struct buf deep = repeated(COOKIE "\"user_id\":\"x\",\"a\":", "[", 20,
+	    "]]]]]]]]]]]]]]]]]]]]}");
+	struct buf wide =
+	    repeated(COOKIE "\"user_id\":\"x\"", ",\"a\":1", 1500, "}");
+	struct buf large = repeated(
+	    COOKIE "\"user_id\":\"x\",\"a\":\"", "0123456789", 7000, "\"}");
+
+	(void)state;
+	decode("connect-redis", buf_bytes(&deep));
+	live("x",
+	    "{\"user_id\":\"x\",\"a\":[[[[[[[[[[[[[[[null]]]]]]]]]]]]]]]}");
+	assert_int_equal(session.dropped.too_deep, 1);
+	decode("connect-redis", buf_bytes(&wide));
+	live("x", "{}");
+	assert_true(session.dropped.data);
+	decode("connect-redis", buf_bytes(&large));
+	live("x", "{}");
+	assert_true(session.dropped.data);
+	buf_clear(&deep);
+	buf_clear(&wide);
+	buf_clear(&large);
+}
+
+/* ---- the old managers ---- */
+
+static void
+an_old_manager_s_text_is_read(void **state)
+{
+	(void)state;
+	decode("old-redis",
+	    bytes_of("{\"user_id\":7,\"username\":\"ann\",\"role\":\"admin\","
+		     "\"created_at\":\"2026-11-18T10:00:00.250000+00:00\","
+		     "\"last_activity\":\"2026-11-18T12:00:00+01:00\","
+		     "\"csrf_token\":\"s\",\"session_fingerprint\":\"f\","
+		     "\"platform_connection_id\":3,\"lang\":\"de\","
+		     "\"_last_updated\":\"2026-11-18T11:00:00\"}"));
+	live("7", "{\"user_id\":7,\"username\":\"ann\",\"lang\":\"de\"}");
+	assert_string_equal(buf_text(&session.role), "admin");
+	assert_string_equal(buf_text(&session.context), "3");
+	assert_int_equal(session.created_ms, NOW_MS - 4000000 + 250);
+	assert_int_equal(session.last_seen_ms, NOW_MS - 400000);
+	/* The key lives for ever, the session does not. */
+	assert_int_equal(session.expires_ms, NOW_MS - 400000 + 7200000);
+}
+
+static void
+an_old_manager_s_hash_is_read(void **state)
+{
+	const struct legacy_field fields[] = {
+	    {bytes_of("user_id"), bytes_of("7"), false},
+	    {bytes_of("created_at"), bytes_of("2026-11-18 10:00:00"), false},
+	    {bytes_of("expires_at"), bytes_of("2026-11-18T11:06:40"), false},
+	    {bytes_of("platform_name"), {NULL, 0}, true},
+	    {bytes_of("lang"), bytes_of("de"), false},
+	};
+	struct legacy_raw raw = {.id = bytes_of("x"),
+	    .fields = fields,
+	    .fields_count = 5,
+	    .expires_ms = NOW_MS + 99999};
+
+	(void)state;
+	decode_raw("old-redis", &raw);
+	assert_int_equal(session.verdict, LEGACY_EXPIRED);
+	assert_int_equal(session.expires_ms, NOW_MS);
+	assert_string_equal(
+	    buf_text(&session.data), "{\"user_id\":\"7\",\"lang\":\"de\"}");
+}
+
+static void
+moments_are_read_or_are_none(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t ms;
+	} cases[] = {
+	    {"2026-11-18T11:06:40Z", NOW_MS},
+	    {"2026-11-18 11:06:40.5", NOW_MS + 500},
+	    {"2026-11-18T11:06:40.123456789", NOW_MS + 123},
+	    {"2026-11-18T06:06:40-0500", NOW_MS},
+	    {"2024-02-29T00:00:00Z", INT64_C(1709164800000)},
+	    {"1970-01-01T00:00:01Z", 1000},
+	    {"2026-11-18T11:06:40.", 0},
+	    {"2026-11-18T11:06:40.1234567890", 0},
+	    {"2026-11-18T11:06:40+1", 0},
+	    {"2026-11-18T11:06:40Zx", 0},
+	    {"2026-13-18T11:06:40", 0},
+	    {"2026-00-18T11:06:40", 0},
+	    {"2026-11-18T24:06:40", 0},
+	    {"1969-11-18T11:06:40", 0},
+	    {"2026-11-18", 0},
+	    {"", 0},
+	};
+	struct buf text = {0};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		buf_reset(&text);
+		buf_printf(&text, "{\"user_id\":1,\"created_at\":\"%s\"}",
+		    cases[i].text);
+		decode("old-redis", buf_bytes(&text));
+		if (session.created_ms != cases[i].ms)
+			fail_msg("%s: %lld", cases[i].text,
+			    (long long)session.created_ms);
+	}
+	buf_clear(&text);
+}
+
+/* ---- all of them ---- */
+
+static void
+every_reader_says_what_it_is(void **state)
+{
+	const struct legacy_reader *reader;
+	size_t i;
+
+	(void)state;
+	for (i = 0; (reader = legacy_reader_at(i)) != NULL; i++) {
+		assert_ptr_equal(
+		    legacy_reader_find(legacy_reader_name(reader)), reader);
+		assert_true(strlen(legacy_reader_help(reader)) > 10);
+	}
+	assert_null(legacy_reader_find("none"));
+	assert_null(legacy_reader_find(""));
+}
+
+static void
+a_place_of_another_kind_is_refused(void **state)
+{
+	static const char *const places[] = {"", "redis", "mysql:x@/y", "/tmp",
+	    "redis:", "redis:x:0", "redis:x:y", "redis:1@"};
+	struct legacy_settings settings = settings_of("connect-redis");
+	struct legacy_source *source;
+	struct sgate_error err;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		settings.place = places[i];
+		assert_int_equal(legacy_source_open(&settings, &source, &err),
+		    SGATE_INVALID);
+		assert_null(source);
+		assert_non_null(strstr(err.text, "redis:[NUMBER@]HOST:PORT"));
+	}
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_teardown(an_express_session_is_read, teardown),
+    cmocka_unit_test_teardown(
+	an_express_session_without_an_end_has_the_store_s, teardown),
+    cmocka_unit_test_teardown(
+	a_session_without_a_user_or_a_cookie_is_told_apart, teardown),
+    cmocka_unit_test_teardown(the_user_is_where_one_says, teardown),
+    cmocka_unit_test_teardown(json_that_ours_may_not_have_is_settled, teardown),
+    cmocka_unit_test_teardown(json_that_is_none_is_undecodable, teardown),
+    cmocka_unit_test_teardown(
+	data_that_is_too_much_is_left_out_and_the_user_stays, teardown),
+    cmocka_unit_test_teardown(an_old_manager_s_text_is_read, teardown),
+    cmocka_unit_test_teardown(an_old_manager_s_hash_is_read, teardown),
+    cmocka_unit_test_teardown(moments_are_read_or_are_none, teardown),
+    cmocka_unit_test_teardown(every_reader_says_what_it_is, teardown),
+    cmocka_unit_test_teardown(a_place_of_another_kind_is_refused, teardown),
+};
+
+TAP_MAIN(tests)

@@ -14,6 +14,10 @@
 
 #include "page.h"
 
+#include <string.h>
+
+#define ROUTE "admin/"
+#define ROUTE_LEN (sizeof(ROUTE) - 1)
 /* So that a page that refreshes itself goes on behind an outage. */
 #define REFRESH_S "10"
 
@@ -82,8 +86,13 @@ api_admin_serve(struct call *c, struct sgate_bytes path)
 {
 	enum sgate_reason reason;
 
-	if (!bytes_equal_text(path, "admin/"))
+	if (path.len < ROUTE_LEN || memcmp(path.data, ROUTE, ROUTE_LEN) != 0)
 		return false;
+	/* A web server may send all below it to the page's listener. */
+	if (path.len > ROUTE_LEN) {
+		api_not_found(c);
+		return true;
+	}
 	reason = find_operator(c);
 	if (reason == SGATE_REASON_OK && c->gw->shared == NULL)
 		reason = SGATE_REASON_STORE;

@@ -4,8 +4,8 @@
 
 #include "api.h"
 
-/* False: it is another path, and nothing has been done. Else c->reply has the
- * answer. */
+/* False: it is another path and not below it, and nothing has been done. Else
+ * c->reply has the answer. */
 SGATE_MUST_CHECK bool api_admin_serve(struct call *c, struct sgate_bytes path);
 
 #endif

@@ -28,6 +28,7 @@ enum {
 	PLACE_SOCKET,
 	PLACE_CHECK,
 	PLACE_LOGIN,
+	PLACE_ADMIN,
 	PLACE_MOUNT,
 	PLACE_PROTECT,
 	PLACE_COOKIE,
@@ -48,6 +49,7 @@ static const struct place shipped_places[PLACES] = {
     [PLACE_PROGRAM] = {.text = "/usr/sbin/sessgated", .keep = ""},
     [PLACE_CONF] = {.text = "/etc/sessgate/sessgate.conf", .keep = ""},
     [PLACE_LOGIN] = {.text = "/run/sessgate/remote.sock", .keep = ""},
+    [PLACE_ADMIN] = {.text = "/run/sessgate/admin.sock", .keep = ""},
     [PLACE_LIGHTTPD_TIMEOUT] = {.text = "_read_timeout = 12",
 	.keep = "_read_timeout = "},
     [PLACE_APACHE_TIMEOUT] = {.text = "_TIMEOUT 12", .keep = "_TIMEOUT "},
@@ -101,14 +103,15 @@ tcp_check_address(const struct sgate_conf *conf)
 	return NULL;
 }
 
-/* NULL: no listener for POST login that a web server can ask. */
+/* NULL: no listener that allows it and that a web server can ask. */
 static const char *
-login_address(const struct sgate_conf *conf)
+address_of(const struct sgate_conf *conf, unsigned allow)
 {
 	size_t i;
 
 	for (i = 0; i < conf->listeners_count; i++)
-		if ((conf->listeners[i].allow & CONF_ALLOW_REMOTE_USER) != 0 &&
+		if ((conf->listeners[i].allow & allow) != 0 &&
+		    (conf->listeners[i].allow & CONF_ALLOW_ALL) == 0 &&
 		    strncmp(conf->listeners[i].address, "unix:", 5) == 0)
 			return conf->listeners[i].address + 5;
 	return NULL;
@@ -178,7 +181,8 @@ set_places(struct place *places, const struct sgate_conf *conf)
 {
 	const struct conf_listener *pool = conf_listener(conf, "pool");
 	const char *check = tcp_check_address(conf);
-	const char *login = login_address(conf);
+	const char *login = address_of(conf, CONF_ALLOW_REMOTE_USER);
+	const char *admin = address_of(conf, CONF_ALLOW_ADMIN);
 	long long seconds =
 	    (long long)(conf->gateway.request_terminate_timeout_ms / 1000 + 2);
 
@@ -196,6 +200,9 @@ set_places(struct place *places, const struct sgate_conf *conf)
 		return false;
 	if (login != NULL && !set_place(&places[PLACE_LOGIN],
 				 "the address of a listener", login))
+		return false;
+	if (admin != NULL && !set_place(&places[PLACE_ADMIN],
+				 "the address of a listener", admin))
 		return false;
 	if (check != NULL)
 		buf_add_text(&places[PLACE_CHECK].value, check);
@@ -264,11 +271,17 @@ note_missing_listener(const struct sgate_conf *conf, const char *text)
 		    "sessgate.conf has no listener for this mount yet: add "
 		    "listener: { apache: { address = \"tcp:127.0.0.1:9733\"; "
 		    "allow = [\"check\"]; }; };");
-	if (login_address(conf) == NULL &&
+	if (address_of(conf, CONF_ALLOW_REMOTE_USER) == NULL &&
 	    strstr(text, shipped_places[PLACE_LOGIN].text) != NULL)
 		ctl_fail(CTL_YES,
 		    "sessgate.conf has no listener for this mount yet: add "
 		    "listener: { remote: { allow = [\"remote-user\"]; group = "
+		    "\"www-data\"; }; }; (the web server's group)");
+	if (address_of(conf, CONF_ALLOW_ADMIN) == NULL &&
+	    strstr(text, shipped_places[PLACE_ADMIN].text) != NULL)
+		ctl_fail(CTL_YES,
+		    "sessgate.conf has no listener for this mount yet: add "
+		    "listener: { admin: { allow = [\"admin\"]; group = "
 		    "\"www-data\"; }; }; (the web server's group)");
 }
 

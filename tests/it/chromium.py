@@ -231,3 +231,52 @@ def wait_for(what, check, timeout=harness.PATIENCE):
         if time.monotonic() - begin > timeout:
             raise AssertionError("not within %g s: %s" % (timeout, what))
         time.sleep(0.02)
+
+
+def picture(browser, name):
+    """With SESSGATE_PICTURES=DIRECTORY left there, to be looked at."""
+    directory = os.environ.get("SESSGATE_PICTURES")
+    if directory:
+        browser.picture(os.path.join(directory, name + ".png"))
+
+
+# ---- can everybody use a page? ---------------------------------------------
+
+CONTRAST_JS = """
+function parse(c) { return (c.match(/[\\d.]+/g) || []).map(Number); }
+function light(c) {
+  return c.slice(0, 3).map(function (v) { v /= 255; return v <= .03928 ? v / 12.92 : Math.pow((v + .055) / 1.055, 2.4); })
+    .reduce(function (sum, v, i) { return sum + v * [.2126, .7152, .0722][i]; }, 0);
+}
+function back(e) {
+  for (; e; e = e.parentElement) {
+    var c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] > 0) return c;
+  }
+  return [255, 255, 255];
+}
+return Array.from(document.querySelectorAll("body *")).filter(function (e) {
+  return Array.from(e.childNodes).some(function (n) { return n.nodeType === 3 && n.data.trim(); });
+}).map(function (e) {
+  var a = light(parse(getComputedStyle(e).color)), b = light(back(e));
+  return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.tagName + " " + e.textContent.slice(0, 30)];
+}).sort(function (x, y) { return x[0] - y[0]; })[0];
+"""
+
+
+def is_accessible(t, a, name):
+    """Fits, and can be read: light and dark, on a telephone, enlarged."""
+    for label, width, scale, dark, text in (
+            ("light", 1000, 1, False, 100), ("dark", 1000, 1, True, 100), ("narrow", 320, 1, False, 100),
+            ("narrow-dark", 320, 2, True, 100), ("zoomed", 640, 2, False, 200)):
+        a.size(width, scale=scale, dark=dark)
+        a.run("document.documentElement.style.setProperty('font-size', arguments[0] + '%')", text)
+        picture(a, "%s-%s" % (name, label))
+        wide, inner = a.run("return [document.scrollingElement.scrollWidth, innerWidth]")
+        t.true(wide <= inner == width, "%s %s: %d wide, of %d" % (name, label, wide, inner))
+        worst = a.run(CONTRAST_JS)
+        t.true(worst[0] >= 7, "%s %s: contrast %r" % (name, label, worst))
+        small = a.run("return Array.from(document.querySelectorAll('button, a.button')).map(function (e) {"
+                      " return e.getBoundingClientRect().height; }).filter(function (h) { return h < 44; })")
+        t.equal(small, [], "too small to touch")
+    a.usual_size()

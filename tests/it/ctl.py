@@ -424,6 +424,7 @@ def config_mount_prints_the_shipped_file_with_our_values(t):
 
 MOUNTS = {"lighttpd-bin-path": "lighttpd/bin-path.conf", "lighttpd-cookie": "lighttpd/cookie.conf",
           "lighttpd-cookie.lua": "lighttpd/cookie.lua", "lighttpd-login": "lighttpd/login.conf",
+          "lighttpd-admin": "lighttpd/admin.conf", "apache-admin": "apache/admin.conf", "nginx-admin": "nginx/admin.conf",
           "apache": "apache/sessgate.conf", "apache-fcgid": "apache/fcgid.conf", "apache-login": "apache/login.conf",
           "nginx-login": "nginx/login.conf", "nginx-http": "nginx/http.conf", "nginx-server": "nginx/server.conf",
           "nginx-params": "nginx/params.conf", "nginx-protect": "nginx/protect.conf",
@@ -434,9 +435,12 @@ MOUNTS = {"lighttpd-bin-path": "lighttpd/bin-path.conf", "lighttpd-cookie": "lig
 def config_mount_puts_our_values_in_place_of_the_defaults(t):
     site = Site(t, {"gateway": {"mount": "/auth/", "request_terminate_timeout": "5 s"}, "cookie": {"name": "who"},
                     "listener": {"apache": {"address": "tcp:127.0.0.1:7001", "allow": ["check"]},
-                                 "remote": {"allow": ["remote-user"]}}})
+                                 "remote": {"allow": ["remote-user"]},
+                                 "operator": {"allow": ["admin"]}}})
     remote = os.path.join(site.gw.run_dir, "remote.sock")
-    ours = (("/run/sessgate/pool.sock", site.gw.pool), ("/run/sessgate/remote.sock", remote), ("/.sessgate/", "/auth/"), ("__Host-sid", "who"),
+    operator = os.path.join(site.gw.run_dir, "operator.sock")
+    ours = (("/run/sessgate/pool.sock", site.gw.pool), ("/run/sessgate/remote.sock", remote),
+            ("/run/sessgate/admin.sock", operator), ("/.sessgate/", "/auth/"), ("__Host-sid", "who"),
             ("127.0.0.1:9733", "127.0.0.1:7001"), ("/usr/sbin/sessgated", harness.SESSGATED),
             ("/etc/sessgate/sessgate.conf", site.gw.conf_path), ("_read_timeout = 12", "_read_timeout = 7"),
             ("_TIMEOUT 12", "_TIMEOUT 7"), ("_read_timeout 12s", "_read_timeout 7s"))
@@ -465,7 +469,8 @@ def config_mount_prints_nothing_that_a_server_would_read_otherwise(t):
     done = site("config", "mount", "nginx")
     t.equal((done.code, done.out), (2, ""))
     t.match(done.err, "there is: lighttpd, .*nginx-fcgiwrap")
-    for name in ("apache", "apache-login", "lighttpd-login", "nginx-login"):
+    for name in ("apache", "apache-login", "lighttpd-login", "nginx-login", "apache-admin", "lighttpd-admin",
+                 "nginx-admin"):
         done = site("config", "mount", name)
         t.equal(done.code, 0)
         t.match(done.err, "no listener for this mount yet")

@@ -178,7 +178,7 @@ def every_route_is_listed_and_no_other(t):
             r'^    \{"([a-z/*-]+)", REQUEST_([A-Z]+),',
             text("gateway/%s.c" % name), re.M)}
     # The operator's page is none of a table: it hides.
-    hidden = re.findall(r'bytes_equal_text\(path, "([a-z]+/)"\)', text("gateway/api_admin.c"))
+    hidden = re.findall(r'^#define ROUTE "([a-z]+/)"$', text("gateway/api_admin.c"), re.M)
     t.equal(hidden, ["admin/"])
     routes.add(("GET", hidden[0]))
     t.true(len(routes) > 30, routes)

@@ -192,7 +192,13 @@ everybody_else_meets_an_unknown_route(void **state)
 			is_as_unknown(&site, &ask);
 		}
 	}
-	/* The operator himself, by another method. */
+	/* The operator himself, below the page and by another method. */
+	ask.allow = CONF_ALLOW_ADMIN;
+	ask.cookie = buf_text(&site.cookie);
+	ask.method = "GET";
+	ask.accept = HTML;
+	ask.uri = PAGE "more";
+	assert_int_equal(site_ask(&site, &ask), 404);
 	ask.allow = ADMIN;
 	ask.method = "POST";
 	is_as_unknown(&site, &ask);

@@ -189,6 +189,12 @@ batch_is_busy(const struct batch *batch)
 	return is_at_work(atomic_load(&batch->worker));
 }
 
+static unsigned
+place_of(uint64_t worker)
+{
+	return ((uint32_t)worker - 1) % BATCH_PLACES;
+}
+
 static uint64_t
 nobody_after(uint64_t worker)
 {
@@ -260,7 +266,7 @@ static uint64_t
 try_work(struct batch *batch, unsigned own)
 {
 	uint64_t seen = atomic_load(&batch->worker), mine;
-	unsigned other = ((uint32_t)seen - 1) % BATCH_PLACES;
+	unsigned other = place_of(seen);
 	bool was_dead = is_at_work(seen) && is_place_dead(batch, other);
 
 	if (is_at_work(seen) && !was_dead && busy_ms(batch) < RELIEVE_MS)
@@ -453,13 +459,16 @@ batch_enter(struct batch *batch, unsigned place)
 	}
 }
 
-/* Whether he has been at it for so long that nobody should wait for him. */
+/* Whether he has been at it for so long that nobody should wait for him. One
+ * who is dead is waited for by nobody: he is relieved. */
 static bool
 is_stuck(const struct batch *batch)
 {
-	return is_at_work(atomic_load(&batch->worker)) &&
-	       busy_ms(batch) > BATCH_PATIENCE_MS &&
-	       busy_ms(batch) < RELIEVE_MS;
+	uint64_t worker = atomic_load(&batch->worker);
+
+	return is_at_work(worker) && busy_ms(batch) > BATCH_PATIENCE_MS &&
+	       busy_ms(batch) < RELIEVE_MS &&
+	       !is_place_dead(batch, place_of(worker));
 }
 
 static bool

@@ -96,16 +96,11 @@ compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/*
- * Not in what one process does with MySQL and Redis: keep.py has a place in
- * SQLite, and a creation is taken over from another worker alone: unit/batch.c
- * stops and kills workers there.
- */
+/* Not in what is done with MySQL and Redis: keep.py has a place in SQLite. */
 static bool
 is_elsewhere(const char *name)
 {
-	return strncmp(name, "sqlite-", strlen("sqlite-")) == 0 ||
-	       strcmp(name, "batch-take") == 0;
+	return strncmp(name, "sqlite-", strlen("sqlite-")) == 0;
 }
 
 static void

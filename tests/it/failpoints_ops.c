@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "batch.h"
 #include "clock.h"
 
 #define B(text) bytes_of(text)
@@ -519,10 +522,10 @@ next_create(struct site *site, struct cell *cell)
 	sgate_token_free(token);
 }
 
-/* MySQL does not answer, in every cell: the session is made without it. */
+/* Without a key, so it may be done together with others. */
 static enum sgate_status
-run_create_away(struct site *site, struct sgate_manager *mgr, struct cell *cell,
-    struct result *out, struct sgate_error *err)
+run_create_plain(struct site *site, struct sgate_manager *mgr,
+    struct cell *cell, struct result *out, struct sgate_error *err)
 {
 	struct sgate_create create = {
 	    .user_id = B(cell->user), .data = B("{\"a\":1}")};
@@ -561,6 +564,30 @@ next_away(struct site *site, struct cell *cell)
 		SGATE_NO_TOUCH, &session, &err) != SGATE_OK)
 		cell_wrong(cell, "a look at a new session: %s", err.text);
 	sgate_session_free(session);
+}
+
+static void
+die_at_work(void *arg, struct batch_item *items, size_t count)
+{
+	(void)arg;
+	(void)items;
+	(void)count;
+	_exit(0);
+}
+
+/* A worker of the host has died with what it had in hand: who comes next hands
+ * over what is his, finds that out, and takes it as he would take another's. */
+static void
+prepare_dead(struct site *site, struct cell *cell)
+{
+	struct batch_item item = {.bytes = NULL};
+	int status = 1;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		batch_do_own(site->batch, 1, &item, 1, die_at_work, NULL);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+		cell_wrong(cell, "prepare: nobody has died at work");
 }
 
 /* A key that was used more than a day ago. */
@@ -1167,9 +1194,15 @@ const struct op ops[] = {
 	.judge = judge_limited,
 	.next = next_limited,
 	.max_sessions = 1},
+    /* MySQL does not answer, in every cell: it is made without it. */
     {.name = "create_away",
 	.more = "durable-begin=error",
-	.run = run_create_away,
+	.run = run_create_plain,
+	.judge = judge_away,
+	.next = next_away},
+    {.name = "create_after_dead",
+	.prepare = prepare_dead,
+	.run = run_create_plain,
 	.judge = judge_away,
 	.next = next_away},
     {.name = "validate",

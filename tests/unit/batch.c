@@ -234,6 +234,19 @@ the_next_one_goes_on_when_it_is_killed(void **state)
 	assert_true(ask(w, 1, 1, do_all));
 }
 
+/* When nobody would wait for one that is alive. */
+static void
+nobody_goes_alone_because_of_a_dead_one(void **state)
+{
+	struct world *w = *state;
+	pid_t pid = start_waiting(w, 1);
+
+	usleep(1000 * (BATCH_PATIENCE_MS + 20));
+	kill(pid, SIGKILL);
+	wait_for(pid, SIGKILL);
+	assert_true(ask(w, 2, 0, do_all));
+}
+
 /* Lets the first go on when others wait, and kills the second with theirs. */
 static void
 release_and_kill(struct world *w, pid_t second)
@@ -568,6 +581,7 @@ main(int argc, char **argv)
 	    CASE(one_that_is_alone_does_its_own),
 	    CASE(what_waits_is_done_together_and_once),
 	    CASE(the_next_one_goes_on_when_it_is_killed),
+	    CASE(nobody_goes_alone_because_of_a_dead_one),
 	    CASE(what_a_dead_one_had_taken_is_uncertain),
 	    CASE(one_that_is_stopped_holds_nobody_up),
 	    CASE(what_a_slow_one_has_taken_is_his_until_he_answers),

@@ -1,7 +1,8 @@
 /*
  * The operator's page: is all well, and what happened in the last hour. In the
  * order in which one asks: what is wrong and what to do, maintenance, the
- * figures of now, pictures of the hour, refusals by reason, what runs here.
+ * figures of now, pictures of the hour, refused checks by reason, what runs
+ * here.
  *
  * All of it from shared memory, so that it is there while stores hang, and all
  * of it of the whole pool of this host: nothing of any session or user.
@@ -29,8 +30,9 @@ struct admin {
 	const struct gateway *gw;
 	const struct shared *shared;
 	struct history_sample samples[HISTORY_SAMPLES];
-	int64_t now_ms; /* UTC */
-	int64_t end_ms; /* UTC, of the newest interval */
+	bool is_sampled[HISTORY_INTERVALS]; /* at both ends */
+	int64_t now_ms;                     /* UTC */
+	int64_t end_ms;                     /* UTC, of the newest interval */
 };
 
 /* ---- samples ---- */
@@ -51,11 +53,15 @@ read_samples(struct admin *a)
 {
 	int64_t now_ms = clock_boot_ms(), until_ms = now_ms;
 	int64_t begin_ms = history_interval(now_ms) * HISTORY_EVERY_MS;
+	size_t i;
 
 	if (now_ms - begin_ms < SAMPLE_LATE_MS &&
 	    !has_sample(a, history_interval(now_ms)) && begin_ms > 0)
 		until_ms = begin_ms - 1;
 	history_read(&a->shared->history, until_ms, a->samples);
+	for (i = 0; i < HISTORY_INTERVALS; i++)
+		a->is_sampled[i] =
+		    a->samples[i].is_there && a->samples[i + 1].is_there;
 	a->end_ms =
 	    a->now_ms - now_ms + history_interval(until_ms) * HISTORY_EVERY_MS;
 }
@@ -278,6 +284,24 @@ add_workers_figure(struct admin *a)
 }
 
 static void
+add_times_figure(struct admin *a)
+{
+	static const double shares[] = {.5, .99};
+	size_t i;
+
+	begin_figure(a->out, "Half of the checks, 99 of 100");
+	for (i = 0; i < 2; i++) {
+		picture_number(a->out,
+		    sample_quantile_us(a->samples,
+			HISTORY_INTERVALS - NOW_INTERVALS, HISTORY_INTERVALS,
+			SAMPLE_CHECK_TIMES, shares[i]),
+		    PICTURE_US);
+		buf_add_text(a->out, i == 0 ? ", " : "");
+	}
+	end_figure(a->out);
+}
+
+static void
 add_figures(struct admin *a)
 {
 	buf_add_text(a->out,
@@ -292,6 +316,7 @@ add_figures(struct admin *a)
 	add_figure(a->out, "Checks answered 503",
 	    rate_now(a, SAMPLE_COUNTERS + TALLY_CHECK_UNAVAILABLE),
 	    PICTURE_PER_SECOND);
+	add_times_figure(a);
 	add_workers_figure(a);
 	add_figure(
 	    a->out, "Live sessions", last_state(a, SAMPLE_LIVE), PICTURE_COUNT);
@@ -396,6 +421,45 @@ add_refusals_picture(struct admin *a)
 	    .count = COUNT(sources)};
 
 	add_picture(a, &p, sources);
+}
+
+/* Below what half of an interval's requests, and 99 of 100, were answered. */
+static void
+add_times_picture(struct admin *a, struct picture *p, int times)
+{
+	static const char *const names[] = {"half of them", "99 of 100"};
+	static const double shares[] = {.5, .99};
+	int64_t values[COUNT(names)][PICTURE_POINTS];
+	size_t i, line;
+
+	for (line = 0; line < COUNT(names); line++) {
+		for (i = 0; i < HISTORY_INTERVALS; i++)
+			values[line][i] = sample_quantile_us(
+			    a->samples, i, i + 1, times, shares[line]);
+		p->lines[line].name = names[line];
+		p->lines[line].values = values[line];
+	}
+	p->unit = PICTURE_US;
+	p->is_peak = true;
+	p->end_ms = a->end_ms;
+	p->is_known = a->is_sampled;
+	p->count = COUNT(names);
+	picture_add(a->out, p);
+}
+
+static void
+add_times_pictures(struct admin *a)
+{
+	struct picture checks = {.id = "times",
+	    .title = "How long checks take",
+	    .about = "From the last byte of a request to its answer. Where "
+		     "nobody asked there is no line."};
+	struct picture changes = {.id = "change-times",
+	    .title = "How long logins and logouts take",
+	    .about = "The same of what creates, changes or ends sessions."};
+
+	add_times_picture(a, &checks, SAMPLE_CHECK_TIMES);
+	add_times_picture(a, &changes, SAMPLE_CHANGE_TIMES);
 }
 
 static void
@@ -520,7 +584,7 @@ sort_reasons(const struct admin *a, int *out, int64_t *hour)
 	for (reason = SGATE_REASON_NONE; reason < SGATE_REASON_COUNT;
 	     reason++) {
 		hour[reason] =
-		    growth(a, SAMPLE_REASONS + reason, HISTORY_INTERVALS);
+		    growth(a, SAMPLE_OUTCOMES + reason, HISTORY_INTERVALS);
 		if (hour[reason] <= 0)
 			continue;
 		for (at = count; at > 0 && hour[out[at - 1]] < hour[reason];
@@ -532,6 +596,15 @@ sort_reasons(const struct admin *a, int *out, int64_t *hour)
 	return count;
 }
 
+/* "expired_idle: Session expired": as logs name it, and as visitors read it. */
+static void
+add_reason(struct buf *out, enum sgate_reason reason)
+{
+	buf_add_html(out, bytes_of(sgate_reason_text(reason)));
+	buf_add_text(out, ": ");
+	buf_add_html(out, bytes_of(reply_reason(reason)->title));
+}
+
 static void
 add_reasons(struct admin *a)
 {
@@ -540,30 +613,29 @@ add_reasons(struct admin *a)
 	size_t i, count = sort_reasons(a, reasons, hour);
 
 	buf_add_text(a->out, "<section aria-labelledby=\"reasons\">\n<h2 "
-			     "id=\"reasons\">Refusals "
-			     "by reason</h2>\n");
+			     "id=\"reasons\">Refused checks by reason</h2>\n");
 	if (count == 0) {
 		buf_add_text(
 		    a->out, "<p>None in the last hour.</p>\n</section>\n");
 		return;
 	}
 	buf_add_text(a->out,
-	    "<div class=\"wide\"><table>\n<thead><tr><th "
+	    "<div class=\"wide\" tabindex=\"0\" role=\"group\" "
+	    "aria-labelledby=\"reasons\"><table>\n<thead><tr><th "
 	    "scope=\"col\">Reason</th><th scope=\"col\">Last minute</th>"
 	    "<th scope=\"col\">Last hour</th></tr></thead>\n<tbody>\n");
 	for (i = 0; i < count; i++) {
 		buf_add_text(a->out, "<tr><th scope=\"row\">");
-		buf_add_html(a->out,
-		    bytes_of(sgate_reason_text((enum sgate_reason)reasons[i])));
+		add_reason(a->out, (enum sgate_reason)reasons[i]);
 		buf_add_text(a->out, "</th>");
 		add_count_cell(a->out,
-		    growth(a, SAMPLE_REASONS + reasons[i], NOW_INTERVALS));
+		    growth(a, SAMPLE_OUTCOMES + reasons[i], NOW_INTERVALS));
 		add_count_cell(a->out, hour[reasons[i]]);
 		buf_add_text(a->out, "</tr>\n");
 	}
 	buf_add_text(a->out,
-	    "</tbody>\n</table></div>\n<p>What each means, and why one visitor "
-	    "was refused: <code>sessgatectl explain</code>.</p>\n</section>\n");
+	    "</tbody>\n</table></div>\n<p>Why one session was refused: "
+	    "<code>sessgatectl explain REF</code>.</p>\n</section>\n");
 }
 
 /* ---- what runs here ---- */
@@ -618,14 +690,17 @@ add_all(struct admin *a, bool is_still)
 	add_refresh(a, is_still);
 	add_figures(a);
 	add_stores_picture(a);
+	buf_add_text(a->out, "<div class=\"pictures\">\n");
 	add_checks_picture(a);
 	add_refusals_picture(a);
-	add_reasons(a);
 	add_served_picture(a);
+	add_times_pictures(a);
 	add_workers_picture(a);
 	add_sessions_picture(a);
 	add_probes_picture(a);
 	add_behind_pictures(a);
+	buf_add_text(a->out, "</div>\n");
+	add_reasons(a);
 	add_instance(a);
 }
 

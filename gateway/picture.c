@@ -161,6 +161,8 @@ is_known_at(const struct picture *p, size_t i)
 {
 	size_t line;
 
+	if (p->is_known != NULL)
+		return p->is_known[i];
 	for (line = 0; line < p->count; line++)
 		if (value_at(p->lines[line].values, i) != PICTURE_NONE)
 			return true;
@@ -439,7 +441,7 @@ static void
 add_time_axis(struct buf *out)
 {
 	buf_add_text(out, "<p class=\"axis\" aria-hidden=\"true\">"
-			  "<span>60 min ago</span><span>30 min</span>"
+			  "<span>60 min</span><span>30 min</span>"
 			  "<span>now</span></p>\n");
 }
 
@@ -483,8 +485,11 @@ add_table_head(struct buf *out, const struct picture *p)
 {
 	size_t i;
 
-	buf_add_text(out, "<details><summary>As a table</summary>\n"
-			  "<div class=\"wide\"><table>\n<caption>");
+	buf_printf(out,
+	    "<details><summary>As a table</summary>\n<div class=\"wide\" "
+	    "tabindex=\"0\" role=\"group\" aria-labelledby=\"%s\"><table>\n"
+	    "<caption>",
+	    p->id);
 	buf_add_html(out, bytes_of(p->title));
 	buf_add_text(out, p->is_peak ? ": the most of five minutes"
 				     : ": the mean of five minutes");

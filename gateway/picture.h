@@ -45,6 +45,8 @@ struct picture {
 	bool is_stacked; /* areas on each other; else lines */
 	bool is_peak;    /* the table tells the most of five minutes */
 	int64_t end_ms;  /* UTC, of the right edge */
+	/* PICTURE_POINTS: where there is data; NULL: where a line is. */
+	const bool *is_known;
 	size_t count;
 	struct picture_line lines[PICTURE_LINES_MAX];
 };

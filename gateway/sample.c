@@ -140,6 +140,35 @@ maintenance(const struct stores *stores)
 }
 
 static void
+add_checks(const struct tally *sum, uint64_t *values)
+{
+	size_t mount, outcome, server, i;
+
+	for (mount = 0; mount < TALLY_MOUNTS; mount++)
+		for (outcome = 0; outcome < TALLY_OUTCOMES; outcome++)
+			for (server = 0; server < STORES_SERVERS; server++)
+				values[SAMPLE_OUTCOMES + outcome] += load_count(
+				    &sum->checks[mount][outcome][server]);
+	for (server = 0; server < STORES_SERVERS; server++)
+		for (i = 0; i < TALLY_BUCKETS; i++)
+			values[SAMPLE_CHECK_TIMES + i] +=
+			    load_count(&sum->check_times[server].buckets[i]);
+}
+
+/* Requests that create, change or end sessions. */
+static void
+add_changes(const struct tally *sum, uint64_t *values)
+{
+	size_t operation, i;
+
+	for (operation = TALLY_NO_OPERATION + 1; operation < TALLY_OPERATIONS;
+	     operation++)
+		for (i = 0; i < TALLY_BUCKETS; i++)
+			values[SAMPLE_CHANGE_TIMES + i] += load_count(
+			    &sum->operation_times[operation].buckets[i]);
+}
+
+static void
 copy_counters(const struct shared *shared, uint64_t *values)
 {
 	struct tally sum BUF_NO_ZEROS;
@@ -152,6 +181,8 @@ copy_counters(const struct shared *shared, uint64_t *values)
 		values[SAMPLE_REASONS + i] = load_count(&sum.denials[i]);
 	for (i = 0; i < STORES_COUNTERS; i++)
 		values[SAMPLE_STORES + i] = load_count(&sum.stores[i]);
+	add_checks(&sum, values);
+	add_changes(&sum, values);
 	values[SAMPLE_WORKER_DEATHS] = load_count(&shared->worker_deaths);
 	values[SAMPLE_RELOADS] = load_count(&shared->generation);
 }
@@ -227,6 +258,25 @@ sample_rates(const struct history_sample *samples, int counter,
 		else
 			out[i] = -1;
 	}
+}
+
+int64_t
+sample_quantile_us(const struct history_sample *samples, size_t from, size_t to,
+    int times, double share)
+{
+	struct tally_times grown = {0};
+	int64_t count;
+	size_t i, bucket;
+
+	for (i = from; i < to; i++)
+		for (bucket = 0; bucket < TALLY_BUCKETS; bucket++) {
+			count = sample_growth(samples, i, times + (int)bucket);
+			/* More cannot be, and their sum is to fit. */
+			if (count > 0 && count < INT32_MAX)
+				tally_add(
+				    &grown.buckets[bucket], (uint64_t)count);
+		}
+	return tally_times_quantile_us(&grown, share);
 }
 
 void

@@ -16,9 +16,12 @@ enum sample_value {
 	SAMPLE_STORES = SAMPLE_REASONS + SGATE_REASON_COUNT,
 	SAMPLE_WORKER_DEATHS = SAMPLE_STORES + STORES_COUNTERS,
 	SAMPLE_RELOADS,
+	SAMPLE_OUTCOMES, /* of checks, by struct tally: however they came */
+	SAMPLE_CHECK_TIMES = SAMPLE_OUTCOMES + TALLY_OUTCOMES, /* buckets */
+	SAMPLE_CHANGE_TIMES = SAMPLE_CHECK_TIMES + TALLY_BUCKETS,
 
 	/* From here on no counters; UINT64_MAX: not known. */
-	SAMPLE_STATES,
+	SAMPLE_STATES = SAMPLE_CHANGE_TIMES + TALLY_BUCKETS,
 	SAMPLE_SERVING = SAMPLE_STATES, /* enum outage */
 	SAMPLE_DURABLE,                 /* enum sample_store */
 	SAMPLE_CACHE,
@@ -72,6 +75,13 @@ int64_t sample_growth(
 /* The same in thousandths a second, for each interval. */
 void sample_rates(const struct history_sample *samples, int counter,
     int64_t out[HISTORY_INTERVALS]);
+/*
+ * Below what that share (0 to 1) of the times were, in microseconds, of the
+ * intervals from `from` on and before `to`; below 0: there were none, or
+ * nothing is known. times: SAMPLE_CHECK_TIMES, SAMPLE_CHANGE_TIMES.
+ */
+int64_t sample_quantile_us(const struct history_sample *samples, size_t from,
+    size_t to, int times, double share);
 /* What is no counter, times factor; below 0: not known. */
 void sample_states(const struct history_sample *samples,
     enum sample_value which, int64_t factor, int64_t out[HISTORY_INTERVALS]);

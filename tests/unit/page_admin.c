@@ -348,8 +348,15 @@ fill_usual(int64_t i, uint64_t values[HISTORY_VALUES])
 	values[SAMPLE_COUNTERS + TALLY_CREATED] = 20 * at;
 	values[SAMPLE_COUNTERS + TALLY_ENDED] = 15 * at;
 	values[SAMPLE_COUNTERS + TALLY_CHANGED] = 3 * at;
-	values[SAMPLE_REASONS + SGATE_REASON_NONE] = 8 * at;
-	values[SAMPLE_REASONS + SGATE_REASON_EXPIRED_IDLE] = 2 * at;
+	values[SAMPLE_OUTCOMES + SGATE_REASON_NONE] = 8 * at;
+	values[SAMPLE_OUTCOMES + SGATE_REASON_EXPIRED_IDLE] = 2 * at;
+	/* Below 50, 100, 200 us and 5 ms; 2 to 5 and 50 ms. */
+	values[SAMPLE_CHECK_TIMES + 1] = 700 * at;
+	values[SAMPLE_CHECK_TIMES + 2] = 200 * at + 90 * (at % 9);
+	values[SAMPLE_CHECK_TIMES + 3] = 90 * at;
+	values[SAMPLE_CHECK_TIMES + 7] = 8 * at + 3 * (at / 4);
+	values[SAMPLE_CHANGE_TIMES + 7] = 30 * at;
+	values[SAMPLE_CHANGE_TIMES + 10] = 5 * (at / 5);
 	values[SAMPLE_STORES + STORES_SERVED_LOCAL] = 900 * at;
 	values[SAMPLE_STORES + STORES_SERVED_CACHE] = 80 * at;
 	values[SAMPLE_STORES + STORES_SERVED_DURABLE] = 10 * at;
@@ -411,8 +418,11 @@ an_hour_with_outages_is_told(void **state)
 	assert_true(site_body_has(&site, "<dt>Live sessions</dt><dd>83.0k"));
 	assert_true(site_body_has(&site, "<dt>Checks refused</dt><dd>1.0"));
 	assert_true(site_body_has(&site, "<dt>Workers busy</dt><dd>2 of 8"));
-	assert_true(site_body_has(
-	    &site, "<tr><th scope=\"row\">none</th><td>48</td><td>2"));
+	assert_true(
+	    site_body_has(&site, "<dt>Half of the checks, 99 of 100</dt>"
+				 "<dd>4"));
+	assert_true(site_body_has(&site,
+	    "<tr><th scope=\"row\">none: Not logged in</th><td>48</td><td>2"));
 	site_close(&site);
 }
 

@@ -178,6 +178,82 @@ workers_are_counted_as_most_and_mean(void **state)
 	assert_int_equal(value(f, SAMPLE_BUSY_MEAN), 750);
 }
 
+/* Sums over workers, mounts and stores. */
+static void
+checks_are_kept_by_outcome_and_by_time(void **state)
+{
+	struct fixture *f = *state;
+	struct tally *one = &f->shared->tallies[3], *two = &f->shared->others;
+	int i;
+
+	atomic_store(&one->is_used, 1);
+	look(f, 0);
+	tally_add(
+	    &one->checks[TALLY_NGINX][SGATE_REASON_ROLE][STORES_LOCAL], 2);
+	tally_add(
+	    &two->checks[TALLY_APACHE][SGATE_REASON_ROLE][STORES_DURABLE], 3);
+	tally_add(&one->checks[TALLY_NGINX][TALLY_ANONYMOUS][STORES_NOBODY], 1);
+	for (i = 0; i < 98; i++)
+		tally_add_time(&one->check_times[STORES_LOCAL], 40);
+	tally_add_time(&two->check_times[STORES_DURABLE], 40);
+	tally_add_time(&two->check_times[STORES_CACHE], 90000);
+	tally_add_time(&two->operation_times[TALLY_CREATE], 1500);
+	tally_add_time(&one->operation_times[TALLY_END], 1500);
+	look(f, EVERY);
+	assert_int_equal(value(f, SAMPLE_OUTCOMES + SGATE_REASON_ROLE), 5);
+	assert_int_equal(value(f, SAMPLE_OUTCOMES + (int)TALLY_ANONYMOUS), 1);
+	assert_int_equal(value(f, SAMPLE_CHECK_TIMES + 1), 99);
+	assert_in_range(sample_quantile_us(
+			    f->samples, LAST - 1, LAST, SAMPLE_CHECK_TIMES, .5),
+	    20, 50);
+	assert_in_range(
+	    sample_quantile_us(f->samples, 0, LAST, SAMPLE_CHECK_TIMES, .995),
+	    50000, 100000);
+	assert_in_range(
+	    sample_quantile_us(f->samples, 0, LAST, SAMPLE_CHANGE_TIMES, .5),
+	    1000, 2000);
+	assert_true(sample_quantile_us(
+			f->samples, 0, LAST - 1, SAMPLE_CHECK_TIMES, .5) < 0);
+}
+
+static void
+growth_is_known_between_two_samples_alone(void **state)
+{
+	struct fixture *f = *state;
+	int64_t rates[HISTORY_INTERVALS], states[HISTORY_INTERVALS];
+	uint64_t values[HISTORY_VALUES] = {0};
+	const int counter = SAMPLE_COUNTERS + TALLY_REQUESTS;
+	int i;
+
+	/* None; 100 in ten seconds; a gap; a counter that has fallen; more
+	 * than there can be. */
+	for (i = 0; i < 7; i++) {
+		static const uint64_t counts[] = {
+		    0, 0, 100, 0, 300, 200, UINT64_MAX};
+
+		values[counter] = counts[i];
+		values[SAMPLE_LIVE] = i == 2 ? SAMPLE_UNKNOWN : counts[i];
+		if (i != 3)
+			history_put(
+			    &f->shared->history, f->now_ms + i * EVERY, values);
+	}
+	history_read(&f->shared->history, f->now_ms + 6 * EVERY, f->samples);
+	sample_rates(f->samples, counter, rates);
+	sample_states(f->samples, SAMPLE_LIVE, 1000, states);
+	assert_int_equal(rates[LAST - 7], -1);
+	assert_int_equal(rates[LAST - 6], 0);
+	assert_int_equal(rates[LAST - 5], 10000);
+	assert_int_equal(rates[LAST - 4], -1);
+	assert_int_equal(rates[LAST - 3], -1);
+	assert_int_equal(rates[LAST - 2], -1);
+	assert_int_equal(rates[LAST - 1], -1);
+	assert_int_equal(states[LAST - 6], 0);
+	assert_int_equal(states[LAST - 5], -1);
+	assert_int_equal(states[LAST - 4], -1);
+	assert_int_equal(states[LAST - 3], 300000);
+	assert_int_equal(states[LAST - 1], -1);
+}
+
 /* It looks no further back than it lives. */
 static void
 another_keeper_goes_on(void **state)
@@ -216,6 +292,8 @@ static const struct CMUnitTest sample_tests[] = {
     TEST(a_short_outage_is_seen_once),
     TEST(an_open_breaker_is_told_from_a_store_that_is_down),
     TEST(workers_are_counted_as_most_and_mean),
+    TEST(checks_are_kept_by_outcome_and_by_time),
+    TEST(growth_is_known_between_two_samples_alone),
     TEST(another_keeper_goes_on),
     TEST(whatever_stands_in_shared_memory_it_ends),
 };

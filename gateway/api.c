@@ -189,7 +189,7 @@ api_deny(struct call *c, enum sgate_reason reason)
 bool
 api_count_login(struct call *c, struct sgate_bytes address)
 {
-	static struct log_limit limit = {10, 60000, 0, 0, 0};
+	static struct log_limit limit = {.burst = 10, .period_ms = 60000};
 	int max = c->conf->limit.login_per_minute;
 	int64_t now_ms = clock_monotonic_ms();
 	unsigned char parsed[16];

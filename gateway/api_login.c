@@ -53,7 +53,7 @@ find_user(const struct call *c, struct sgate_bytes *out_user)
 static bool
 pass_user(struct call *c, struct sgate_bytes *out_user)
 {
-	static struct log_limit limit = {10, 60000, 0, 0, 0};
+	static struct log_limit limit = {.burst = 10, .period_ms = 60000};
 	const char *wrong = find_user(c, out_user);
 
 	if (wrong == NULL)

@@ -217,7 +217,7 @@ api_json_session_full(struct json *j, const char *key,
 static void
 refuse_key(struct call *c, const char *challenge)
 {
-	static struct log_limit limit = {10, 60000, 0, 0, 0};
+	static struct log_limit limit = {.burst = 10, .period_ms = 60000};
 
 	log_limited(&limit, LOG_LEVEL_NOTICE,
 	    "%s: a request without a valid service key was refused", c->actor);

@@ -6,6 +6,7 @@
 #include "cookie.h"
 #include "local.h"
 #include "log.h"
+#include "outage.h"
 #include "token.h"
 
 #include <stddef.h>
@@ -197,7 +198,7 @@ call_end_stolen(struct call *c, const struct sgate_ref *ref)
 static enum sgate_reason
 call_check_binding(struct call *c, const struct sgate_session *session)
 {
-	static struct log_limit limit = {10, 60000, 0, 0, 0};
+	static struct log_limit limit = {.burst = 10, .period_ms = 60000};
 	struct sgate_bytes kept = sgate_session_get_user_agent(session);
 	const char *address = sgate_session_get_client_ip(session);
 	char ref[SGATE_REF_HEX + 1];
@@ -431,7 +432,7 @@ is_worth_a_note(const struct call *c, enum sgate_reason reason)
 void
 call_note_denial(struct call *c, enum sgate_reason reason)
 {
-	static struct log_limit limit = {0, 60000, 0, 0, 0};
+	static struct log_limit limit = {.period_ms = 60000};
 	struct buf line = {0};
 	struct sgate_ref ref;
 	char ref_text[SGATE_REF_HEX + 1] = "-";
@@ -446,6 +447,8 @@ call_note_denial(struct call *c, enum sgate_reason reason)
 	else if (call_token_ref(c, &ref))
 		sgate_ref_text(&ref, ref_text);
 	limit.burst = (unsigned)c->conf->log.denials_per_minute;
+	if (c->gw->shared != NULL)
+		limit.shared = &c->gw->shared->denials;
 	call_describe(c, &line);
 	/* No cookie at all is every first visit: not worth a notice. */
 	log_limited(&limit,
@@ -460,9 +463,5 @@ call_note_denial(struct call *c, enum sgate_reason reason)
 void
 call_note_error(struct call *c, const char *what)
 {
-	static struct log_limit limit = {10, 10000, 0, 0, 0};
-
-	log_limited(&limit, LOG_LEVEL_ERROR,
-	    "%s: %s: %s: %s; answering \"unavailable\"", what, c->err.source,
-	    c->err.operation, c->err.text);
+	outage_note(c->gw, what, &c->err);
 }

@@ -494,7 +494,7 @@ check_count(const struct call *c, const struct decision *d)
 static void
 note_broken(const struct call *c)
 {
-	static struct log_limit limit = {10, 10000, 0, 0, 0};
+	static struct log_limit limit = {.burst = 10, .period_ms = 10000};
 	char ref[SGATE_REF_HEX + 1] = "-";
 
 	if (c->has_identity)

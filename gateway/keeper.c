@@ -701,6 +701,7 @@ do_what_is_due(struct keeper *keeper)
 	ship(keeper);
 	if (is_due(&keeper->probe_at_ms, PROBE_EVERY_MS))
 		probe(keeper);
+	outage_tell_rest(&keeper->status_only);
 	breathe(keeper);
 	if (is_due(&keeper->touch_at_ms, TOUCH_EVERY_MS))
 		write_touches(keeper);

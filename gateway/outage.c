@@ -4,11 +4,18 @@
 #include "outage.h"
 
 #include "clock.h"
+#include "crc32c.h"
+#include "log.h"
+
+#include <stdio.h>
+#include <string.h>
 
 /* A finding of the keeper that is older than this counts as not known. */
 #define FRESH_MS 30000
 /* With both stores there, an event in the spool is shipped in a second. */
 #define SPOOL_LATE_MS 10000
+/* "Unavailable" is told so often. */
+#define NOTE_EVERY_MS 1000
 /* That the spool could not be written is told for so long. */
 #define SPOOL_FAILED_MS 60000
 
@@ -102,6 +109,54 @@ outage_add_meaning(struct buf *out, const struct gateway *gw)
 		buf_add_text(out, "requests are answered 503");
 		return;
 	}
+}
+
+/* ---- the log ---- */
+
+/* What fails, where, with which code: each is told by itself. */
+static struct log_count *
+count_of(struct shared *shared, const char *what, const struct sgate_error *err)
+{
+	static struct log_count own;
+	uint32_t sum = crc32c(0, what, strlen(what));
+
+	if (shared == NULL)
+		return &own;
+	sum = crc32c(sum, err->source, strlen(err->source));
+	sum = crc32c(sum, err->operation, strlen(err->operation));
+	sum = crc32c(sum, &err->native_code, sizeof(err->native_code));
+	return &shared->unavailable[sum % SHARED_UNAVAILABLE];
+}
+
+void
+outage_note(
+    const struct gateway *gw, const char *what, const struct sgate_error *err)
+{
+	char more[64] = "";
+	unsigned dropped;
+
+	if (!log_may_tell(
+		count_of(gw->shared, what, err), 1, NOTE_EVERY_MS, &dropped))
+		return;
+	if (dropped > 0)
+		snprintf(more, sizeof(more),
+		    " (and %u times since the line before)", dropped);
+	log_error("%s: %s: %s: %s; answering \"unavailable\"%s", what,
+	    err->source, err->operation, err->text, more);
+}
+
+void
+outage_tell_rest(const struct gateway *gw)
+{
+	unsigned dropped = 0;
+	size_t i;
+
+	for (i = 0; i < SHARED_UNAVAILABLE; i++)
+		dropped += log_take_dropped(
+		    &gw->shared->unavailable[i], NOTE_EVERY_MS);
+	if (dropped > 0)
+		log_notice(
+		    "%u more requests were answered \"unavailable\"", dropped);
 }
 
 /* ---- problems ---- */

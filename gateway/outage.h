@@ -32,6 +32,15 @@ enum outage outage_now(const struct gateway *gw, int64_t *out_left_ms);
 /* The durable store's, as logs and answers name it. */
 const char *outage_durable_name(const struct gateway *gw);
 
+/*
+ * A request is answered "unavailable": says why. Once a second of each kind for
+ * all processes together, and then how many more there were.
+ */
+void outage_note(
+    const struct gateway *gw, const char *what, const struct sgate_error *err);
+/* The keeper's: how many there were behind the last line that said so. */
+void outage_tell_rest(const struct gateway *gw);
+
 /* What requests get while a store is down: "requests are answered 503". */
 void outage_add_meaning(struct buf *out, const struct gateway *gw);
 

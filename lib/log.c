@@ -191,30 +191,54 @@ log_write(enum log_level level, const char *format, ...)
 	va_end(args);
 }
 
+/* A process that is killed in between has begun the period, and lost a count.
+ */
+bool
+log_may_tell(struct log_count *count, unsigned burst, int64_t period_ms,
+    unsigned *out_dropped)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	int64_t started_ms = atomic_load(&count->started_ms);
+
+	*out_dropped = 0;
+	if ((started_ms == 0 || now_ms - started_ms >= period_ms) &&
+	    atomic_compare_exchange_strong(
+		&count->started_ms, &started_ms, now_ms)) {
+		atomic_store(&count->written, 0);
+		*out_dropped = atomic_exchange(&count->dropped, 0);
+	}
+	if (atomic_load(&count->written) < burst &&
+	    atomic_fetch_add(&count->written, 1) < burst)
+		return true;
+	atomic_fetch_add(&count->dropped, *out_dropped + 1);
+	*out_dropped = 0;
+	return false;
+}
+
+unsigned
+log_take_dropped(struct log_count *count, int64_t period_ms)
+{
+	int64_t started_ms = atomic_load(&count->started_ms);
+
+	if (clock_monotonic_ms() - started_ms < 2 * period_ms)
+		return 0;
+	return atomic_exchange(&count->dropped, 0);
+}
+
 void
 log_limited(
     struct log_limit *limit, enum log_level level, const char *format, ...)
 {
-	int64_t now_ms = clock_monotonic_ms();
+	unsigned dropped;
 	va_list args;
 
-	if (!is_on(level))
+	if (!is_on(level) ||
+	    !log_may_tell(limit->shared != NULL ? limit->shared : &limit->own,
+		limit->burst, limit->period_ms, &dropped))
 		return;
-	if (limit->started_ms == 0 ||
-	    now_ms - limit->started_ms >= limit->period_ms) {
-		if (limit->dropped > 0)
-			log_write(level,
-			    "%u lines like the next one were left out",
-			    limit->dropped);
-		limit->started_ms = now_ms;
-		limit->written = 0;
-		limit->dropped = 0;
-	}
-	if (limit->written >= limit->burst) {
-		limit->dropped++;
-		return;
-	}
-	limit->written++;
+	if (dropped > 0)
+		log_write(
+		    level, "%u lines like the next one were left out", dropped);
 	va_start(args, format);
 	log_vwrite(level, format, args);
 	va_end(args);

@@ -9,6 +9,8 @@
 #ifndef SESSGATE_LOG_H
 #define SESSGATE_LOG_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "sessgate.h"
@@ -35,16 +37,32 @@ void log_write(enum log_level level, const char *format, ...)
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /*
+ * How many lines there were. Zeros to begin with; it may be in memory that
+ * processes share: then they are counted together.
+ */
+struct log_count {
+	_Atomic int64_t started_ms; /* monotonic: the period */
+	_Atomic unsigned written, dropped;
+};
+/*
+ * True: one more may be written, of `burst` in each period_ms. *out_dropped:
+ * how many may not have been since the last period with one; told once.
+ */
+bool log_may_tell(struct log_count *count, unsigned burst, int64_t period_ms,
+    unsigned *out_dropped);
+/* The same, told because nobody has come for a whole period; else 0. */
+unsigned log_take_dropped(struct log_count *count, int64_t period_ms);
+
+/*
  * For what can repeat with every request: at most `burst` lines in `period_ms`,
- * then one line says how many were dropped. {burst, period_ms} to initialise.
- *   static struct log_limit limit = {10, 1000};
+ * then one line says how many were dropped.
+ *   static struct log_limit limit = {.burst = 10, .period_ms = 1000};
  */
 struct log_limit {
 	unsigned burst;
 	int64_t period_ms;
-	int64_t started_ms;
-	unsigned written;
-	unsigned dropped;
+	struct log_count *shared; /* NULL: each process by itself */
+	struct log_count own;
 };
 void log_limited(struct log_limit *limit, enum log_level level,
     const char *format, ...) SGATE_PRINTF(3, 4);

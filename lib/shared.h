@@ -15,6 +15,7 @@
 
 #include "durable.h"
 #include "history.h"
+#include "log.h"
 #include "rate.h"
 #include "sessgate.h"
 #include "stores.h"
@@ -27,6 +28,7 @@
 /* First uses of successors that are written: room for 256 Ki sessions. */
 #define SHARED_MARK_SETS 65536
 #define SHARED_MARK_WAYS 4
+#define SHARED_UNAVAILABLE 16
 
 enum shared_worker_state {
 	SHARED_FREE = 0,
@@ -101,6 +103,8 @@ struct shared {
 	struct history history; /* of the last hour; the keeper's */
 	_Atomic uint64_t marks[SHARED_MARK_SETS][SHARED_MARK_WAYS];
 	struct rate_table bad_tokens, logins; /* by address */
+	struct log_count denials;             /* log.denials_per_minute */
+	struct log_count unavailable[SHARED_UNAVAILABLE]; /* outage_note() */
 	struct shared_worker workers[SHARED_WORKERS_MAX];
 	/* What the worker of that row counts, and those before it did. */
 	struct tally tallies[SHARED_WORKERS_MAX];

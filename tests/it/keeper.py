@@ -131,6 +131,42 @@ def mysql_that_goes_and_comes_is_told_with_what_it_means(t):
 
 
 @case
+def each_unavailable_answer_is_counted_and_few_are_told(t):
+    """One line a second of each kind, whoever of the workers comes first, and
+    what is left when it is over."""
+    fleet = Fleet(t, hosts=1, conf=dict(PATIENT, log={"denials_per_minute": 20}))
+    host, = fleet.hosts
+    host.gw.expect_log(r"(redis|mysql) is down: ", r"answering \"unavailable\"")
+    session = host.create()
+    host.redis.cut()
+    host.mysql.cut()
+    wait_store(host, "cache", False)
+    wait_store(host, "durable", False)
+    since = host.gw.log().count("\n")
+    begin = time.monotonic()
+    asked = 0
+    while time.monotonic() - begin < 3 or asked < 500:
+        asked += host.check(session).status == 503
+    seconds = time.monotonic() - begin
+    workers = []
+
+    def counted():
+        log = "\n".join(host.gw.log().split("\n")[since:])
+        told = re.findall(r'(?m)^.* (worker \d+): .*; answering "unavailable"'
+                          r"(?: \(and (\d+) times since the line before\))?$", log)
+        workers[:] = [who for who, _ in told]
+        rest = re.findall(r'(?m)^.* notice keeper: (\d+) more requests were answered "unav', log)
+        return len(told) + sum(int(more or 0) for _, more in told) + sum(map(int, rest))
+    wait_until(lambda: counted() == asked, "all are told, %d of %d" % (counted(), asked))
+    denied = len(lines(host, "notice worker .*denied: "))
+    print("# %d in %.1f s: %d lines, %d denials" % (asked, seconds, len(workers), denied))
+    t.true(len(workers) <= 4 * (seconds + 1), "at most four kinds: %d" % len(workers))
+    t.true(denied <= 20 * (1 + seconds // 60), denied)
+    host.redis.heal()
+    host.mysql.heal()
+
+
+@case
 def logins_wait_for_mysql_where_that_is_asked_for(t):
     fleet = Fleet(t, hosts=1, conf=dict(PATIENT, **LOGINS_WAIT))
     host, = fleet.hosts

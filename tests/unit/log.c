@@ -160,7 +160,7 @@ a_long_message_is_cut(void **state)
 static void
 what_repeats_is_limited_and_counted(void **state)
 {
-	struct log_limit limit = {3, 60000, 0, 0, 0};
+	struct log_limit limit = {.burst = 3, .period_ms = 60000};
 	const char *text;
 	int i;
 
@@ -170,32 +170,69 @@ what_repeats_is_limited_and_counted(void **state)
 	text = written();
 	assert_int_equal(count_lines(text), 3);
 	assert_non_null(strstr(text, "line 2\n"));
-	assert_int_equal(limit.dropped, 7);
+	assert_int_equal(limit.own.dropped, 7);
 
-	limit.started_ms -= 60000;
+	limit.own.started_ms -= 60000;
 	log_limited(&limit, LOG_LEVEL_WARNING, "line %d", i);
 	text = written();
 	assert_int_equal(count_lines(text), 2);
 	assert_non_null(strstr(text, "7 lines like the next one"));
 	assert_non_null(strstr(text, "line 10\n"));
-	assert_int_equal(limit.dropped, 0);
+	assert_int_equal(limit.own.dropped, 0);
 
-	limit.started_ms -= 60000;
+	limit.own.started_ms -= 60000;
 	log_limited(&limit, LOG_LEVEL_WARNING, "again");
 	assert_int_equal(count_lines(written()), 1);
+}
+
+/* Two processes, say; the count is told by whoever writes next. */
+static void
+what_is_shared_is_limited_and_counted_together(void **state)
+{
+	struct log_count count = {0};
+	struct log_limit one = {
+	    .burst = 2, .period_ms = 60000, .shared = &count};
+	struct log_limit other = one;
+	unsigned dropped;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		log_limited(&one, LOG_LEVEL_WARNING, "one");
+		log_limited(&other, LOG_LEVEL_WARNING, "other");
+	}
+	assert_int_equal(count_lines(written()), 2);
+	assert_int_equal(count.dropped, 6);
+	assert_false(log_may_tell(&count, 2, 60000, &dropped));
+	assert_int_equal(dropped, 0);
+	/* It may still be told with a line. */
+	assert_int_equal(log_take_dropped(&count, 60000), 0);
+	count.started_ms -= 60000;
+	assert_int_equal(log_take_dropped(&count, 60000), 0);
+	count.started_ms -= 60000;
+	assert_int_equal(log_take_dropped(&count, 60000), 7);
+	assert_int_equal(log_take_dropped(&count, 60000), 0);
+	assert_true(log_may_tell(&count, 2, 60000, &dropped));
+	assert_int_equal(dropped, 0);
+	/* Without a line in a period nothing gets lost. */
+	count.started_ms -= 60000;
+	assert_false(log_may_tell(&count, 0, 60000, &dropped));
+	count.started_ms -= 60000;
+	assert_true(log_may_tell(&count, 1, 60000, &dropped));
+	assert_int_equal(dropped, 1);
 }
 
 static void
 a_level_that_is_off_counts_nothing(void **state)
 {
-	struct log_limit limit = {1, 60000, 0, 0, 0};
+	struct log_limit limit = {.burst = 1, .period_ms = 60000};
 	int i;
 
 	(void)state;
 	for (i = 0; i < 5; i++)
 		log_limited(&limit, LOG_LEVEL_DEBUG, "no");
 	assert_string_equal(written(), "");
-	assert_int_equal(limit.dropped, 0);
+	assert_int_equal(limit.own.dropped, 0);
 	log_limited(&limit, LOG_LEVEL_ERROR, "yes");
 	assert_int_equal(count_lines(written()), 1);
 }
@@ -298,6 +335,7 @@ static const struct CMUnitTest tests[] = {TEST(a_line_has_time_level_and_who),
     TEST(only_levels_that_are_on_are_written),
     TEST(no_argument_begins_a_second_line), TEST(a_long_message_is_cut),
     TEST(what_repeats_is_limited_and_counted),
+    TEST(what_is_shared_is_limited_and_counted_together),
     TEST(a_level_that_is_off_counts_nothing),
     TEST(a_file_is_made_private_and_reopened),
     TEST(a_file_that_cannot_be_opened_leaves_stderr),

@@ -153,6 +153,27 @@ api_context(struct call *c, struct buf *buf, struct sgate_bytes *out)
 	return api_id(c, has_old ? old_name : "context", buf, out);
 }
 
+/* What is forbidden is named alone: a program may look at that. */
+static void
+refuse_unknown(struct call *c, const char *const *names, int status,
+    const char *code, const char *name)
+{
+	struct buf text = {0};
+	size_t i;
+
+	if (status != 400) {
+		api_refuse_member(c, status, code, name);
+		return;
+	}
+	buf_printf(&text, "%s: there is no such member, but ",
+	    strlen(name) > 64 ? "a long name" : name);
+	for (i = 0; names[i] != NULL; i++)
+		buf_printf(&text, "%s%s", i == 0 ? "" : ", ", names[i]);
+	api_problem(
+	    c, status, code, buf_failed(&text) ? NULL : buf_text(&text));
+	buf_clear(&text);
+}
+
 bool
 api_only(struct call *c, const char *const *names, int status, const char *code)
 {
@@ -164,7 +185,7 @@ api_only(struct call *c, const char *const *names, int status, const char *code)
 			if (strcmp(name, names[k]) == 0)
 				break;
 		if (names[k] == NULL) {
-			api_refuse_member(c, status, code, name);
+			refuse_unknown(c, names, status, code, name);
 			return false;
 		}
 	}

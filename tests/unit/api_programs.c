@@ -558,6 +558,29 @@ realms_are_kept_apart(void **state)
 	site_close(&site);
 }
 
+static void
+a_member_that_is_not_known_is_answered_with_those_that_are(void **state)
+{
+	struct site site;
+	char body[128];
+
+	(void)state;
+	site_open(&site, NULL);
+	assert_int_equal(control(&site, "PUT", V1 "maintenance",
+			     "{\"mode\":\"normal\",\"role\":[]}"),
+	    400);
+	is_problem(&site, "invalid");
+	assert_string_equal(site_member(&site, "detail"),
+	    "role: there is no such member, but mode, roles, reason, until, "
+	    "realm");
+	snprintf(body, sizeof(body), "{\"%065d\":1}", 0);
+	assert_int_equal(control(&site, "POST", V1 "flush", body), 400);
+	assert_string_equal(site_member(&site, "detail"),
+	    "a long name: there is no such member, but all, roles, but_roles, "
+	    "before, realm");
+	site_close(&site);
+}
+
 /* ---- introspect and end ---- */
 
 static void
@@ -1107,6 +1130,8 @@ static const struct CMUnitTest api_programs_tests[] = {
     cmocka_unit_test(bad_service_keys_are_401),
     cmocka_unit_test(roles_that_may_be_given_are_limited),
     cmocka_unit_test(realms_are_kept_apart),
+    cmocka_unit_test(
+	a_member_that_is_not_known_is_answered_with_those_that_are),
     cmocka_unit_test(introspect_answers_as_rfc_7662),
     cmocka_unit_test(end_by_token_is_idempotent),
     cmocka_unit_test(a_session_can_be_read_changed_and_ended_by_ref),

@@ -431,6 +431,12 @@ read_service(const struct ctl *ctl, struct durable_service *out)
 		    name);
 		return false;
 	}
+	if (ctl_args_at(&ctl->args, "scope", 1) != NULL) {
+		ctl_fail(CTL_USAGE,
+		    "--scope: give it once, with commas between what %s may do",
+		    name);
+		return false;
+	}
 	if (strlen(scopes) >= sizeof(out->scopes) || !check_scopes(scopes) ||
 	    !ctl_get_duration(ctl, "expires", &life_ms))
 		return false;

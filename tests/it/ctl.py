@@ -164,6 +164,7 @@ def wrong_usage_is_exit_2_with_a_hint(t):
             (["config", "mount", "iis"], "there is: lighttpd"),
             (["service", "add", "a"], "--scope is needed"),
             (["service", "add", "a", "--scope", "create,root"], "root"),
+            (["service", "add", "a", "--scope", "admin", "--scope", "create"], "give it once"),
             (["service", "add", "a/b", "--scope", "create"], "name"),
     ):
         done = ctl("--socket", "/nonexistent", *args)

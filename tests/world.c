@@ -502,6 +502,19 @@ world_audit(struct world *w, const char *kind, const struct sgate_ref *ref)
 	return count;
 }
 
+size_t
+world_count(struct world *w, const char *user)
+{
+	struct sgate_list *list = NULL;
+	size_t count;
+
+	assert_status(w,
+	    sgate_user_sessions(w->mgr, B(user), 0, &list, &w->err), SGATE_OK);
+	count = sgate_list_count(list);
+	sgate_list_free(list);
+	return count;
+}
+
 void
 world_caller(struct sgate_manager *mgr, const char *realm)
 {

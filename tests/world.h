@@ -93,6 +93,9 @@ struct sgate_session *world_row(struct world *w, const struct sgate_ref *ref);
 size_t world_audit(
     struct world *w, const char *kind, const struct sgate_ref *ref);
 
+/* How many sessions of the user live. */
+size_t world_count(struct world *w, const char *user);
+
 void world_caller(struct sgate_manager *mgr, const char *realm);
 
 /* status, with err's text when it is another than expected. */

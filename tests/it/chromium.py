@@ -108,13 +108,7 @@ class Browser:
     def stop(self):
         if hasattr(self, "driver"):
             self.driver.quit()
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        harness.end_process(self.process)
         harness.wait_until(self.is_gone, "chromium has ended")
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)

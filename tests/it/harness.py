@@ -530,6 +530,47 @@ def start_with_listen_fds(gw, socks, names, **env):
             cwd="/", pass_fds=fds, env=dict(os.environ, **more, **env))
 
 
+def end_process(process):
+    """Of a program that may not listen to SIGTERM."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class Shared:
+    """What all cases of a program ask: made, in a Case of its own, by the first
+    who calls it; what it wanted is told to all. The last case ends it."""
+
+    def __init__(self, make):
+        self.make, self.house, self.made, self.error = make, None, None, None
+
+    def __call__(self):
+        if self.error is not None:
+            raise self.error
+        if self.made is None:
+            self.house = Case()
+            try:
+                self.made = self.make(self.house)
+            except (AssertionError, Skip) as e:
+                self.error = e
+                self.end()
+                raise
+        return self.made
+
+    def end(self):
+        """The lines of what was wrong; none when it is not there."""
+        house, self.house, self.made = self.house, None, None
+        if house is None:
+            return []
+        wrong = house.finish()
+        house.remove()
+        return wrong
+
+
 class Case:
     """What a case function gets as `t`."""
 

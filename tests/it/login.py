@@ -137,23 +137,7 @@ class Site:
         return counters["created"]
 
 
-_site = None
-
-
-def site():
-    """Started by the first who asks; what it wanted is told to all."""
-    global _site
-    if _site is None:
-        house = harness.Case()
-        try:
-            _site = Site(house)
-        except (AssertionError, harness.Skip) as e:
-            house.finish()
-            house.remove()
-            _site = e
-    if isinstance(_site, Exception):
-        raise _site
-    return _site
+site = harness.Shared(Site)
 
 
 def row(function):
@@ -444,18 +428,11 @@ def one_address_may_log_in_so_often_by_all_workers(t, server, site):
 @case
 def all_of_it_was_as_it_should_be(t):
     """What the shared gateway and servers have logged, and their end."""
-    global _site
-    if isinstance(_site, Site):
-        wrong = _site.t.finish()
-        _site.t.remove()
-        _site = None
-        t.equal(wrong, [])
+    t.equal(site.end(), [])
 
 
 try:
     if __name__ == "__main__":
         main()
 finally:
-    if isinstance(_site, Site):
-        _site.t.finish()
-        _site.t.remove()
+    site.end()

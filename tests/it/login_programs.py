@@ -93,24 +93,7 @@ def hashed(password):
                           text=True, check=True, timeout=20).stdout.strip()
 
 
-_site = None
-
-
-def site():
-    """One for all; the last case ends it."""
-    global _site
-    if _site is None:
-        house = harness.Case()
-        try:
-            _site = Site(house)
-            _site.house = house
-        except (AssertionError, harness.Skip) as e:
-            house.finish()
-            house.remove()
-            _site = e
-    if isinstance(_site, Exception):
-        raise _site
-    return _site
+site = harness.Shared(Site)
 
 
 def each(function):
@@ -239,18 +222,12 @@ def the_page_names_each_of_them(t):
 
 @case
 def all_of_it_was_as_it_should_be(t):
-    global _site
-    if isinstance(_site, Site):
-        wrong = _site.house.finish()
-        _site.house.remove()
-        _site = None
-        t.equal(wrong, [])
+    """What the shared gateway and servers have logged, and their end."""
+    t.equal(site.end(), [])
 
 
 try:
     if __name__ == "__main__":
         main()
 finally:
-    if isinstance(_site, Site):
-        _site.house.finish()
-        _site.house.remove()
+    site.end()

@@ -95,13 +95,7 @@ class WebServer:
             return ""
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        harness.end_process(self.process)
         if not os.environ.get("KEEP"):
             subprocess.run(["rm", "-rf", self.dir], check=False)
 

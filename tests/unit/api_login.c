@@ -515,6 +515,23 @@ rotate(struct site *site)
 	return site_ask(site, &ask);
 }
 
+/* Somebody who wants to be remembered has just logged in. */
+static void
+open_remembered(struct site *site)
+{
+	site_open(site, remembering);
+	assert_int_equal(log_in(site, "remember=1"), 200);
+	take_cookie(site);
+}
+
+static void
+close_expired(struct site *site)
+{
+	assert_int_equal(get_session(site), 401);
+	assert_string_equal(site_member(site, "code"), "expired");
+	site_close(site);
+}
+
 static void
 a_remembered_session_lives_as_long_as_its_cookie(void **state)
 {
@@ -522,9 +539,7 @@ a_remembered_session_lives_as_long_as_its_cookie(void **state)
 	int days;
 
 	(void)state;
-	site_open(&site, remembering);
-	assert_int_equal(log_in(&site, "remember=1"), 200);
-	take_cookie(&site);
+	open_remembered(&site);
 	/* Used every four days, and rotated: the cookie's end stays. */
 	for (days = 4; days < 20; days += 4) {
 		site.now_ms += 4 * DAY;
@@ -536,9 +551,7 @@ a_remembered_session_lives_as_long_as_its_cookie(void **state)
 	site.now_ms += 4 * DAY - 1000;
 	assert_int_equal(get_session(&site), 200);
 	site.now_ms += 2000;
-	assert_int_equal(get_session(&site), 401);
-	assert_string_equal(site_member(&site, "code"), "expired");
-	site_close(&site);
+	close_expired(&site);
 }
 
 /* Another tab still has the old one: a check brings it the new one. */
@@ -550,9 +563,7 @@ a_cookie_that_a_check_renews_ends_when_it_did(void **state)
 	char old[128];
 
 	(void)state;
-	site_open(&site, remembering);
-	assert_int_equal(log_in(&site, "remember=1"), 200);
-	take_cookie(&site);
+	open_remembered(&site);
 	snprintf(old, sizeof(old), "%s", buf_text(&site.cookie));
 	site.now_ms += 3 * DAY;
 	assert_int_equal(rotate(&site), 200);
@@ -573,16 +584,12 @@ a_remembered_session_that_nobody_uses_ends(void **state)
 	struct site site;
 
 	(void)state;
-	site_open(&site, remembering);
-	assert_int_equal(log_in(&site, "remember=1"), 200);
-	take_cookie(&site);
+	open_remembered(&site);
 	site.now_ms += 4 * DAY;
 	assert_int_equal(get_session(&site), 200);
 	/* With the tenth of leeway that activity has. */
 	site.now_ms += 5 * DAY + 13 * HOUR;
-	assert_int_equal(get_session(&site), 401);
-	assert_string_equal(site_member(&site, "code"), "expired");
-	site_close(&site);
+	close_expired(&site);
 }
 
 static void
@@ -600,9 +607,7 @@ what_is_not_remembered_is_as_short_as_ever(void **state)
 	assert_false(cookie_has(&site, "Max-Age"));
 	take_cookie(&site);
 	site.now_ms += HOUR;
-	assert_int_equal(get_session(&site), 401);
-	assert_string_equal(site_member(&site, "code"), "expired");
-	site_close(&site);
+	close_expired(&site);
 }
 
 /* ---- how often one address may ---- */

@@ -265,6 +265,15 @@ flip(const struct sgate_ref *ref, size_t at)
 	free(bytes);
 }
 
+/* The next look peeks. */
+static void
+start_with_much(struct pair *p, char data[MUCH + 1], struct made *out)
+{
+	pair_start(p);
+	create_with_much(p, data, out);
+	expect_without_data(p, out->token, COPY, "get");
+}
+
 static void
 a_head_with_a_wrong_seal_is_a_wrong_seal(void **state)
 {
@@ -273,9 +282,7 @@ a_head_with_a_wrong_seal_is_a_wrong_seal(void **state)
 	struct pair p;
 
 	(void)state;
-	pair_start(&p);
-	create_with_much(&p, data, &made);
-	expect_without_data(&p, made.token, COPY, "get");
+	start_with_much(&p, data, &made);
 	flip(&made.ref, RECORD_BODY_OFFSET + 20);
 	expect_without_data(&p, made.token, ROW, "peek");
 	assert_int_equal(pair_count(&p, STORES_BAD_SEALS), 1);
@@ -294,9 +301,7 @@ data_with_a_wrong_seal_is_nobodys_data(void **state)
 	struct pair p;
 
 	(void)state;
-	pair_start(&p);
-	create_with_much(&p, data, &made);
-	expect_without_data(&p, made.token, COPY, "get");
+	start_with_much(&p, data, &made);
 	flip(&made.ref, 3000);
 	expect_without_data(&p, made.token, COPY, "peek");
 	assert_int_equal(pair_count(&p, STORES_BAD_SEALS), 0);
@@ -316,9 +321,7 @@ a_peeked_copy_is_judged_as_each_other(void **state)
 	struct pair p;
 
 	(void)state;
-	pair_start(&p);
-	create_with_much(&p, data, &made);
-	expect_without_data(&p, made.token, COPY, "get");
+	start_with_much(&p, data, &made);
 	/* Below the fence. */
 	pair_other_change(&p, &made.ref);
 	fence_raise(

@@ -47,19 +47,6 @@ create_as(struct world *w, const char *role, struct made *out)
 	world_create_with(w, &create, out);
 }
 
-static size_t
-count_list(struct world *w, const char *user)
-{
-	struct sgate_list *list = NULL;
-	size_t count;
-
-	assert_status(w,
-	    sgate_user_sessions(w->mgr, B(user), 0, &list, &w->err), SGATE_OK);
-	count = sgate_list_count(list);
-	sgate_list_free(list);
-	return count;
-}
-
 static enum sgate_status
 create_now(struct world *w, const char *role)
 {
@@ -111,7 +98,7 @@ a_flushed_session_is_nowhere_live(void **state)
 	assert_int_equal(world_look(&w, made.token), SGATE_REASON_FLUSHED);
 	assert_int_equal(world_look(&w, anonymous.token), SGATE_REASON_FLUSHED);
 	assert_int_equal(world_look_at(&w, &made.ref), SGATE_REASON_FLUSHED);
-	assert_int_equal(count_list(&w, "ann"), 0);
+	assert_int_equal(world_count(&w, "ann"), 0);
 	assert_status(&w, sgate_stats(w.mgr, &stats, &w.err), SGATE_OK);
 	assert_true(stats.live == 0 && stats.users == 0);
 	assert_true(stats.anonymous == 0 && stats.ended == 0);
@@ -131,7 +118,7 @@ a_flushed_session_is_nowhere_live(void **state)
 	/* Who logs in now is not concerned. */
 	world_create(&w, "ann", &made);
 	assert_int_equal(world_look(&w, made.token), SGATE_REASON_OK);
-	assert_int_equal(count_list(&w, "ann"), 1);
+	assert_int_equal(world_count(&w, "ann"), 1);
 	made_clear(&made);
 	world_close(&w);
 }
@@ -408,7 +395,7 @@ an_emergency_holds_back_and_ends_nobody(void **state)
 	assert_status(&w, create_now(&w, NULL), SGATE_UNAVAILABLE);
 	/* Whoever manages sessions sees them, and so does who asks for it. */
 	assert_int_equal(world_look_at(&w, &made.ref), SGATE_REASON_OK);
-	assert_int_equal(count_list(&w, "ann"), 2);
+	assert_int_equal(world_count(&w, "ann"), 2);
 	assert_status(&w,
 	    sgate_session_get(
 		w.mgr, B(made.token), SGATE_IN_MAINTENANCE, &s, &w.err),

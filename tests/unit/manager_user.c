@@ -11,19 +11,6 @@
 
 #include "clock.h"
 
-static size_t
-count_sessions(struct world *w, const char *user)
-{
-	struct sgate_list *list = NULL;
-	size_t count;
-
-	assert_status(w,
-	    sgate_user_sessions(w->mgr, B(user), 0, &list, &w->err), SGATE_OK);
-	count = sgate_list_count(list);
-	sgate_list_free(list);
-	return count;
-}
-
 static uint64_t
 cleanup(struct world *w, const char *user, const struct sgate_ref *except)
 {
@@ -63,10 +50,10 @@ a_list_is_newest_first_bounded_and_live(void **state)
 	    made[1].ref.bytes, SGATE_REF_BYTES);
 	assert_null(sgate_list_get(list, 2));
 	sgate_list_free(list);
-	assert_int_equal(count_sessions(&w, "ann"), 3);
-	assert_int_equal(count_sessions(&w, "bob"), 0);
+	assert_int_equal(world_count(&w, "ann"), 3);
+	assert_int_equal(world_count(&w, "bob"), 0);
 	w.now_ms += 33 * MINUTE - 4000;
-	assert_int_equal(count_sessions(&w, "ann"), 2);
+	assert_int_equal(world_count(&w, "ann"), 2);
 	assert_status(&w, sgate_user_sessions(w.mgr, B(""), 2, &list, &w.err),
 	    SGATE_INVALID);
 	assert_null(list);
@@ -102,7 +89,7 @@ a_list_finds_those_that_live_behind_many_that_have_expired(void **state)
 	assert_memory_equal(sgate_list_get(list, 1)->ref.bytes,
 	    made[1].ref.bytes, SGATE_REF_BYTES);
 	sgate_list_free(list);
-	assert_int_equal(count_sessions(&w, "ann"), 3);
+	assert_int_equal(world_count(&w, "ann"), 3);
 	for (i = 0; i < 12; i++)
 		made_clear(&made[i]);
 	world_close(&w);
@@ -223,7 +210,7 @@ a_full_user_loses_the_oldest_session(void **state)
 	assert_int_equal(world_look(&w, made[0].token), SGATE_REASON_LIMIT);
 	assert_int_equal(world_look(&w, made[1].token), SGATE_REASON_OK);
 	assert_int_equal(world_audit(&w, "end", &made[0].ref), 1);
-	assert_int_equal(count_sessions(&w, "ann"), 2);
+	assert_int_equal(world_count(&w, "ann"), 2);
 	/* What has expired takes no place. */
 	w.now_ms += 33 * MINUTE - 2000;
 	world_create(&w, "ann", &made[3]);
@@ -280,7 +267,7 @@ a_cleanup_of_thousands_is_one_call(void **state)
 		made_clear(&made);
 	}
 	assert_int_equal(cleanup(&w, "ann", &kept.ref), all);
-	assert_int_equal(count_sessions(&w, "ann"), 1);
+	assert_int_equal(world_count(&w, "ann"), 1);
 	assert_int_equal(world_audit(&w, "end", NULL), all);
 	assert_int_equal(world_audit(&w, "cleanup", NULL), 2);
 	assert_int_equal(world_look(&w, kept.token), SGATE_REASON_OK);

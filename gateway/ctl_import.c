@@ -31,7 +31,7 @@ struct plan {
 	struct legacy_settings settings;
 	const struct sgate_conf *conf;
 	const char *user_keys[USER_KEYS_MAX + 1];
-	char password[PASSWORD_MAX + 1];
+	char password[PASSWORD_MAX + 1], secret[PASSWORD_MAX + 1];
 	struct met met;
 	int64_t now_ms, began_ms;
 	int64_t counts[VERDICTS];
@@ -112,11 +112,22 @@ take_settings(struct ctl *ctl, struct plan *plan)
 	s->place = ctl->args.arguments[1];
 	s->prefix = ctl_args_get(&ctl->args, "prefix");
 	s->account = ctl_args_get(&ctl->args, "account");
+	s->table = ctl_args_get(&ctl->args, "table");
+	s->id_column = ctl_args_get(&ctl->args, "id-column");
+	s->data_column = ctl_args_get(&ctl->args, "data-column");
+	s->expiry_column = ctl_args_get(&ctl->args, "expiry-column");
 	s->data_max_bytes = plan->conf->session.data_max_bytes;
 	if (!ctl_get_duration(ctl, "lifetime", &s->lifetime_ms) ||
 	    !take_user_keys(ctl, plan) ||
-	    !read_first_line(ctl, "password-file", plan->password))
+	    !read_first_line(ctl, "password-file", plan->password) ||
+	    !read_first_line(ctl, "secret-file", plan->secret))
 		return CTL_USAGE;
+	s->secret = bytes_of(plan->secret);
+	if (s->secret.len == 0 && legacy_reader_needs_secret(s->reader))
+		return ctl_fail(CTL_USAGE,
+		    "%s: its sessions are signed: give --secret-file FILE with "
+		    "the old site's secret in the first line",
+		    legacy_reader_name(s->reader));
 	if (ctl_args_has(&ctl->args, "password-file"))
 		s->password = plan->password;
 	return CTL_YES;
@@ -476,15 +487,19 @@ print_json(struct plan *plan)
 static enum ctl_exit
 print_plan(const struct ctl *ctl, struct plan *plan)
 {
+	const char *prefix = legacy_prefix(&plan->settings);
 	enum ctl_exit code;
 
 	if (buf_failed(&plan->json_text))
 		return ctl_fail_memory();
-	if (plan->met.count == 0 && !ctl->json)
+	if (plan->met.count == 0 && !ctl->json && prefix[0] != '\0')
 		return ctl_fail(CTL_NO,
 		    "%s: no session whose name begins with \"%s\"; if they "
 		    "have another prefix: --prefix TEXT",
-		    plan->settings.place, legacy_prefix(&plan->settings));
+		    plan->settings.place, prefix);
+	if (plan->met.count == 0 && !ctl->json)
+		return ctl_fail(
+		    CTL_NO, "%s: there is no session", plan->settings.place);
 	code = ctl->json ? print_json(plan) : print_text(plan);
 	return code == CTL_YES && plan->met.count == 0 ? CTL_NO : code;
 }
@@ -512,5 +527,6 @@ ctl_import_plan(struct ctl *ctl)
 	buf_clear(&plan.json_text);
 	free(plan.met.slots);
 	explicit_bzero(plan.password, sizeof(plan.password));
+	explicit_bzero(plan.secret, sizeof(plan.secret));
 	return code;
 }

@@ -93,6 +93,12 @@ static const struct ctl_option import_options[] = {
     {"prefix", "TEXT", "what the keys or the files' names begin with"},
     {"lifetime", "DURATION",
 	"how long one lives there without activity, if the store does not say"},
+    {"table", "NAME", "where they are, if not in the usual table"},
+    {"id-column", "NAME", "its column for the id"},
+    {"data-column", "NAME", "its column for the data"},
+    {"expiry-column", "NAME", "its column for the end"},
+    {"secret-file", "FILE",
+	"what the old site signs with (SECRET_KEY), in the first line"},
     {"account", "NAME", "of the old store"},
     {"password-file", "FILE", "its password, in the first line"},
     {NULL, NULL, NULL},
@@ -190,10 +196,11 @@ const struct ctl_command ctl_commands[] = {
     {"import plan", CTL_LOCAL, "READER PLACE", 2, 2, import_options,
 	"say what of another system's sessions could be brought in",
 	"Reads them all, and writes nothing, there or here. READER "
-	"is\nconnect-redis or old-redis. "
-	"PLACE is /DIRECTORY, redis:[NUMBER@]HOST:PORT or\n"
-	"redis:[NUMBER@]/SOCKET. A session is shown by a hash of its id. The "
-	"exit code is 1\nif there is none.",
+	"is\nconnect-redis, django, old-redis, old-table, php or phpredis. "
+	"PLACE is /DIRECTORY, redis:[NUMBER@]HOST:PORT,\n"
+	"redis:[NUMBER@]/SOCKET, mysql:DATABASE@HOST:PORT, "
+	"mysql:DATABASE@/SOCKET or\nsqlite:/FILE. A session is shown by a "
+	"hash of its id. The exit code is 1 if there\nis none.",
 	"sessgatectl import plan connect-redis redis:127.0.0.1:6379 "
 	"--user-key passport.user\n"
 	"sessgatectl import plan old-redis redis:2@/run/redis/redis.sock "

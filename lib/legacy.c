@@ -16,6 +16,10 @@
 #define HOUR (60 * MINUTE)
 #define USER_ID_MAX 128
 
+static const char *const old_columns[] = {"user_id", "platform_connection_id",
+    "created_at", "last_activity", "expires_at", "is_active", NULL};
+static const char *const django_user_keys[] = {"_auth_user_id", NULL};
+
 static const struct legacy_reader readers[] = {
     {.name = "connect-redis",
 	.help = "express-session of Node.js with connect-redis: Redis",
@@ -32,6 +36,40 @@ static const struct legacy_reader readers[] = {
 	.layout = legacy_layout_old,
 	.prefix = "vedfolnir:session:",
 	.lifetime_ms = 2 * HOUR},
+    {.name = "old-table",
+	.help = "the same managers' table user_sessions: MySQL or SQLite",
+	.places = LEGACY_TABLE,
+	.format = legacy_fields,
+	.layout = legacy_layout_old,
+	.table = "user_sessions",
+	.id_column = "session_id",
+	.columns = old_columns,
+	.lifetime_ms = 2 * HOUR},
+    {.name = "django",
+	.help = "Django 3.1 and later, django_session: MySQL or SQLite",
+	.places = LEGACY_TABLE,
+	.format = legacy_django,
+	.layout = legacy_layout_django,
+	.table = "django_session",
+	.id_column = "session_key",
+	.data_column = "session_data",
+	.expiry_column = "expire_date",
+	.user_keys = django_user_keys,
+	.needs_secret = true},
+    {.name = "php",
+	.help = "PHP's own files (php, php_serialize): a directory",
+	.places = LEGACY_FILES,
+	.format = legacy_php,
+	.layout = legacy_layout_php,
+	.prefix = "sess_",
+	.lifetime_ms = 1440 * INT64_C(1000)},
+    {.name = "phpredis",
+	.help = "PHP with the extension redis (php, php_serialize): Redis",
+	.places = LEGACY_REDIS,
+	.format = legacy_php,
+	.layout = legacy_layout_php,
+	.prefix = "PHPREDIS_SESSION:",
+	.not_suffix = "_LOCK"},
 };
 #define READERS (sizeof(readers) / sizeof(readers[0]))
 
@@ -41,7 +79,7 @@ static const char *const common_user_keys[] = {"user_id", "_user_id", "userId",
     "user_name", "login", "user", NULL};
 
 static const struct legacy_source_type *const source_types[] = {
-    &legacy_files, &legacy_redis};
+    &legacy_files, &legacy_redis, &legacy_mysql, &legacy_sqlite};
 #define SOURCE_TYPES (sizeof(source_types) / sizeof(source_types[0]))
 
 /* ---- readers ---- */

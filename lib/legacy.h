@@ -87,9 +87,10 @@ struct legacy_raw {
 	struct sgate_bytes body;
 	const struct legacy_field *fields; /* of a row or a hash */
 	size_t fields_count;
-	int64_t expires_ms; /* by the store; 0: it does not say */
-	int64_t changed_ms; /* of a file; 0: not known */
-	const char *why;    /* it could not be read; NULL: it could */
+	struct sgate_bytes expiry; /* what a table's column for it says */
+	int64_t expires_ms;        /* by the store; 0: it does not say */
+	int64_t changed_ms;        /* of a file; 0: not known */
+	const char *why;           /* it could not be read; NULL: it could */
 };
 
 struct legacy_source;

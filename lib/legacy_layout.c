@@ -117,3 +117,45 @@ legacy_layout_old(const struct legacy_settings *settings,
 		legacy_remove(&tree->root, old_members[i]);
 	return true;
 }
+
+/* ---- PHP ---- */
+
+/*
+ * Nothing of it is in the session: a file lives as long after its last change
+ * as session.gc_maxlifetime says, a key as long as the store does.
+ */
+bool
+legacy_layout_php(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
+    struct legacy_session *out)
+{
+	(void)tree;
+	(void)now_ms;
+	out->last_seen_ms = raw->changed_ms;
+	if (raw->changed_ms != 0)
+		out->expires_ms = legacy_earlier(out->expires_ms,
+		    raw->changed_ms + legacy_lifetime_ms(settings));
+	return true;
+}
+
+/* ---- Django ---- */
+
+/* "_session_expiry" is what the column was reckoned from. */
+bool
+legacy_layout_django(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
+    struct legacy_session *out)
+{
+	static const char *const own[] = {"_auth_user_backend",
+	    "_auth_user_hash", "_csrftoken", "_session_expiry", NULL};
+	size_t i;
+
+	(void)settings;
+	(void)now_ms;
+	/* USE_TZ or not, Django has UTC there; SQLite's is the same text. */
+	if (!legacy_parse_time(raw->expiry, &out->expires_ms))
+		return legacy_fail(tree, "its expire_date is no moment");
+	for (i = 0; own[i] != NULL; i++)
+		legacy_remove(&tree->root, own[i]);
+	return true;
+}

@@ -1,15 +1,20 @@
 """`sessgatectl import plan` over sessions that the real programs have made."""
 
+import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
+import tempfile
 import time
 import urllib.parse
 
 import harness
 from harness import Skip, case, main, needs
-from stores import Redis
+from stores import MariaDB, Redis
 import stores
 
 NODE_PACKAGES = ["connect-redis@7", "express-session@1", "redis@4"]
@@ -171,6 +176,232 @@ def many_are_each_counted_once(t):
     answer = plan(t, "connect-redis", "redis:" + redis.socket, "--prefix", "s[*]:")
     counts(t, answer, live=3000)
     t.equal(len(answer["examples"]), 3)
+
+
+# ---- tables ----
+
+DEBIAN_PYTHON = "/usr/bin/python3"
+
+
+def secret_file(t, text):
+    path = os.path.join(t.gateway().dir, "secret")
+    with open(path, "w") as f:
+        f.write(text + "\n")
+    os.chmod(path, 0o600)
+    return path
+
+
+class Tables:
+    """A database of a MariaDB, and an account that may only read it."""
+
+    def __init__(self, t, name):
+        self.server = MariaDB.shared()
+        self.name = name
+        self.server.sql("CREATE OR REPLACE DATABASE %s; CREATE OR REPLACE USER "
+                        "'%s'@'localhost' IDENTIFIED BY 'read'; GRANT SELECT ON "
+                        "%s.* TO '%s'@'localhost'" % ((name,) * 4))
+        self.place = "mysql:%s@%s" % (name, self.server.socket)
+        self.account = ["--account", name, "--password-file",
+                        secret_file(t, "read")]
+
+    def sql(self, text):
+        return self.server.sql(text, self.name)
+
+
+USER_SESSIONS = """
+CREATE TABLE user_sessions (
+  id INTEGER PRIMARY KEY AUTO_INCREMENT, session_id VARCHAR(255) UNIQUE NOT NULL,
+  user_id INTEGER NOT NULL, platform_connection_id INTEGER,
+  created_at DATETIME NOT NULL, updated_at DATETIME,
+  last_activity DATETIME NOT NULL, expires_at DATETIME NOT NULL,
+  is_active BOOLEAN DEFAULT 1, session_fingerprint TEXT, user_agent TEXT,
+  ip_address VARCHAR(45))"""
+ROW = ("INSERT INTO user_sessions (session_id, user_id, created_at, last_activity,"
+       " expires_at, is_active) VALUES ('%s', %d, '%s', '%s', '%s', %d)")
+
+
+def old_rows():
+    def moment(offset):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + offset))
+    rows = [("many%04d" % n, 3, moment(-9), moment(-9), moment(999), 1)
+            for n in range(1203)]
+    return ["", *(ROW % row for row in rows + [
+        ("one", 1, moment(-9), moment(-9), moment(60), 1),
+        ("two", 2, moment(-99), moment(-99), moment(-1), 1),
+        ("three", 3, moment(-9), moment(-9), moment(60), 0)])]
+
+
+@case
+def rows_of_the_old_managers_are_read(t):
+    tables = Tables(t, "old")
+    tables.sql(USER_SESSIONS + ";".join(old_rows()))
+    answer = plan(t, "old-table", tables.place, *tables.account)
+    counts(t, answer, live=1204, expired=1, ended=1)
+    t.equal(answer["user_keys"], {"user_id": 1204})
+    for options, words in ((["--table", "nothing"], "doesn't exist"),
+                           (["--id-column", "x"], "Unknown column"),
+                           (["--account", "nobody"], "Access denied")):
+        t.match(says(t, "old-table", tables.place, *tables.account, *options, code=3), words)
+    t.match(says(t, "old-table", tables.place, *tables.account, "--table", "a`b"),
+            "--table: \"a`b\" is no name")
+    path = os.path.join(t.gateway().dir, "old.db")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(USER_SESSIONS.replace("AUTO_INCREMENT", "AUTOINCREMENT") +
+                         ";".join(old_rows()))
+    counts(t, plan(t, "old-table", "sqlite:" + path), live=1204, expired=1, ended=1)
+    t.match(says(t, "old-table", "sqlite:" + path, "--table", "nothing"), "no such table")
+    t.match(says(t, "old-table", "sqlite:/nonexistent"), "unable to open")
+    tables.sql("DELETE FROM user_sessions")
+    t.match(says(t, "old-table", tables.place, *tables.account, code=1), "there is no session")
+
+
+DJANGO_LOGINS = """
+import sys, django
+from django.conf import settings
+settings.configure(SECRET_KEY="the old site's secret", USE_TZ=True,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes",
+                    "django.contrib.sessions"])
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from django.contrib.auth import get_user_model, login
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
+
+def visit(name=None, **data):
+    request = HttpRequest()
+    request.session = SessionStore()
+    if name is not None:
+        user = get_user_model().objects.create_user(name, password="x")
+        login(request, user, "django.contrib.auth.backends.ModelBackend")
+    if data.pop("late", False):
+        request.session.set_expiry(-10)
+    request.session.update(data)
+    request.session.save()
+
+visit("ann", cart=[1, None], text="\\u00e4" * 3000)
+visit("bob", late=True)
+visit(cart=1)
+"""
+
+
+@case
+def sessions_of_django_are_read_if_they_are_signed(t):
+    if not os.path.isdir("/usr/lib/python3/dist-packages/django"):
+        raise Skip("python3-django is not installed")
+    path = os.path.join(t.gateway().dir, "django.db")
+    made_by([DEBIAN_PYTHON, "-c", DJANGO_LOGINS, path])
+    secret = secret_file(t, "the old site's secret")
+    answer = plan(t, "django", "sqlite:" + path, "--secret-file", secret)
+    counts(t, answer, live=1, expired=1, without_user=1)
+    ends = live(t, answer, "1", "_auth_user_id")["expires_at"]
+    t.true(13.9 < (ends - time.time()) / 86400 <= 14, ends)
+    other = secret_file(t, "another")
+    answer = plan(t, "django", "sqlite:" + path, "--secret-file", other)
+    counts(t, answer, undecodable=3)
+    t.match(answer["examples"][0]["why"], "does not fit the secret")
+    t.match(says(t, "django", "sqlite:" + path), "give --secret-file FILE")
+    # The same rows where MySQL has them.
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT * FROM django_session").fetchall()
+    tables = Tables(t, "dj")
+    tables.sql("CREATE TABLE django_session (session_key VARCHAR(40) PRIMARY KEY, "
+               "session_data LONGTEXT NOT NULL, expire_date DATETIME(6) NOT NULL)" +
+               "".join(";INSERT INTO django_session VALUES ('%s', '%s', '%s')" % row
+                       for row in rows))
+    answer = plan(t, "django", tables.place, *tables.account, "--secret-file", secret)
+    counts(t, answer, live=1, expired=1, without_user=1)
+    t.equal(live(t, answer, "1", "_auth_user_id")["expires_at"], ends)
+
+
+# ---- PHP ----
+
+PHP_LOGIN = """
+class Cart { protected $items = [1]; private $pin = "1234"; }
+enum Mood { case Happy; }
+foreach (json_decode($argv[1], true) as $n => $data) {
+    session_id("sid$n");
+    session_start();
+    $_SESSION = $data;
+    if (isset($data["cart"])) {
+        $_SESSION["cart"] = new Cart();
+        $_SESSION["again"] = &$_SESSION["cart"];
+        $_SESSION["mood"] = Mood::Happy;
+        $_SESSION["rate"] = 0.1;
+        $_SESSION["inf"] = INF;
+        $_SESSION["zw\\u{e4}"] = ["\\xff", "\\u{1f600}"];
+    }
+    session_write_close();
+}
+"""
+
+
+def php_sessions(directory, *more):
+    """Logins of PHP's command line, as a web server's PHP would store them."""
+    logins = [{"user_id": 7, "cart": 1}, {"auth_user": "b|b;"}, {"cart": 1},
+              {"user_id": "late"}, {}]
+    made_by([needs("php"), "-n", *more, "-d", "session.use_cookies=0",
+             "-d", "session.cache_limiter=", "-d",
+             "session.save_path=" + directory, "-r", PHP_LOGIN,
+             json.dumps(logins)])
+
+
+def each_php_session(t, answer, **wanted):
+    counts(t, answer, **wanted)
+    live(t, answer, "7", "user_id")
+    live(t, answer, "b|b;", "auth_user")
+    # An object, a reference to it, an enum, INF; a byte that is no UTF-8.
+    t.equal((answer["left_out"]["unknown"], answer["left_out"]["not_text"]),
+            (4, 1))
+
+
+@case
+def sessions_of_php_are_read(t):
+    for handler in ("php", "php_serialize"):
+        place = tempfile.mkdtemp(dir=t.gateway().dir)
+        php_sessions(place, "-d", "session.serialize_handler=" + handler)
+        t.equal(len(os.listdir(place)), 5)
+        os.utime(os.path.join(place, "sess_sid3"),
+                 (time.time(), time.time() - 1441))
+        with open(os.path.join(place, "sess_odd"), "w") as f:
+            f.write("no|t serialized")
+        os.symlink("/etc/passwd", os.path.join(place, "sess_link"))
+        os.mkfifo(os.path.join(place, "sess_pipe"))
+        each_php_session(t, plan(t, "php", place), live=2, expired=1,
+                         without_user=2, undecodable=1)
+        counts(t, plan(t, "php", place, "--lifetime", "1h"), live=3,
+               without_user=2, undecodable=1)
+
+
+@case
+def a_file_that_is_being_written_is_not_read(t):
+    place = t.gateway().dir
+    path = os.path.join(place, "sess_busy")
+    with open(path, "w") as f:
+        f.write("user_id|i:1;")
+        f.flush()
+        fcntl.flock(f, fcntl.LOCK_EX)
+        answer = plan(t, "php", place)
+        counts(t, answer, undecodable=1)
+        t.match(answer["examples"][0]["why"], "has it locked; try again")
+    counts(t, plan(t, "php", place), live=1)
+
+
+@case
+def sessions_of_phpredis_are_read(t):
+    redis = Redis(t)
+    extension = [path for path in glob.glob("/usr/lib/php/*/redis.so")]
+    if not extension:
+        raise Skip("php-redis is not installed")
+    php_sessions("unix://%s?persistent=0" % redis.socket, "-d",
+                 "extension=igbinary", "-d", "extension=redis", "-d",
+                 "session.save_handler=redis", "-d", "redis.session.locking_enabled=1")
+    redis.command("SET", "PHPREDIS_SESSION:sid1_LOCK", "a-host")
+    answer = plan(t, "phpredis", "redis:" + redis.socket)
+    each_php_session(t, answer, live=3, without_user=2)
+    ends = live(t, answer, "7", "user_id")["expires_at"]
+    t.true(1400 < ends - time.time() <= 1440, ends)
 
 
 # ---- the command line ----

@@ -343,6 +343,238 @@ moments_are_read_or_are_none(void **state)
 	buf_clear(&text);
 }
 
+static void
+an_old_manager_s_row_is_read(void **state)
+{
+	struct legacy_field fields[] = {
+	    {bytes_of("user_id"), bytes_of("7"), false},
+	    {bytes_of("expires_at"), bytes_of("2026-11-18 11:06:41"), false},
+	    {bytes_of("is_active"), bytes_of("1"), false},
+	};
+	const struct legacy_raw raw = {
+	    .id = bytes_of("x"), .fields = fields, .fields_count = 3};
+
+	(void)state;
+	decode_raw("old-table", &raw);
+	live("7", "{\"user_id\":\"7\"}");
+	assert_int_equal(session.expires_ms, NOW_MS + 1000);
+	fields[2].value = bytes_of("0");
+	decode_raw("old-table", &raw);
+	assert_int_equal(session.verdict, LEGACY_ENDED);
+}
+
+/* ---- Django: made by Django 3.2, SECRET_KEY "the old site's secret" ---- */
+
+#define DJANGO_SHORT                                                           \
+	".eJyrVopPLC3JiC8tTi2Kz0xRslIyMVLSQRZMSkzOTs0DySShSmQkFmcARTOAosm"     \
+	"JRSVKVtGGsbUAWUAa5w:1xVSB8:-48O0fkyEdJz9yQwX2Gg-7SOd2js5zqNYSBDH"     \
+	"tGUhOw"
+#define DJANGO_LONG                                                            \
+	".eJyrVopPLC3JiC8tTi2Kz0xRslIyMVLSUUoEMipGwSgYBaNgFIyCUTDkgVItAIv"     \
+	"Csng:1xVSB8:teRt76iRlci0nkKn1pPX1zWn8lFXw8pJhP-2T_SXp5A"
+#define DJANGO_BOMB                                                            \
+	".eJztwQEJAAAMA6Aq7zXev8ZyDNQcAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"     \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAADAuC8"     \
+	"iVVq5:1xVSB8:hPKgFDqctqh0j-r39yXxn540SoxmQJO4YTtudFtmUZA"
+#define DJANGO_PICKLED                                                         \
+	"gAWVGQAAAAAAAAB9lIwNX2F1dGhfdXNlcl9pZJSMAjQylHMu:1xVSB8:Q6J26z8l"     \
+	"SxwlaOLMHUOj-WP9h_ojyEaHXWj4KNZUnt8"
+
+static void
+decode_django(const char *text, size_t len, const char *expiry)
+{
+	struct legacy_settings settings = settings_of("django");
+	const struct legacy_raw raw = {.id = bytes_of("x"),
+	    .body = {text, len},
+	    .expiry = bytes_of(expiry)};
+	struct sgate_error err;
+
+	legacy_session_clear(&session);
+	settings.secret = bytes_of("the old site's secret");
+	if (legacy_decode(&settings, &raw, NOW_MS, &session, &err) != SGATE_OK)
+		fail_msg("%s", err.text);
+}
+
+static void
+a_django_session_is_read_if_its_signature_is_right(void **state)
+{
+	char text[] = DJANGO_SHORT;
+	size_t i, len = strlen(text);
+
+	(void)state;
+	decode_django(text, len, "2026-11-18 11:06:41.500000");
+	live("42", "{\"_auth_user_id\":\"42\",\"cart\":[1]}");
+	assert_int_equal(session.expires_ms, NOW_MS + 1500);
+	decode_django(text, len, "2026-11-18 11:06:40");
+	assert_int_equal(session.verdict, LEGACY_EXPIRED);
+	decode_django(text, len, "soon");
+	undecodable("its expire_date is no moment");
+	for (i = 0; i < len; i++) {
+		decode_django(text, i, "2026-11-18 11:06:41");
+		assert_int_equal(session.verdict, LEGACY_UNDECODABLE);
+		text[i] = text[i] == 'A' ? 'B' : 'A';
+		decode_django(text, len, "2026-11-18 11:06:41");
+		assert_int_equal(session.verdict, LEGACY_UNDECODABLE);
+		memcpy(text, DJANGO_SHORT, len);
+	}
+}
+
+static void
+a_compressed_django_session_is_read_within_bounds(void **state)
+{
+	(void)state;
+	decode_django(DJANGO_LONG, strlen(DJANGO_LONG), "2026-11-18 11:06:41");
+	assert_int_equal(session.verdict, LEGACY_LIVE);
+	assert_int_equal(session.data.len, 29 + 2000);
+	decode_django(DJANGO_BOMB, strlen(DJANGO_BOMB), "2026-11-18 11:06:41");
+	undecodable("it is over 1 MiB");
+	decode_django(
+	    DJANGO_PICKLED, strlen(DJANGO_PICKLED), "2026-11-18 11:06:41");
+	undecodable("it is pickled, which only Python itself could read");
+	decode_django("eyJhIjoxfQ==", 12, "2026-11-18 11:06:41");
+	undecodable("Django before 3.1 wrote it, or none");
+}
+
+/* ---- PHP ---- */
+
+static void
+php_sessions_are_read(void **state)
+{
+	struct legacy_raw raw = {
+	    .id = bytes_of("x"), .changed_ms = NOW_MS - 440000};
+
+	(void)state;
+	decode_raw("php", &raw);
+	assert_int_equal(session.verdict, LEGACY_NO_USER);
+	assert_int_equal(session.expires_ms, NOW_MS + 1000000);
+	assert_int_equal(session.last_seen_ms, NOW_MS - 440000);
+	raw.body = bytes_of(
+	    "user_id|i:-7;name|s:5:\"a\"|;b\";f|d:0.5;e|d:1.0E+25;t|b:1;n|N;"
+	    "!gone|l|a:2:{i:0;s:1:\"x\";i:1;a:0:{}}m|a:2:{i:1;i:1;"
+	    "s:1:\"k\";i:2;}o|O:3:\"Foo\":2:{s:2:\"pw\";s:1:\"p\";"
+	    "s:1:\"r\";r:1;}c|C:3:\"Bar\":4:{a;}}}q|E:5:\"E:One\";z|R:3;");
+	decode_raw("php", &raw);
+	live("-7", "{\"user_id\":-7,\"name\":\"a\\\"|;b\",\"f\":0.5,"
+		   "\"e\":1.0000000000000001e+25,\"t\":true,"
+		   "\"l\":[\"x\",{}],\"m\":{\"1\":1,\"k\":2}}");
+	assert_int_equal(session.dropped.unknown, 4);
+	every_beginning("php", raw.body);
+	raw.changed_ms = NOW_MS - 1440000;
+	decode_raw("php", &raw);
+	assert_int_equal(session.verdict, LEGACY_EXPIRED);
+}
+
+static void
+an_array_of_php_is_a_session_too(void **state)
+{
+	(void)state;
+	decode(
+	    "phpredis", bytes_of("a:2:{s:7:\"user_id\";s:2:\"42\";i:0;b:0;}"));
+	live("42", "{\"user_id\":\"42\",\"0\":false}");
+	assert_int_equal(session.expires_ms, 0);
+	decode("phpredis", bytes_of("a:1:{i:0;i:3;}"));
+	assert_int_equal(session.verdict, LEGACY_NO_USER);
+	/* The same letters as the begin of a name. */
+	decode("php", bytes_of("a:b|i:1;user|s:1:\"x\";"));
+	live("x", "{\"a:b\":1,\"user\":\"x\"}");
+}
+
+static void
+what_php_did_not_write_is_undecodable(void **state)
+{
+	static const char *const texts[] = {"x", "a|", "a|i:;", "a|i:1",
+	    "a|i1;", "a|i:1x;", "a|s:9:\"a\";", "a|s:1:\"ab\";", "a|s:-1:\"\";",
+	    "a|s:99999999999999999999:\"\";", "a|s:1:a;", "a|a:1:{i:0;}",
+	    "a|a:2:{i:0;i:1;}", "a|a:1:{d:1;i:1;}", "a|a:0:{",
+	    "a|O:1:\"x\":1:{}", "a|C:1:\"x\":9:{}", "a|E:1:\"x\"", "a|r:1",
+	    "a|d:;", "a|d:1x;",
+	    "a|d:00000000000000000000000000000000000000000000000000000000000000"
+	    "000;",
+	    "a|S:1:\"a\";", "a|i:9223372036854775808;", "a:1:{i:0;i:1;}x",
+	    "a:1:{i:0;i:1;"};
+	struct buf deep = repeated("a|", "a:1:{i:0;", 100000, "");
+	struct buf many = repeated("a|a:30000:{", "i:0;i:0;", 30000, "}");
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		decode("php", bytes_of(texts[i]));
+		if (session.verdict != LEGACY_UNDECODABLE)
+			fail_msg("%s", texts[i]);
+		undecodable("it is not what PHP writes");
+	}
+	decode("php", buf_bytes(&deep));
+	undecodable("it is nested too deeply");
+	decode("php", buf_bytes(&many));
+	undecodable("it has too many values");
+	decode("php", bytes_of("a|i:-9223372036854775808;user|i:1;"));
+	live("1", "{\"a\":\"-9223372036854775808\",\"user\":1}");
+	buf_clear(&deep);
+	buf_clear(&many);
+}
+
 /* ---- all of them ---- */
 
 static void
@@ -395,6 +627,14 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_teardown(an_old_manager_s_text_is_read, teardown),
     cmocka_unit_test_teardown(an_old_manager_s_hash_is_read, teardown),
     cmocka_unit_test_teardown(moments_are_read_or_are_none, teardown),
+    cmocka_unit_test_teardown(an_old_manager_s_row_is_read, teardown),
+    cmocka_unit_test_teardown(
+	a_django_session_is_read_if_its_signature_is_right, teardown),
+    cmocka_unit_test_teardown(
+	a_compressed_django_session_is_read_within_bounds, teardown),
+    cmocka_unit_test_teardown(php_sessions_are_read, teardown),
+    cmocka_unit_test_teardown(an_array_of_php_is_a_session_too, teardown),
+    cmocka_unit_test_teardown(what_php_did_not_write_is_undecodable, teardown),
     cmocka_unit_test_teardown(every_reader_says_what_it_is, teardown),
     cmocka_unit_test_teardown(a_place_of_another_kind_is_refused, teardown),
 };

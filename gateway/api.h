@@ -39,13 +39,14 @@ void api_status_health(struct call *c, const struct api_path *path);
 void api_status_ready(struct call *c, const struct api_path *path);
 void api_status_full(struct call *c, const struct api_path *path);
 void api_status_stats(struct call *c, const struct api_path *path);
+/* api_metrics.c */
 void api_status_metrics(struct call *c, const struct api_path *path);
 /* Of these, what is about the stores: api_stores.c. */
 void api_stores_json(struct json *j, const struct gateway *gw);
 void api_spool_json(struct json *j, const struct gateway *gw);
 void api_stores_counts(struct json *j, const struct tally *sum);
-void api_stores_metrics(
-    struct buf *out, const struct gateway *gw, const struct tally *sum);
+/* How long the oldest event has been waiting; 0: none is. */
+int64_t api_spool_oldest_ms(const struct stores_spool *spool);
 
 /*
  * Find the route. HEAD finds GET's. NULL: c->reply has the answer: 404, or
@@ -81,7 +82,6 @@ void api_fail_told(struct call *c, enum sgate_status status);
 void api_json_maintenance(struct json *j, const struct call *c, bool has_null);
 /* What is set for all hosts: api_settings.c. */
 void api_settings_json(struct json *j, const struct stores *stores);
-void api_settings_metrics(struct buf *out, const struct stores *stores);
 
 /* Begin a JSON answer; the object is open, api_json_end() closes it. */
 void api_json_begin(struct call *c, int status, struct json *j);

@@ -191,28 +191,6 @@ api_settings_json(struct json *j, const struct stores *stores)
 	json_end(j);
 }
 
-void
-api_settings_metrics(struct buf *out, const struct stores *stores)
-{
-	struct settings settings;
-	unsigned counts[2] = {0, 0};
-	uint32_t i;
-
-	if (!settings_get(&stores->settings, &settings))
-		return;
-	for (i = 0; i < settings.maintenances_count; i++)
-		if (settings.maintenances[i].until_ms == 0 ||
-		    settings.maintenances[i].until_ms > clock_utc_ms())
-			counts[settings.maintenances[i].is_emergency]++;
-	buf_printf(out,
-	    "# TYPE sessgate_maintenance gauge\n"
-	    "sessgate_maintenance{mode=\"normal\"} %u\n"
-	    "sessgate_maintenance{mode=\"emergency\"} %u\n"
-	    "# TYPE sessgate_flushes gauge\n"
-	    "sessgate_flushes %u\n",
-	    counts[0], counts[1], settings.flushes_count);
-}
-
 /* ---- GET, PUT, DELETE v1/maintenance ---- */
 
 static void

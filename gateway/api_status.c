@@ -1,8 +1,9 @@
 /*
- * Health, readiness, status, statistics and metrics: read from shared memory,
+ * Health, readiness, status and statistics: read from shared memory,
  * never from a store, so that they answer while stores hang. What is there may
  * have been written by anybody who broke into a worker: copied, bounds-checked.
- * What they tell of the stores: api_stores.c.
+ * What they tell of the stores: api_stores.c; the same for machines:
+ * api_metrics.c.
  */
 #include "config.h"
 
@@ -196,6 +197,47 @@ add_keeper(struct json *j, const struct shared *shared)
 	json_end(j);
 }
 
+/* Of many: how many, the middle one, and the slowest of a hundred. */
+static void
+add_times(struct json *j, const char *key, const struct tally_times *times)
+{
+	static const struct {
+		const char *key;
+		double share;
+	} quantiles[] = {{"p50_us", 0.5}, {"p99_us", 0.99}};
+	int64_t us;
+	size_t i;
+
+	json_object(j, key);
+	json_int(j, "count", (int64_t)tally_times_count(times));
+	for (i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++) {
+		us = tally_times_quantile_us(times, quantiles[i].share);
+		if (us < 0)
+			json_null(j, quantiles[i].key);
+		else
+			json_int(j, quantiles[i].key, us);
+	}
+	json_end(j);
+}
+
+static void
+add_latency(struct json *j, const struct gateway *gw, const struct tally *sum)
+{
+	unsigned i;
+
+	json_object(j, "latency");
+	add_times(j, "local", &sum->check_times[STORES_LOCAL]);
+	if (conf_has_redis(gw->conf))
+		add_times(j, "redis", &sum->check_times[STORES_CACHE]);
+	add_times(
+	    j, outage_durable_name(gw), &sum->check_times[STORES_DURABLE]);
+	add_times(j, "none", &sum->check_times[STORES_NOBODY]);
+	for (i = TALLY_CREATE; i < TALLY_OPERATIONS; i++)
+		add_times(j, tally_operation_name((enum tally_operation)i),
+		    &sum->operation_times[i]);
+	json_end(j);
+}
+
 /* As the tracker last wrote it. */
 static void
 add_tracker(struct json *j, const struct shared *shared)
@@ -257,6 +299,7 @@ api_status_full(struct call *c, const struct api_path *path)
 	api_settings_json(&j, &shared->stores);
 	add_workers(&j, shared);
 	add_counters(&j, &sum);
+	add_latency(&j, c->gw, &sum);
 	api_stores_counts(&j, &sum);
 	api_json_end(c, &j);
 }
@@ -296,138 +339,7 @@ api_status_stats(struct call *c, const struct api_path *path)
 	add_stat(&j, "ended", &shared->state.ended, is_known);
 	api_json_seconds(&j, "counted_at", load(&shared->state.stats_at_ms));
 	api_spool_json(&j, c->gw);
+	add_latency(&j, c->gw, &sum);
 	api_stores_counts(&j, &sum);
 	api_json_end(c, &j);
-}
-
-/* ---- metrics: the same figures as OpenMetrics 1.0 text ---- */
-
-static void
-add_family(struct buf *out, const char *name, const char *type)
-{
-	buf_printf(out, "# TYPE sessgate_%s %s\n", name, type);
-}
-
-/* A counter without labels. */
-static void
-add_total(struct buf *out, const char *name, uint64_t value)
-{
-	add_family(out, name, "counter");
-	buf_printf(
-	    out, "sessgate_%s_total %llu\n", name, (unsigned long long)value);
-}
-
-static void
-add_labelled(struct buf *out, const char *name, const char *label,
-    const char *value, uint64_t count)
-{
-	buf_printf(out, "sessgate_%s{%s=\"%s\"} %llu\n", name, label, value,
-	    (unsigned long long)count);
-}
-
-static void
-add_seconds(struct buf *out, const char *name, int64_t value, int per_second,
-    int digits)
-{
-	buf_printf(out,
-	    "# TYPE sessgate_%s_seconds gauge\n"
-	    "# UNIT sessgate_%s_seconds seconds\n"
-	    "sessgate_%s_seconds %lld.%0*lld\n",
-	    name, name, name, (long long)(value / per_second), digits,
-	    (long long)(value % per_second));
-}
-
-static void
-add_worker_metrics(struct buf *out, const struct shared *shared)
-{
-	uint64_t counts[SHARED_STOPPING + 1] = {0};
-	int i, state;
-
-	for (i = 0; i < SHARED_WORKERS_MAX; i++) {
-		state = atomic_load_explicit(
-		    &shared->workers[i].state, memory_order_relaxed);
-		if (worker_state_text(state) != NULL)
-			counts[state]++;
-	}
-	add_family(out, "workers", "gauge");
-	for (i = SHARED_FREE + 1; i <= SHARED_STOPPING; i++)
-		add_labelled(
-		    out, "workers", "state", worker_state_text(i), counts[i]);
-	add_total(out, "worker_deaths", load_count(&shared->worker_deaths));
-	add_total(out, "keeper_deaths", load_count(&shared->keeper_deaths));
-	add_total(out, "reloads", load_count(&shared->generation));
-}
-
-static void
-add_tracker_metrics(struct buf *out, const struct shared *shared)
-{
-	const struct shared_tracker *t = &shared->state.tracker;
-
-	if (load(&t->heartbeat_ms) == 0)
-		return;
-	add_family(out, "tracker_listening", "gauge");
-	buf_printf(out, "sessgate_tracker_listening %d\n",
-	    atomic_load(&t->is_listening) != 0);
-	add_total(out, "tracker_deaths", load_count(&shared->tracker_deaths));
-	add_total(out, "tracker_connections", load_count(&t->connections));
-	add_total(out, "tracker_changes", load_count(&t->changes));
-	add_total(out, "tracker_drops", load_count(&t->drops));
-	add_total(out, "tracker_kept", load_count(&t->kept));
-	add_total(out, "tracker_emptied", load_count(&t->emptied));
-}
-
-/* As everywhere, what is not known is left out. */
-static void
-add_session_metrics(struct buf *out, const struct shared *shared)
-{
-	const struct shared_state *state = &shared->state;
-
-	if (load(&state->stats_at_ms) != 0) {
-		add_family(out, "sessions", "gauge");
-		add_labelled(
-		    out, "sessions", "kind", "live", load_count(&state->live));
-		add_labelled(out, "sessions", "kind", "anonymous",
-		    load_count(&state->anonymous));
-		add_labelled(out, "sessions", "kind", "ended",
-		    load_count(&state->ended));
-		add_family(out, "users", "gauge");
-		buf_printf(out, "sessgate_users %llu\n",
-		    (unsigned long long)load_count(&state->users));
-	}
-	add_total(out, "reaped_ended", load_count(&state->reaped_ended));
-	add_total(out, "reaped_deleted", load_count(&state->reaped_deleted));
-}
-
-void
-api_status_metrics(struct call *c, const struct api_path *path)
-{
-	const struct shared *shared = c->gw->shared;
-	struct buf *out = c->reply.out;
-	struct tally sum BUF_NO_ZEROS;
-	int i;
-
-	(void)path;
-	if (shared == NULL) {
-		api_deny(c, SGATE_REASON_STORE);
-		return;
-	}
-	shared_sum(shared, &sum);
-	reply_begin(&c->reply, 200);
-	reply_body(&c->reply,
-	    "application/openmetrics-text; version=1.0.0; charset=utf-8");
-	for (i = 0; i < TALLY_COUNTERS; i++)
-		add_total(out, tally_counter_name((enum tally_counter)i),
-		    load_count(&sum.counters[i]));
-	add_family(out, "denials", "counter");
-	for (i = SGATE_REASON_NONE; i < SGATE_REASON_COUNT; i++)
-		add_labelled(out, "denials_total", "reason",
-		    sgate_reason_text((enum sgate_reason)i),
-		    load_count(&sum.denials[i]));
-	add_seconds(out, "start_time", load(&shared->started_ms), 1000, 3);
-	add_worker_metrics(out, shared);
-	add_tracker_metrics(out, shared);
-	add_session_metrics(out, shared);
-	api_stores_metrics(out, c->gw, &sum);
-	api_settings_metrics(out, &shared->stores);
-	buf_add_text(out, "# EOF\n");
 }

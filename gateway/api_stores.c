@@ -1,5 +1,5 @@
 /*
- * What health, status and metrics tell of the two stores, the fence between
+ * What health and status tell of the two stores, the fence between
  * them, the spool, and the decisions about all of it. From shared memory, as
  * all of it.
  */
@@ -73,8 +73,8 @@ load_count(const _Atomic uint64_t *value)
 	return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-static int64_t
-oldest_age_ms(const struct stores_spool *spool)
+int64_t
+api_spool_oldest_ms(const struct stores_spool *spool)
 {
 	int64_t oldest_ms = load(&spool->oldest_ms);
 	int64_t now_ms = clock_utc_ms();
@@ -91,7 +91,7 @@ add_spool(struct json *j, const struct stores_spool *spool)
 	json_int(j, "bytes", (int64_t)load_count(&spool->bytes));
 	json_int(j, "to_durable", (int64_t)load_count(&spool->to_durable));
 	json_int(j, "to_cache", (int64_t)load_count(&spool->to_cache));
-	json_int(j, "oldest_ms", oldest_age_ms(spool));
+	json_int(j, "oldest_ms", api_spool_oldest_ms(spool));
 	json_int(j, "refused", (int64_t)load_count(&spool->refused));
 	json_int(j, "damaged", (int64_t)load_count(&spool->damaged));
 	json_int(j, "torn", (int64_t)load_count(&spool->torn));
@@ -174,156 +174,4 @@ api_stores_counts(struct json *j, const struct tally *sum)
 		    (int64_t)atomic_load_explicit(
 			&sum->stores[i], memory_order_relaxed));
 	json_end(j);
-}
-
-/* ---- metrics ---- */
-
-static void
-add_family(struct buf *out, const char *name, const char *type)
-{
-	buf_printf(out, "# TYPE sessgate_%s %s\n", name, type);
-}
-
-static void
-add_of_store(struct buf *out, const char *name, const char *store,
-    unsigned long long value)
-{
-	buf_printf(out, "sessgate_%s{store=\"%s\"} %llu\n", name, store, value);
-}
-
-static void
-add_gauge(struct buf *out, const char *name, unsigned long long value)
-{
-	add_family(out, name, "gauge");
-	buf_printf(out, "sessgate_%s %llu\n", name, value);
-}
-
-/* A store that was asked at all. */
-struct measured {
-	const char *name;
-	const struct shared_store *store;
-	const struct breaker *breaker;
-};
-
-static size_t
-find_measured(const struct gateway *gw, struct measured out[2])
-{
-	const struct shared *shared = gw->shared;
-	size_t count = 0;
-
-	if (outage_store(&shared->state.durable) != STORE_UNKNOWN)
-		out[count++] = (struct measured){
-		    "durable", &shared->state.durable, &shared->stores.durable};
-	if (conf_has_redis(gw->conf) &&
-	    outage_store(&shared->state.cache) != STORE_UNKNOWN)
-		out[count++] = (struct measured){
-		    "cache", &shared->state.cache, &shared->stores.cache};
-	return count;
-}
-
-static void
-add_store_metrics(struct buf *out, const struct gateway *gw)
-{
-	struct measured stores[2];
-	size_t i, count = find_measured(gw, stores);
-	int64_t us;
-
-	if (count == 0)
-		return;
-	add_family(out, "store_up", "gauge");
-	for (i = 0; i < count; i++)
-		add_of_store(out, "store_up", stores[i].name,
-		    outage_store(stores[i].store) == STORE_UP);
-	add_family(out, "store_latency_seconds", "gauge");
-	buf_add_text(out, "# UNIT sessgate_store_latency_seconds seconds\n");
-	for (i = 0; i < count; i++) {
-		us = load(&stores[i].store->latency_us);
-		us = us < 0 ? 0 : us;
-		buf_printf(out,
-		    "sessgate_store_latency_seconds{store=\"%s\"} "
-		    "%lld.%06lld\n",
-		    stores[i].name, (long long)(us / 1000000),
-		    (long long)(us % 1000000));
-	}
-	add_family(out, "store_breaker_open", "gauge");
-	for (i = 0; i < count; i++)
-		add_of_store(out, "store_breaker_open", stores[i].name,
-		    breaker_is_open(stores[i].breaker));
-	add_family(out, "store_breaker_opened", "counter");
-	for (i = 0; i < count; i++)
-		add_of_store(out, "store_breaker_opened_total", stores[i].name,
-		    (unsigned long long)atomic_load(
-			&stores[i].breaker->opened));
-}
-
-static void
-add_fence_metrics(struct buf *out, const struct stores *stores)
-{
-	int64_t age_ms = outage_fence_age_ms(&stores->fence);
-
-	if (age_ms >= 0)
-		buf_printf(out,
-		    "# TYPE sessgate_fence_age_seconds gauge\n"
-		    "# UNIT sessgate_fence_age_seconds seconds\n"
-		    "sessgate_fence_age_seconds %lld.%03lld\n",
-		    (long long)(age_ms / 1000), (long long)(age_ms % 1000));
-	add_gauge(
-	    out, "fence_groups_behind", atomic_load(&stores->groups_behind));
-	add_gauge(
-	    out, "fence_groups_foreign", atomic_load(&stores->groups_foreign));
-	add_gauge(
-	    out, "fence_alarmed", atomic_load(&stores->fence.is_alarmed) != 0);
-}
-
-static void
-add_spool_metrics(struct buf *out, const struct stores_spool *spool)
-{
-	int64_t age_ms = oldest_age_ms(spool);
-
-	if (load(&spool->looked_ms) == 0)
-		return;
-	add_gauge(out, "spool_files", load_count(&spool->files));
-	add_family(out, "spool_bytes", "gauge");
-	buf_printf(out,
-	    "# UNIT sessgate_spool_bytes bytes\nsessgate_spool_bytes %llu\n",
-	    (unsigned long long)load_count(&spool->bytes));
-	add_family(out, "spool_waiting", "gauge");
-	add_of_store(
-	    out, "spool_waiting", "durable", load_count(&spool->to_durable));
-	add_of_store(
-	    out, "spool_waiting", "cache", load_count(&spool->to_cache));
-	buf_printf(out,
-	    "# TYPE sessgate_spool_oldest_seconds gauge\n"
-	    "# UNIT sessgate_spool_oldest_seconds seconds\n"
-	    "sessgate_spool_oldest_seconds %lld.%03lld\n",
-	    (long long)(age_ms / 1000), (long long)(age_ms % 1000));
-	add_gauge(out, "spool_refused", load_count(&spool->refused));
-	add_gauge(out, "spool_damaged", load_count(&spool->damaged));
-	add_gauge(out, "spool_torn", load_count(&spool->torn));
-	add_gauge(out, "spool_foreign", load_count(&spool->foreign));
-}
-
-/* What is not known is left out: a 0 would be taken for a finding. */
-void
-api_stores_metrics(
-    struct buf *out, const struct gateway *gw, const struct tally *sum)
-{
-	const struct stores *stores = &gw->shared->stores;
-	const char *name;
-	int i;
-
-	add_store_metrics(out, gw);
-	if (conf_has_redis(gw->conf))
-		add_fence_metrics(out, stores);
-	if (conf_has_spool(gw->conf))
-		add_spool_metrics(out, &stores->spool);
-	for (i = 0; i < STORES_COUNTERS; i++) {
-		name = stores_counter_name((enum stores_counter)i);
-		buf_printf(out,
-		    "# TYPE sessgate_stores_%s counter\n"
-		    "sessgate_stores_%s_total %llu\n",
-		    name, name,
-		    (unsigned long long)atomic_load_explicit(
-			&sum->stores[i], memory_order_relaxed));
-	}
 }

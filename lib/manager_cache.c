@@ -364,6 +364,7 @@ put_item(struct sgate_manager *mgr, bool is_in_budget,
 	status = manager_cache_enter(mgr, is_in_budget, err);
 	if (status != SGATE_OK)
 		return status;
+	stores_count(mgr->counts, STORES_CACHE_WRITES);
 	status = manager_cache_left(mgr,
 	    mgr->cache_ops->put(
 		mgr->cache, item, s0, only_over, &out->answer, &found, err),
@@ -450,6 +451,7 @@ cached_put_many(
 			puts[i].put = CACHE_PUT_OK;
 		return;
 	}
+	stores_count(mgr->counts, STORES_CACHE_WRITES);
 	for (i = 0; i < count; i++) {
 		if (puts[i].put == CACHE_PUT_OK)
 			stores_count(mgr->counts, STORES_PUBLISHED);
@@ -489,6 +491,7 @@ cached_create(struct sgate_manager *mgr, const struct cache_item *item,
 	status = manager_cache_enter(mgr, is_in_budget, err);
 	if (status != SGATE_OK)
 		return status;
+	stores_count(mgr->counts, STORES_CACHE_WRITES);
 	/* What is told again has been acknowledged, or has not. */
 	status = mgr->cache_ops->create(mgr->cache, item, s0, user, set_ttl_ms,
 	    is_in_budget ? 0 : (unsigned)mgr->conf->redis.replicas,
@@ -507,6 +510,7 @@ cached_land(struct sgate_manager *mgr, const struct cache_item *item,
 	status = manager_cache_enter(mgr, false, err);
 	if (status != SGATE_OK)
 		return status;
+	stores_count(mgr->counts, STORES_CACHE_WRITES);
 	status = mgr->cache_ops->land(
 	    mgr->cache, item, user, &out->answer, &found, err);
 	return put_left(mgr, status, &found, out, err);
@@ -653,11 +657,13 @@ send_tombstones(
 	size_t i;
 
 	status = manager_cache_enter(mgr, false, &err);
-	if (status == SGATE_OK)
+	if (status == SGATE_OK) {
+		stores_count(mgr->counts, STORES_CACHE_WRITES);
 		status = manager_cache_left(mgr,
 		    mgr->cache_ops->end(mgr->cache, publication->tombstones,
 			publication->tombstones_count, 0, &err),
 		    &err);
+	}
 	for (i = 0; status == SGATE_OK && i < publication->tombstones_count;
 	     i++)
 		stores_count(mgr->counts, STORES_PUBLISHED);
@@ -713,6 +719,7 @@ cached_touch(struct sgate_manager *mgr, const struct durable_touch *touches,
 	}
 	if (used == 0 || manager_cache_enter(mgr, true, &err) != SGATE_OK)
 		return false;
+	stores_count(mgr->counts, STORES_CACHE_WRITES);
 	return manager_cache_left(mgr,
 		   mgr->cache_ops->touch(mgr->cache, own, used, &err),
 		   &err) == SGATE_OK;

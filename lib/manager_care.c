@@ -285,6 +285,8 @@ manager_touch_write(struct sgate_manager *mgr, struct durable_touch *touches,
 		status = manager_write(mgr,
 		    mgr->ops->touch(mgr->durable, touches + done, batch, err),
 		    err);
+		if (status == SGATE_OK)
+			stores_count(mgr->counts, STORES_DURABLE_WRITES);
 	}
 	return status;
 }

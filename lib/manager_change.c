@@ -216,8 +216,10 @@ change_try(struct change *change, bool *out_was_done, struct sgate_error *err)
 		goto out;
 	change->was_applied = true;
 	status = manager_write(mgr, mgr->ops->commit(d, err), err);
-	if (status == SGATE_OK)
+	if (status == SGATE_OK) {
+		stores_count(mgr->counts, STORES_DURABLE_WRITES);
 		return status;
+	}
 out:
 	mgr->ops->rollback(d);
 	return status;

@@ -250,6 +250,8 @@ write_activity(struct sgate_manager *mgr, const struct durable_touch *touch,
 		    !manager_has_time(mgr))
 			break;
 	}
+	if (status == SGATE_OK)
+		stores_count(mgr->counts, STORES_DURABLE_WRITES);
 	return status;
 }
 

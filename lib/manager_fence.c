@@ -743,6 +743,7 @@ apply(struct round *r, unsigned group, const struct page *page, const char *to,
 	if (status != SGATE_OK) {
 		r->has_cache = false;
 	} else {
+		stores_count(mgr->counts, STORES_CACHE_WRITES);
 		status = manager_cache_left(mgr,
 		    mgr->cache_ops->apply(mgr->cache, group, r->syncs[group],
 			to, page->items, count, out_sync, &err),

@@ -591,8 +591,10 @@ touch_by_itself(struct sgate_manager *mgr, struct look *look,
 		mgr->durable->deadline_ms = mgr->call.deadline_ms;
 	}
 	mgr->served_by = served_by;
-	if (status == SGATE_OK)
+	if (status == SGATE_OK) {
+		stores_count(mgr->counts, STORES_DURABLE_WRITES);
 		look_touch_written(mgr, look, touch);
+	}
 	return is_cached || status == SGATE_OK;
 }
 

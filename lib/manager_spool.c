@@ -225,8 +225,10 @@ ship_in_transaction(struct sgate_manager *mgr, const struct shipment *shipment,
 		status = endings_write(mgr, endings, &ended, err);
 	if (status == SGATE_OK) {
 		status = manager_write(mgr, mgr->ops->commit(d, err), err);
-		if (status == SGATE_OK)
+		if (status == SGATE_OK) {
+			stores_count(mgr->counts, STORES_DURABLE_WRITES);
 			return status;
+		}
 	}
 	mgr->ops->rollback(d);
 	return status;
@@ -496,6 +498,7 @@ send_tombstones(struct sgate_manager *mgr, const struct tombstones *tombstones,
 	status = manager_cache_enter(mgr, is_in_budget, err);
 	if (status != SGATE_OK)
 		return status;
+	stores_count(mgr->counts, STORES_CACHE_WRITES);
 	status = mgr->cache_ops->end(
 	    mgr->cache, tombstones->items, tombstones->count, replicas, err);
 	return manager_cache_left(mgr, status, err);

@@ -28,7 +28,9 @@ enum stores_counter {
 	STORES_PUBLISHED,   /* changes and ends written to Redis */
 	STORES_CACHE_ERRORS,
 	STORES_DURABLE_ERRORS,
-	STORES_CACHE_SKIPPED, /* its breaker was open */
+	STORES_CACHE_WRITES,   /* sent: records, ends, activity */
+	STORES_DURABLE_WRITES, /* transactions and activity, answered */
+	STORES_CACHE_SKIPPED,  /* its breaker was open */
 	STORES_DURABLE_SKIPPED,
 	STORES_POLLS,
 	STORES_POLLS_FAILED,

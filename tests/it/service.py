@@ -2,12 +2,13 @@
 the service manager, and what its processes have given up."""
 
 import os
+import pwd
 import re
 import socket
 import subprocess
 
-from harness import (SOURCE, case, children, listening_socket, main, needs,
-                     start_with_listen_fds, wait_until)
+from harness import (SOURCE, USER, case, children, listening_socket, main,
+                     needs, needs_root, start_with_listen_fds, wait_until)
 
 UNITS = os.path.join(SOURCE, "conf", "systemd")
 EXPOSURE_MAX = 2.0
@@ -156,6 +157,52 @@ def the_sockets_of_the_units_are_sections_of_the_configuration(t):
     cookie = "__Host-sid=%s" % answer.json()["token"]
     t.equal(gw.check(cookie, os.path.join(gw.dir, "pool.systemd")).header(
         "Variable-REMOTE_USER"), "alice")
+
+
+LOGIN_PROGRAM = 12345  # its user, whom nobody else knows
+
+
+def log_in_as(user, group, gw):
+    """By the login socket, in a process of that user's; its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([group])
+            os.setuid(user)
+            made = gw.api("POST", "v1/sessions", b'{"user_id":"alice"}',
+                          address=gw.login, CONTENT_TYPE="application/json")
+            os._exit(0 if made.status == 201 else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(pid, 0)[1]
+
+
+@case
+def the_audit_names_whose_program_has_logged_somebody_in(t):
+    """With the view of users that the unit gives the gateway."""
+    needs_root()
+    needs("unshare")
+    needs("setpriv")
+    with open(os.path.join(UNITS, "sessgate.service")) as f:
+        is_private = re.search(r"^PrivateUsers=(yes|true|1|on)$", f.read(),
+                               re.M)
+    user = pwd.getpwnam(USER)
+    gw = t.gateway({"gateway": {"user": None},
+                    "listener": {"login": {"allow": ["create"]}}})
+    gw.expect_log("listener.login: the web server can open it")
+    os.chown(gw.dir, user.pw_uid, user.pw_gid)
+    command = ["setpriv", "--reuid=%d" % user.pw_uid,
+               "--regid=%d" % user.pw_gid, "--clear-groups"]
+    if is_private:
+        command += ["unshare", "--user", "--map-user=%d" % user.pw_uid,
+                    "--map-group=%d" % user.pw_gid]
+    command += gw.command()
+    gw.command = lambda *args: command
+    gw.start()
+    t.equal(log_in_as(LOGIN_PROGRAM, user.pw_gid, gw), 0)
+    rows = gw.api("GET", "v1/audit?kind=create", address=gw.control).json()
+    t.match(rows["events"][0]["actor"],
+            r"^login\.sock uid=%d pid=\d+$" % LOGIN_PROGRAM)
 
 
 main()

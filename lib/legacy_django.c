@@ -21,8 +21,8 @@
 
 /* Memory of the tree. */
 static bool
-decode(struct legacy_tree *tree, struct sgate_bytes text,
-    struct sgate_bytes *out)
+decode(
+    struct legacy_tree *tree, struct sgate_bytes text, struct sgate_bytes *out)
 {
 	char *memory = legacy_room(tree, text.len);
 	size_t len = 0;
@@ -48,8 +48,8 @@ inflate_to(struct legacy_tree *tree, struct sgate_bytes *io)
 
 	if (memory == NULL)
 		return false;
-	code = uncompress((Bytef *)memory, &len, (const Bytef *)io->data,
-	    (uLong)io->len);
+	code = uncompress(
+	    (Bytef *)memory, &len, (const Bytef *)io->data, (uLong)io->len);
 	if (code == Z_MEM_ERROR)
 		tree->has_no_memory = true;
 	if (code == Z_BUF_ERROR)
@@ -93,23 +93,21 @@ static bool
 unsign(const struct legacy_settings *settings, struct sgate_bytes text,
     struct legacy_tree *tree, struct sgate_bytes *out)
 {
-	const char *colon = text.len == 0
-				? NULL
-				: memrchr(text.data, ':', text.len);
+	const char *colon =
+	    text.len == 0 ? NULL : memrchr(text.data, ':', text.len);
 	struct sgate_bytes before, signature;
 
 	*out = text;
 	if (colon == NULL)
 		return legacy_fail(tree, "Django before 3.1 wrote it, or none");
-	before =
-	    (struct sgate_bytes){text.data, (size_t)(colon - text.data)};
+	before = (struct sgate_bytes){text.data, (size_t)(colon - text.data)};
 	text.len -= before.len + 1;
 	text.data = colon + 1;
 	if (!decode(tree, text, &signature))
 		return false;
 	if (!is_signed(settings->secret, before, signature))
-		return legacy_fail(tree,
-		    "its signature does not fit the secret (SECRET_KEY)");
+		return legacy_fail(
+		    tree, "its signature does not fit the secret (SECRET_KEY)");
 	*out = bytes_cut(&before, ':');
 	return true;
 }

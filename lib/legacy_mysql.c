@@ -69,8 +69,8 @@ fail(const char *operation, unsigned code, const char *text,
 static enum sgate_status
 fail_stmt(MYSQL_STMT *stmt, const char *operation, struct sgate_error *err)
 {
-	return fail(operation, mysql_stmt_errno(stmt), mysql_stmt_error(stmt),
-	    err);
+	return fail(
+	    operation, mysql_stmt_errno(stmt), mysql_stmt_error(stmt), err);
 }
 
 /* ---- opening ---- */
@@ -226,13 +226,12 @@ take_row(struct table *table, MYSQL_STMT *stmt, struct legacy_raw *out,
 
 		table->columns[i].is_null = table->nulls[i] != 0;
 		table->columns[i].value.data = table->binds[i].buffer;
-		table->columns[i].value.len =
-		    table->nulls[i] != 0 ? 0
-		    : len < max		 ? len
-					 : max;
+		table->columns[i].value.len = table->nulls[i] != 0 ? 0
+					      : len < max          ? len
+								   : max;
 	}
-	legacy_query_take(table->settings, &table->query, table->columns,
-	    table->fields, out);
+	legacy_query_take(
+	    table->settings, &table->query, table->columns, table->fields, out);
 	return SGATE_OK;
 }
 
@@ -283,5 +282,5 @@ table_find(struct legacy_source *source, struct sgate_bytes id,
 	return status;
 }
 
-const struct legacy_source_type legacy_mysql = {"mysql:", LEGACY_TABLE,
-    table_open, table_close, table_next, table_find};
+const struct legacy_source_type legacy_mysql = {
+    "mysql:", LEGACY_TABLE, table_open, table_close, table_next, table_find};

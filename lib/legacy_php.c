@@ -47,10 +47,9 @@ take(struct reader *r, char c)
 static bool
 take_until(struct reader *r, char separator, struct sgate_bytes *out)
 {
-	const char *end =
-	    r->at == r->end
-		? NULL
-		: memchr(r->at, separator, (size_t)(r->end - r->at));
+	const char *end = r->at == r->end ? NULL
+					  : memchr(r->at, separator,
+						(size_t)(r->end - r->at));
 
 	*out = (struct sgate_bytes){NULL, 0};
 	if (end == NULL)
@@ -302,8 +301,8 @@ is_array(struct sgate_bytes body)
 }
 
 bool
-legacy_php(const struct legacy_settings *settings,
-    const struct legacy_raw *raw, struct legacy_tree *tree)
+legacy_php(const struct legacy_settings *settings, const struct legacy_raw *raw,
+    struct legacy_tree *tree)
 {
 	struct reader r = {.tree = tree};
 

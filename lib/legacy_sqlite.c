@@ -1,4 +1,5 @@
-/* Sessions that are rows of a table in a file of SQLite. Opened to read alone. */
+/* Sessions that are rows of a table in a file of SQLite. Opened to read alone.
+ */
 #include "config.h"
 
 #include "legacy_own.h"
@@ -53,8 +54,8 @@ fail(const struct table *table, const char *operation, struct sgate_error *err)
 		    (code & 0xff) == SQLITE_NOTADB
 		? SGATE_INVALID
 		: SGATE_UNAVAILABLE,
-	    "sqlite", operation, code, "%.100s: %.150s",
-	    table->settings->place, sqlite3_errmsg(table->db));
+	    "sqlite", operation, code, "%.100s: %.150s", table->settings->place,
+	    sqlite3_errmsg(table->db));
 }
 
 static enum sgate_status
@@ -65,8 +66,8 @@ prepare(struct table *table, struct sgate_error *err)
 	sqlite3_busy_timeout(table->db, LEGACY_WAIT_MS);
 	if (sqlite3_prepare_v2(table->db, after->data, (int)after->len,
 		&table->after, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(table->db, one->data, (int)one->len,
-		&table->one, NULL) != SQLITE_OK)
+	    sqlite3_prepare_v2(table->db, one->data, (int)one->len, &table->one,
+		NULL) != SQLITE_OK)
 		return fail(table, "prepare", err);
 	return SGATE_OK;
 }
@@ -113,8 +114,8 @@ take_row(struct table *table, sqlite3_stmt *stmt, struct legacy_raw *out,
 		if (data == NULL && len > 0)
 			return error_memory(err, "read");
 	}
-	legacy_query_take(table->settings, &table->query, table->columns,
-	    table->fields, out);
+	legacy_query_take(
+	    table->settings, &table->query, table->columns, table->fields, out);
 	return SGATE_OK;
 }
 
@@ -180,5 +181,5 @@ table_find(struct legacy_source *source, struct sgate_bytes id,
 				  : fail(table, "read", err);
 }
 
-const struct legacy_source_type legacy_sqlite = {"sqlite:", LEGACY_TABLE,
-    table_open, table_close, table_next, table_find};
+const struct legacy_source_type legacy_sqlite = {
+    "sqlite:", LEGACY_TABLE, table_open, table_close, table_next, table_find};

@@ -657,9 +657,10 @@ site_open(struct site *site)
 	const char *temp = getenv("TMPDIR");
 	char keys[96], socket[128], address[128];
 	const char *const overrides[] = {keys, socket, "mysql.user=root",
-	    "mysql.database=" DATABASE, address, "redis.timeout=500ms",
-	    "fence.poll_interval=10s", "session.create_without_mysql=yes",
-	    NULL};
+	    "mysql.database=" DATABASE, address, "gateway.request_timeout=9s",
+	    "redis.timeout=2s", "mysql.read_timeout=3s",
+	    "mysql.write_timeout=3s", "fence.poll_interval=10s",
+	    "session.create_without_mysql=yes", NULL};
 	const struct spool_limits limits = {.dir = site->spool_dir,
 	    .max_bytes = INT64_C(1) << 24,
 	    .keep_ms = 60000};

@@ -19,7 +19,7 @@ from proxy import CUT, HOLD, HOLD_REPLY, LOSE_REPLY, PASS
 from scenario import (EXPORT, LOGINS_WAIT, SLOW_POLL, SOON_S, STORES, answer,
                       arrived, hazard, is_script, never_accepted, promise,
                       refused_within)
-from stores import Fleet, group_of, record_key, run, sync_key
+from stores import Fleet, group_of, patient, record_key, run, sync_key
 
 # As built they hold with the local cache, too, but for those that count or change
 # what a store is asked.
@@ -386,7 +386,7 @@ def h14_a_commit_without_an_answer_is_settled_and_done_once(t):
 
 @hazard(off="reconnect")
 def h15_a_server_that_was_started_again_costs_no_request(t):
-    fleet = Fleet(t)
+    fleet = Fleet(t, conf=patient(True))
     a, b = fleet.hosts
     fleet.expect_log(STORES)
     session = a.create()
@@ -409,7 +409,7 @@ def h15_a_server_that_was_started_again_costs_no_request(t):
 @case
 def h15_a_transaction_that_loses_its_connection_happens_whole_or_not(t):
     # No switch: what would be turned off is the transaction itself.
-    fleet = Fleet(t, hosts=1, conf=LOGINS_WAIT)
+    fleet = Fleet(t, hosts=1, conf=dict(patient(True), **LOGINS_WAIT))
     a = fleet.hosts[0]
     fleet.expect_log(STORES)
     a.create("warm")

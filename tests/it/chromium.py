@@ -193,7 +193,10 @@ class Browser:
         self.cdp("Emulation.setEmulatedMedia", features=[])
 
     def picture(self, path):
-        shot = self.cdp("Page.captureScreenshot", captureBeyondViewport=True)
+        width, height, scale = self.run("return [innerWidth, document.documentElement.scrollHeight, devicePixelRatio]")
+        # What is higher it does not draw in one piece, and does not say so.
+        shot = self.cdp("Page.captureScreenshot", captureBeyondViewport=True, clip={
+            "x": 0, "y": 0, "width": width, "height": min(height, 12000 // scale), "scale": 1})
         with open(path, "wb") as f:
             f.write(base64.b64decode(shot["data"]))
 

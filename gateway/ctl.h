@@ -17,6 +17,7 @@
 #include "ctl_table.h"
 #include "data.h"
 #include "fcgi_client.h"
+#include "finding.h"
 #include "sessgate.h"
 
 struct ctl {
@@ -141,6 +142,9 @@ enum ctl_exit ctl_db_check(struct ctl *ctl);
 enum ctl_exit ctl_db_maintain(struct ctl *ctl);
 enum ctl_exit ctl_db_restored(struct ctl *ctl);
 enum ctl_exit ctl_doctor(struct ctl *ctl);
+/* Files, keys, cookie: as the gateway's user. */
+void ctl_doctor_host(
+    const struct sgate_conf *conf, int64_t now_ms, finding_fn *fn, void *arg);
 enum ctl_exit ctl_import_plan(struct ctl *ctl);
 
 enum ctl_exit ctl_create(struct ctl *ctl);

@@ -1,7 +1,8 @@
 /*
- * `sessgatectl doctor`: what the stores and the spool's directory are like, one
- * line a check, and below it what to do. It asks them as the gateway does, as
- * its user, with its account and without the daemon, and changes nothing.
+ * `sessgatectl doctor`: what this host (ctl_doctor_host.c), the stores and the
+ * spool's directory are like, one line a check, and below it what to do. It
+ * asks them as the gateway does, as its user, with its account and without the
+ * daemon, and changes nothing.
  */
 #include "config.h"
 
@@ -156,6 +157,32 @@ examine_spool(const struct sgate_conf *conf, struct examination *e)
 	buf_clear(&where);
 }
 
+/* Without keys nobody can be asked: told by whoever has looked at them. */
+static enum sgate_status
+examine_stores(struct ctl *ctl, struct examination *e)
+{
+	const struct sgate_caller caller = {
+	    .actor = bytes_of("sessgatectl"), .budget_ms = ctl->timeout_ms};
+	struct findings findings = {add_finding, e, "stores"};
+	struct sgate_manager *mgr = NULL;
+	struct sgate_error err;
+	enum sgate_status status;
+
+	status = sgate_manager_new(ctl->conf, NULL, &mgr, &err);
+	if (status == SGATE_OK)
+		status = sgate_manager_set_caller(mgr, &caller, &err);
+	if (status == SGATE_OK) {
+		status = manager_examine(mgr, add_finding, e, &err);
+	} else {
+		finding_tell(&findings, FINDING_ERROR, "asked",
+		    "mend what is wrong with the keys, and run this again",
+		    "no store was asked");
+		status = SGATE_OK;
+	}
+	sgate_manager_free(mgr);
+	return status;
+}
+
 static enum ctl_exit
 print_all(const struct ctl *ctl, struct examination *e)
 {
@@ -177,26 +204,27 @@ ctl_doctor(struct ctl *ctl)
 {
 	static const char *const headers[] = {
 	    "STATE", "WHERE", "CHECK", "HOW IT IS"};
-	struct sgate_manager *mgr = ctl_open_manager(ctl);
+	const struct sgate_conf *conf = ctl_conf(ctl);
 	struct examination e = {.counts = {0}};
-	struct sgate_error err;
 	enum sgate_status status;
 	enum ctl_exit code;
 
-	if (mgr == NULL)
+	if (conf == NULL)
+		return CTL_USAGE;
+	if (!ctl_become_gateway(conf))
 		return CTL_UNAVAILABLE;
 	ctl_table_init(&e.table, 4, headers);
 	json_init(&e.json, &e.json_text);
 	json_object(&e.json, NULL);
 	json_array(&e.json, "findings");
-	status = manager_examine(mgr, add_finding, &e, &err);
-	examine_spool(ctl->conf, &e);
+	ctl_doctor_host(conf, ctl->now_ms, add_finding, &e);
+	status = examine_stores(ctl, &e);
+	examine_spool(conf, &e);
 	json_end(&e.json);
 	json_int(&e.json, "errors", e.counts[FINDING_ERROR]);
 	json_int(&e.json, "warnings", e.counts[FINDING_WARNING]);
 	json_int(&e.json, "unseen", e.counts[FINDING_UNSEEN]);
 	json_end(&e.json);
-	sgate_manager_free(mgr);
 	code = print_all(ctl, &e);
 	ctl_table_clear(&e.table);
 	buf_clear(&e.json_text);

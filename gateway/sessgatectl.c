@@ -185,8 +185,9 @@ const struct ctl_command ctl_commands[] = {
 	"sessgatectl db restored -o mysql.user=root -o mysql.password_file=\n",
 	ctl_db_restored},
     {"doctor", CTL_LOCAL, "", 0, 0, NULL,
-	"say what is wrong with the stores, and what to do",
-	"Looks at MySQL, its replicas, Redis and its Sentinels as the "
+	"say what is wrong with this host and the stores, and what to do",
+	"Looks at files and their rights, the keys and the cookie of this "
+	"host, and at MySQL,\nits replicas, Redis and its Sentinels as the "
 	"gateway's account sees\nthem, and changes nothing. \"unseen\" is "
 	"what that account may not see. The exit\ncode is 0 without an error, "
 	"1 with one, 3 if a store does not answer.",

@@ -18,6 +18,8 @@ DURABLE = ["--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1"]
 RIGHT = {"appendonly": "yes", "maxmemory": "64mb",
          "maxmemory_policy": "volatile-lru", "min_replicas_to_write": "1"}
 
+OF_HOST = {"configuration", "keys", "password", "file", "cookie", "runtime_dir", "stores"}
+
 
 class Doctor:
     def __init__(self, t, host):
@@ -37,8 +39,9 @@ class Doctor:
             stderr=subprocess.PIPE, cwd="/", timeout=60)
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
-    def findings(self, code, **more):
-        """{(where, check): (state, text, todo)}"""
+    def findings(self, code, is_host=False, **more):
+        """{(where, check): (state, text, todo)}: of the stores and the spool, or of
+        all else of this host."""
         got, out, err = self.run("--json", **more)
         self.t.equal((got, err), (code, ""), out)
         answer = json.loads(out)
@@ -49,7 +52,8 @@ class Doctor:
         self.t.equal((answer["errors"], answer["warnings"], answer["unseen"]),
                      tuple(states.count(s) for s in
                            ("error", "warning", "unseen")))
-        return found
+        return {key: value for key, value in found.items()
+                if is_host == (key[0].split()[0] in OF_HOST)}
 
     def bad(self, code, **more):
         """Those that are not ok."""
@@ -87,6 +91,7 @@ def servers_that_are_right_and_each_thing_that_is_wrong(t):
              "maxmemory", "maxmemory-policy", "peeking", "replicas",
              "role"])
     t.equal(sum(w.startswith("sentinel ") for w, _ in found), 3)
+    fleet.hosts[0].gw.configure({"cookie": {"name": "__Host-sid", "secure": True}})
     code, out, err = doctor.run()
     t.equal((code, err), (0, ""))
     t.match(out, r"^STATE +WHERE +CHECK +HOW IT IS\n")
@@ -318,6 +323,128 @@ def a_file_needs_its_tables_alone(t):
     host.gw = gw
     t.equal(Doctor(t, host).findings(0),
             {("sqlite", "schema"): ("ok", "its tables are there", "")})
+
+
+# ---- this host -----------------------------------------------------------------
+
+
+def a_host(t, conf=None):
+    """One that is right: a gateway on SQLite, as a site would have it."""
+    gw = t.gateway(dict({"cookie": {"name": "__Host-sid", "secure": True}}, **(conf or {})))
+    gw.start()
+    gw.stop()
+
+    class Host:
+        pass
+
+    host = Host()
+    host.gw = gw
+    return Doctor(t, host), gw
+
+
+def states(found):
+    return {(where.split()[0], check): state for (where, check), (state, _, _) in found.items()}
+
+
+@case
+def a_host_that_is_right_has_no_finding(t):
+    doctor, _ = a_host(t)
+    found = doctor.findings(0, is_host=True)
+    t.equal(set(states(found).values()), {"ok"}, found)
+    t.equal({check for check in states(found)}, {
+        ("configuration", "rights"), ("keys", "file"), ("keys", "number"), ("keys", "age"),
+        ("file", "rights"), ("cookie", "secure"), ("cookie", "prefix"), ("cookie", "samesite"),
+        ("runtime_dir", "directory")})
+
+
+@case
+def each_thing_that_is_wrong_with_a_host_is_told(t):
+    doctor, gw = a_host(t)
+    keys, db = gw.conf["keys"]["file"], gw.conf["sqlite"]["file"]
+
+    def expect(code, where, check, state, text, conf=None):
+        if conf:
+            before = {section: {name: gw.conf.get(section, {}).get(name) for name in options}
+                      for section, options in conf.items()}
+            gw.configure(conf)
+        found = doctor.findings(code, is_host=True)
+        got = {(w.split()[0], c): value for (w, c), value in found.items()}[(where, check)]
+        t.equal(got[0], state, got)
+        t.match(got[1], text)
+        t.true(got[2] or where == "keys", "what to do is said")
+        if conf:
+            gw.configure(before)
+
+    def with_mode(path, mode, *more):
+        right = os.stat(path).st_mode & 0o7777
+        os.chmod(path, mode)
+        expect(*more)
+        os.chmod(path, right)
+
+    with_mode(gw.conf_path, 0o666, 1, "configuration", "rights", "error", "0666")
+    with_mode(db, 0o644, 1, "file", "rights", "error", "0644")
+    with_mode(gw.run_dir, 0o777, 1, "runtime_dir", "directory", "error", "with mode 0777")
+    with_mode(keys, 0o644, 1, "keys", "file", "error", "chmod")
+    expect(0, "cookie", "secure", "warning", "plain http",
+           {"cookie": {"name": "sid", "secure": False}})
+    expect(0, "cookie", "prefix", "warning", "another host", {"cookie": {"name": "sid"}})
+    expect(0, "cookie", "samesite", "warning", "other sites", {"cookie": {"samesite": "None"}})
+    with open(keys) as f:
+        right = f.read()
+    needs("faketime")
+    for by, text in (("+400d", "is 400 days old"), ("-2d", "in the future")):
+        code, out, err = doctor.run("--json", before=["faketime", "-f", by])
+        t.equal((code, err), (0, ""), out)
+        told = {(f["where"].split()[0], f["check"]): f for f in json.loads(out)["findings"]}
+        t.equal(told[("keys", "age")]["state"], "warning")
+        t.match(told[("keys", "age")]["text"], text)
+    # A second key that has signed, and that nobody needs any more.
+
+    def ctl(*args):
+        return subprocess.run([harness.SESSGATECTL, "-c", gw.conf_path, *args],
+                              capture_output=True, text=True, timeout=60,
+                              check=False).returncode == 0
+    t.true(ctl("key", "new"))
+    gw.start()
+    wait_until(lambda: ctl("key", "use", "2"), "the host has the key")
+    gw.stop()
+    code, out, err = doctor.run("--json", before=["faketime", "-f", "+40d"])
+    told = {(f["where"].split()[0], f["check"]): f for f in json.loads(out)["findings"]}
+    t.equal(told[("keys", "number")]["state"], "warning", out)
+    t.match(told[("keys", "number")]["text"], "2 keys, of which 1 verify no session")
+    t.match(told[("keys", "number")]["todo"], "key retire")
+    with open(keys, "w") as f:
+        f.write(right)
+    with open(keys, "w") as f:
+        f.write("no keys\n")
+    expect(1, "keys", "file", "error", "keys:1")
+    expect(1, "stores", "asked", "error", "no store was asked")
+    os.rename(keys, keys + ".away")
+    expect(1, "keys", "file", "warning", "is not there")
+
+
+@case
+def passwords_that_others_read_are_told(t):
+    fleet = Fleet(t, hosts=1, is_direct=True, start=False)
+    gw = fleet.hosts[0].gw
+    path = os.path.join(gw.dir, "password")
+    with open(path, "w") as f:
+        f.write("secret\n")
+    gw.configure({"mysql": {"password_file": path}})
+    doctor = Doctor(t, fleet.hosts[0])
+
+    def found():
+        _, out, _ = doctor.run("--json")
+        return {f["check"]: (f["state"], f["text"]) for f in json.loads(out)["findings"]
+                if f["where"] == "password " + path}
+    for mode, rights in ((0o644, "error"), (0o660, "error"), (0o640, "ok")):
+        os.chmod(path, mode)
+        t.equal(found()["rights"], (rights, "its mode is %04o" % mode))
+    if harness.IS_ROOT:
+        os.chown(path, 0, 0)
+        t.equal(found()["readable"], ("error", "Permission denied"))
+    os.unlink(path)
+    t.equal(found(), {"readable": ("error", "No such file or directory")})
 
 
 if __name__ == "__main__":

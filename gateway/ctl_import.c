@@ -37,7 +37,8 @@ struct plan {
 	int64_t counts[VERDICTS];
 	int64_t by_user_key[USER_KEYS_MAX];
 	int64_t sooner; /* live ones that would end before they do there */
-	int64_t no_data, not_text, unknown, too_deep, passwords, bad_users;
+	int64_t no_data, not_text, unknown, too_deep, passwords, ending,
+	    bad_users;
 	struct ctl_table examples;
 	struct buf json_text;
 	struct json json;
@@ -266,6 +267,7 @@ count_live(struct plan *plan, const struct legacy_session *s)
 	plan->unknown += dropped->unknown;
 	plan->too_deep += dropped->too_deep;
 	plan->passwords += dropped->passwords;
+	plan->ending += dropped->ending;
 	count_user_key(plan, s);
 }
 
@@ -348,6 +350,8 @@ add_dropped(struct buf *out, const struct plan *plan)
 	    "values that JSON has no word for");
 	add_count(out, plan->too_deep, "value nested too deeply",
 	    "values nested too deeply");
+	add_count(out, plan->ending, "value with an end of its own",
+	    "values with an end of their own");
 	add_count(out, plan->passwords, "password in clear",
 	    "passwords in clear: whoever can read that store has them");
 }
@@ -475,6 +479,7 @@ print_json(struct plan *plan)
 	json_int(json, "unknown", plan->unknown);
 	json_int(json, "too_deep", plan->too_deep);
 	json_int(json, "passwords", plan->passwords);
+	json_int(json, "ending", plan->ending);
 	json_end(json);
 	json_int(json, "read_ms", clock_monotonic_ms() - plan->began_ms);
 	json_end(json);

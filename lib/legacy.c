@@ -18,6 +18,9 @@
 
 static const char *const old_columns[] = {"user_id", "platform_connection_id",
     "created_at", "last_activity", "expires_at", "is_active", NULL};
+/* LemonLDAP::NG's first. */
+static const char *const apache_user_keys[] = {"_whatToTrace", "user_id",
+    "userid", "uid", "username", "user_name", "login", "user", NULL};
 static const char *const django_user_keys[] = {"_auth_user_id", NULL};
 
 static const struct legacy_reader readers[] = {
@@ -56,6 +59,26 @@ static const struct legacy_reader readers[] = {
 	.expiry_column = "expire_date",
 	.user_keys = django_user_keys,
 	.needs_secret = true},
+    {.name = "cgi-session",
+	.help = "Perl's CGI::Session (Data::Dumper, Storable, JSON): a "
+		"directory, MySQL or SQLite",
+	.places = LEGACY_FILES | LEGACY_TABLE,
+	.format = legacy_perl,
+	.layout = legacy_layout_cgi,
+	.prefix = "cgisess_",
+	.table = "sessions",
+	.id_column = "id",
+	.data_column = "a_session"},
+    {.name = "apache-session",
+	.help = "Perl's Apache::Session (Storable, Base64, JSON): a directory, "
+		"MySQL or SQLite",
+	.places = LEGACY_FILES | LEGACY_TABLE,
+	.format = legacy_perl,
+	.layout = legacy_layout_apache,
+	.table = "sessions",
+	.id_column = "id",
+	.data_column = "a_session",
+	.user_keys = apache_user_keys},
     {.name = "php",
 	.help = "PHP's own files (php, php_serialize): a directory",
 	.places = LEGACY_FILES,
@@ -314,6 +337,23 @@ legacy_fields(const struct legacy_settings *settings,
 			legacy_set_text(value, raw->fields[i].value);
 	}
 	return true;
+}
+
+bool
+legacy_perl(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree)
+{
+	const char *begin = raw->body.data;
+
+	if (raw->body.len == 0)
+		return legacy_fail(tree, "it is empty");
+	if (begin[0] == '$')
+		return legacy_dumper(settings, raw, tree);
+	if (begin[0] == '{')
+		return legacy_json(settings, raw, tree);
+	if (raw->body.len > 4 && memcmp(begin, "FrT;", 4) == 0)
+		return legacy_fail(tree, "FreezeThaw, which is not read");
+	return legacy_storable(settings, raw, tree);
 }
 
 /* ---- sessions ---- */

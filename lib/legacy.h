@@ -124,8 +124,9 @@ struct legacy_dropped {
 	unsigned unknown;  /* objects, code, what JSON has no word for */
 	unsigned too_deep;
 	unsigned passwords;
-	bool data; /* all of it: more than a session may have */
-	bool user; /* a user's name that is none of ours */
+	unsigned ending; /* members with an end of their own */
+	bool data;       /* all of it: more than a session may have */
+	bool user;       /* a user's name that is none of ours */
 };
 
 enum legacy_verdict {

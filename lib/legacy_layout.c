@@ -6,6 +6,7 @@
 
 #include "legacy_own.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int64_t
@@ -148,14 +149,148 @@ legacy_layout_django(const struct legacy_settings *settings,
 {
 	static const char *const own[] = {"_auth_user_backend",
 	    "_auth_user_hash", "_csrftoken", "_session_expiry", NULL};
+	int64_t expires_ms;
 	size_t i;
 
 	(void)settings;
 	(void)now_ms;
 	/* USE_TZ or not, Django has UTC there; SQLite's is the same text. */
-	if (!legacy_parse_time(raw->expiry, &out->expires_ms))
+	if (!legacy_parse_time(raw->expiry, &expires_ms))
 		return legacy_fail(tree, "its expire_date is no moment");
+	out->expires_ms = legacy_earlier(out->expires_ms, expires_ms);
 	for (i = 0; own[i] != NULL; i++)
 		legacy_remove(&tree->root, own[i]);
+	return true;
+}
+
+/* ---- CGI::Session ---- */
+
+#define SECOND INT64_C(1000)
+#define SECONDS_MAX (INT64_C(1) << 40)
+
+/* A member in seconds, as milliseconds; 0 when it is none. */
+static int64_t
+get_seconds(struct legacy_value *map, const char *name)
+{
+	int64_t seconds;
+
+	return legacy_get_integer(map, name, &seconds) && seconds > 0 &&
+		       seconds < SECONDS_MAX
+		   ? seconds * SECOND
+		   : 0;
+}
+
+/* Whether the user stands in this member, or below it. */
+static bool
+is_user_key(
+    const struct legacy_settings *settings, const struct legacy_value *member)
+{
+	const char *const *keys = legacy_user_keys(settings);
+	struct sgate_bytes rest;
+	size_t i;
+
+	for (i = 0; keys[i] != NULL; i++) {
+		rest = bytes_of(keys[i]);
+		if (bytes_equal_text(member->key, keys[i]) ||
+		    bytes_equal(bytes_cut(&rest, '.'), member->key))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Members with an end of their own: what is over goes. That of a user becomes
+ * the session's. Another one does not come along: ours have no such thing, and
+ * it must not live longer than it was given.
+ */
+static void
+end_members(const struct legacy_settings *settings, struct legacy_tree *tree,
+    int64_t now_ms, struct legacy_session *out)
+{
+	const struct legacy_value *list =
+	    legacy_find(&tree->root, "_SESSION_EXPIRE_LIST");
+	struct legacy_value *member;
+	int64_t end_ms;
+	char *name;
+
+	if (list == NULL || list->kind != LEGACY_MAP)
+		return;
+	for (member = tree->root.first; member != NULL; member = member->next) {
+		name = bytes_dup(member->key);
+		if (name == NULL) {
+			tree->has_no_memory = true;
+			return;
+		}
+		end_ms = get_seconds(
+		    legacy_find(&tree->root, "_SESSION_EXPIRE_LIST"), name);
+		free(name);
+		if (end_ms == 0)
+			continue;
+		end_ms += out->last_seen_ms;
+		if (is_user_key(settings, member) && end_ms > now_ms) {
+			out->expires_ms =
+			    legacy_earlier(out->expires_ms, end_ms);
+			continue;
+		}
+		out->dropped.ending += end_ms > now_ms;
+		member->is_gone = true;
+	}
+}
+
+/* "_SESSION_ETIME" seconds after the last access; without it never. */
+bool
+legacy_layout_cgi(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
+    struct legacy_session *out)
+{
+	static const char *const own[] = {"_SESSION_ATIME", "_SESSION_CTIME",
+	    "_SESSION_ETIME", "_SESSION_EXPIRE_LIST", "_SESSION_ID",
+	    "_SESSION_REMOTE_ADDR", NULL};
+	int64_t idle_ms = get_seconds(&tree->root, "_SESSION_ETIME");
+	size_t i;
+
+	(void)raw;
+	out->created_ms = get_seconds(&tree->root, "_SESSION_CTIME");
+	out->last_seen_ms = get_seconds(&tree->root, "_SESSION_ATIME");
+	if (out->last_seen_ms == 0)
+		return legacy_fail(
+		    tree, "it has no _SESSION_ATIME: not of CGI::Session");
+	if (idle_ms == 0)
+		idle_ms = legacy_lifetime_ms(settings);
+	if (idle_ms != 0)
+		out->expires_ms = legacy_earlier(
+		    out->expires_ms, out->last_seen_ms + idle_ms);
+	end_members(settings, tree, now_ms, out);
+	for (i = 0; own[i] != NULL; i++)
+		legacy_remove(&tree->root, own[i]);
+	return true;
+}
+
+/* ---- Apache::Session ---- */
+
+/*
+ * It keeps no times. LemonLDAP::NG, which is made on it, has "_utime" (of the
+ * login) and "_lastSeen". Without any, --lifetime goes by the file's.
+ */
+bool
+legacy_layout_apache(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
+    struct legacy_session *out)
+{
+	int64_t lifetime_ms = legacy_lifetime_ms(settings);
+
+	(void)now_ms;
+	if (legacy_find(&tree->root, "_session_id") == NULL)
+		return legacy_fail(
+		    tree, "it has no _session_id: not of Apache::Session");
+	out->created_ms = get_seconds(&tree->root, "_utime");
+	out->last_seen_ms = get_seconds(&tree->root, "_lastSeen");
+	if (out->last_seen_ms == 0)
+		out->last_seen_ms =
+		    raw->changed_ms != 0 ? raw->changed_ms : out->created_ms;
+	if (lifetime_ms != 0 && out->last_seen_ms != 0)
+		out->expires_ms = legacy_earlier(
+		    out->expires_ms, out->last_seen_ms + lifetime_ms);
+	legacy_remove(&tree->root, "_session_id");
 	return true;
 }

@@ -15,9 +15,13 @@
  */
 typedef bool legacy_format(const struct legacy_settings *settings,
     const struct legacy_raw *raw, struct legacy_tree *tree);
+legacy_format legacy_dumper;
 legacy_format legacy_django; /* knows the secret */
 legacy_format legacy_json;
 legacy_format legacy_php;
+legacy_format legacy_storable; /* or Base64 of it */
+/* Data::Dumper, Storable or JSON, as it begins. */
+legacy_format legacy_perl;
 
 /* The fields of a hash or a row as texts. */
 legacy_format legacy_fields;
@@ -35,6 +39,8 @@ SGATE_MUST_CHECK bool legacy_json_into(struct legacy_tree *tree,
 typedef bool legacy_layout(const struct legacy_settings *settings,
     const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
     struct legacy_session *out);
+legacy_layout legacy_layout_apache;
+legacy_layout legacy_layout_cgi;
 legacy_layout legacy_layout_connect;
 legacy_layout legacy_layout_django;
 legacy_layout legacy_layout_old;

@@ -65,7 +65,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct legacy_field fields[FIELDS_MAX] = {0};
 	struct legacy_settings settings = {
 	    .data_max_bytes = 65536, .secret = {"secret", 6}};
-	struct legacy_raw raw = {.id = {"an-id", 5}};
+	struct legacy_raw raw = {
+	    .id = {"an-id", 5}, .expiry = {"2026-11-18 12:06:40", 19}};
 	struct legacy_session first, again;
 	struct sgate_error err;
 	unsigned flags;

@@ -404,6 +404,119 @@ def sessions_of_phpredis_are_read(t):
     t.true(1400 < ends - time.time() <= 1440, ends)
 
 
+# ---- Perl ----
+
+CGI_LOGINS = """
+use CGI::Session; use DBI;
+my ($where, $serializer, $place) = @ARGV;
+my %to = $where eq 'file' ? (Directory => $place)
+    : (Handle => DBI->connect(($where eq 'mysql' ? "dbi:mysql:" : "dbi:SQLite:") . $place, $ENV{DB_USER}, $ENV{DB_PASSWORD}, {RaiseError => 1}));
+sub visit {
+    my ($idle, $expire, %data) = @_;
+    my $s = CGI::Session->new("driver:$where;serializer:$serializer", undef, \\%to) or die CGI::Session->errstr;
+    $s->param($_, $data{$_}) for sort keys %data;
+    $s->expire($idle) if $idle;
+    $s->expire($_, $expire->{$_}) for keys %$expire;
+    $s->flush(); die $s->errstr if $s->errstr;
+    print $s->id, "\\n";
+}
+my $list = [1, undef, -2.5, 12345678901, 'it\\'s', "\\x{263a} \\"x\\" \\$D\\n"];
+visit('+1h', {username => '+10m', secret => '+5m', gone => '+1s'}, username => 'bob', list => $list,
+      again => $list, cart => bless({a => {b => 1}}, 'Cart'), secret => 1, deep => {'a b' => [{}, []]});
+visit(0, {}, user_id => 7, "odd'\\\\" => "\\xe4");
+visit('+1s', {}, username => 'late');
+visit('+1h', {}, cart => 1);
+"""
+
+
+def each_cgi_session(t, answer, ids):
+    counts(t, answer, live=2, expired=1, without_user=1)
+    first = live(t, answer, "bob", "username")
+    t.equal(first["id_hash"], id_hash(ids[0]))
+    # Less than the hour of the session: the member's own ten minutes.
+    t.true(590 < first["expires_at"] - time.time() <= 600, repr(first))
+    second = live(t, answer, "7", "user_id")
+    t.true("expires_at" not in second, repr(second))
+    t.equal(answer["left_out"]["ending"], 1)
+    # The object, and the list's second place.
+    t.equal(answer["left_out"]["unknown"], 2)
+    t.equal(answer["left_out"]["not_text"], 1)
+
+
+def cgi_sessions(t, where, serializer, place, **env):
+    ids = made_by([needs("perl"), "-e", CGI_LOGINS, where, serializer, place],
+                  **env).split()
+    t.equal(len(ids), 4)
+    time.sleep(1.1)
+    return ids
+
+
+@case
+def sessions_of_cgi_session_are_read(t):
+    for serializer in ("default", "storable"):
+        place = tempfile.mkdtemp(dir=t.gateway().dir)
+        ids = cgi_sessions(t, "file", serializer, place)
+        each_cgi_session(t, plan(t, "cgi-session", place), ids)
+
+
+@case
+def tables_of_cgi_session_are_read(t):
+    tables = Tables(t, "cgi")
+    create = "CREATE TABLE sessions (id CHAR(32) NOT NULL UNIQUE, a_session BLOB NOT NULL)"
+    tables.sql(create)
+    tables.sql("CREATE OR REPLACE USER cgi_writer@localhost IDENTIFIED BY 'w';"
+               "GRANT ALL ON cgi.* TO cgi_writer@localhost")
+    ids = cgi_sessions(t, "mysql", "default", "database=cgi;mysql_socket=" +
+                       tables.server.socket, DB_USER="cgi_writer", DB_PASSWORD="w")
+    each_cgi_session(t, plan(t, "cgi-session", tables.place, *tables.account), ids)
+    path = os.path.join(t.gateway().dir, "cgi.db")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(create)
+        db.commit()
+    ids = cgi_sessions(t, "sqlite", "storable", path)
+    each_cgi_session(t, plan(t, "cgi-session", "sqlite:" + path), ids)
+
+
+APACHE_LOGINS = """
+use Apache::Session::Flex;
+my ($serialize, $store, %more) = @ARGV;
+sub visit {
+    my (%data) = @_;
+    tie my %s, 'Apache::Session::Flex', undef, {Store => $store, Lock => 'Null',
+        Generate => 'MD5', Serialize => $serialize, %more} or die;
+    $s{$_} = $data{$_} for keys %data;
+    print "$s{_session_id}\\n";
+    untie %s;
+}
+visit(user_id => 7, list => [1, undef, -2.5, 12345678901, "\\x{263a}"], big => 'x' x 1000,
+      "k\\x{263a}" => {a => [{}]}, cart => bless({}, 'Cart'));
+visit(_whatToTrace => 'ann', _utime => time - 100);
+visit(cart => 1, neg => -300);
+"""
+
+
+@case
+def sessions_of_apache_session_are_read(t):
+    tables = Tables(t, "ap")
+    tables.sql("CREATE OR REPLACE USER ap_writer@localhost IDENTIFIED BY 'w';"
+               "GRANT ALL ON ap.* TO ap_writer@localhost")
+    source = "dbi:mysql:database=ap;mysql_socket=" + tables.server.socket
+    for serialize in ("Storable", "Base64"):
+        tables.sql("CREATE OR REPLACE TABLE sessions (id CHAR(32) NOT NULL PRIMARY KEY, a_session BLOB)")
+        ids = made_by([needs("perl"), "-e", APACHE_LOGINS, serialize, "MySQL", "DataSource", source,
+                       "UserName", "ap_writer", "Password", "w"]).split()
+        answer = plan(t, "apache-session", tables.place, *tables.account)
+        counts(t, answer, live=2, without_user=1)
+        t.equal(live(t, answer, "7", "user_id")["id_hash"], id_hash(ids[0]))
+        t.equal(answer["left_out"]["unknown"], 1)
+        answer = plan(t, "apache-session", tables.place, *tables.account, "--lifetime", "1h")
+        ends = live(t, answer, "ann", "_whatToTrace")["expires_at"]
+        t.true(3490 < ends - time.time() <= 3500, ends)
+        place = tempfile.mkdtemp(dir=t.gateway().dir)
+        made_by([needs("perl"), "-e", APACHE_LOGINS, serialize, "File", "Directory", place])
+        counts(t, plan(t, "apache-session", place), live=2, without_user=1)
+
+
 # ---- the command line ----
 
 @case

@@ -575,6 +575,218 @@ what_php_did_not_write_is_undecodable(void **state)
 	buf_clear(&many);
 }
 
+/* ---- Perl ---- */
+
+#define TIMES "'_SESSION_ATIME' => 1794999900,'_SESSION_ETIME' => 3600,"
+
+static void
+dumper(const char *members)
+{
+	struct buf text = {0};
+
+	buf_printf(&text, "$D = {" TIMES "%s};;$D", members);
+	decode("cgi-session", buf_bytes(&text));
+	buf_clear(&text);
+}
+
+static void
+what_data_dumper_writes_is_read(void **state)
+{
+	const char *whole =
+	    "$D = {" TIMES "'user' => 'x','l' => [1,'it\\'s']};;$D";
+
+	(void)state;
+	dumper("'_SESSION_CTIME' => 1794999000,'_SESSION_ID' => 'abc',"
+	       "'_SESSION_REMOTE_ADDR' => '','user_id' => 7,"
+	       "'q' => 'it\\'s \\\\ \\n','d' => \"\\x{263a}\\\"\\$\\n\\0\\1\","
+	       "'l' => [undef,-5,'12345678901',[],{}],'o' => bless( {'a' => "
+	       "bless( [], 'B' )}, 'C::D' ),'r' => \\'x','s' => $D->{'l'}[2],"
+	       "'t' => ${$D->{'r'}}");
+	live("7", "{\"user_id\":7,\"q\":\"it's \\\\ \\\\n\","
+		  "\"l\":[null,-5,\"12345678901\",[],{}],\"r\":\"x\"}");
+	assert_int_equal(session.created_ms, INT64_C(1794999000000));
+	assert_int_equal(session.last_seen_ms, NOW_MS - 100000);
+	assert_int_equal(session.expires_ms, NOW_MS + 3500000);
+	assert_int_equal(session.dropped.unknown, 3);
+	assert_int_equal(session.dropped.not_text, 1);
+	every_beginning("cgi-session", bytes_of(whole));
+}
+
+static void
+members_with_an_end_of_their_own_do_not_outlive_it(void **state)
+{
+	(void)state;
+	dumper("'_SESSION_EXPIRE_LIST' => {'user_id' => 600,'a' => 50,'b' => "
+	       "600},'user_id' => 7,'a' => 1,'b' => 1,'c' => 1");
+	live("7", "{\"user_id\":7,\"c\":1}");
+	assert_int_equal(session.expires_ms, NOW_MS + 500000);
+	assert_int_equal(session.dropped.ending, 1);
+	dumper("'_SESSION_EXPIRE_LIST' => {'user_id' => 99},'user_id' => 7");
+	assert_int_equal(session.verdict, LEGACY_NO_USER);
+}
+
+static void
+references_that_are_tied_later_are_not_known(void **state)
+{
+	(void)state;
+	decode("cgi-session",
+	    bytes_of("$D = {" TIMES "'user' => 'x','a' => [],'h' => {'b' => {}}"
+		     "};$D->{'a'} = $D->{'h'}{'b'};$D->{'h'}{'b'} = "
+		     "[1];;$D"));
+	live("x", "{\"user\":\"x\",\"h\":{}}");
+	assert_int_equal(session.dropped.unknown, 2);
+	decode("cgi-session",
+	    bytes_of("$D = {" TIMES "'user' => 'x'};$D->{'no'} = 1;;$D"));
+	undecodable("it ties references in a way that only Perl could read");
+	decode("cgi-session",
+	    bytes_of("$D = {" TIMES "'user' => 'x'};$D = {'user' => 'y'};$D"));
+	undecodable("it ties references in a way that only Perl could read");
+}
+
+static void
+what_data_dumper_did_not_write_is_undecodable(void **state)
+{
+	static const char *const texts[] = {"$", "$D", "$D =", "$D = 5;",
+	    "$D = {", "$D = {}", "$D = {'a'};", "$D = {a => 1};",
+	    "$D = {'a' => system('id')};", "$D = {'a' => `id`};",
+	    "$D = {'a' => sub { 1 }};", "$D = {'a' => 1};system('id');",
+	    "$D = {'a' => 1}; x", "$D = {'a' => '};", "$D = {'a' => 1.5};",
+	    "$D = {'a' => -};", "$D = {'a' => \"\\x{zz}\"};",
+	    "$D = {'a' => \"\\x{110000}\"};", "$D = {'a' => bless( {} )};",
+	    "$D = {'a' => bless( {}, $x )};", "$D = {'a' => do {1}};",
+	    "$D = {'a' => 99999999999999999999};"};
+	struct buf deep = repeated("$D = {'a' => ", "[", 100000, "");
+	struct buf blessed = repeated("$D = {'a' => ", "bless(", 100000, "");
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		decode("cgi-session", bytes_of(texts[i]));
+		if (session.verdict != LEGACY_UNDECODABLE)
+			fail_msg("%s", texts[i]);
+		undecodable("it is not what Data::Dumper writes");
+	}
+	decode("cgi-session", buf_bytes(&deep));
+	undecodable("it is nested too deeply");
+	decode("cgi-session", buf_bytes(&blessed));
+	undecodable("it is nested too deeply");
+	decode("cgi-session", bytes_of("FrT;@1|%"));
+	undecodable("FreezeThaw, which is not read");
+	decode("cgi-session", bytes_of("$D = {'user' => 'x'};"));
+	undecodable("it has no _SESSION_ATIME: not of CGI::Session");
+	buf_clear(&deep);
+	buf_clear(&blessed);
+}
+
+/* Made by Storable 3.26: freeze, nfreeze, and with objects. */
+static const char frozen[] =
+    "\004\013\01012345678\004\010\010\010\031\000\010\000\000\000"
+    "\006\134\206\375j\000\000\000\000\000\016\000\000\000_SESSIO"
+    "N_ATIME\006\020\016\000\000\000\000\000\000\000\016\000\000"
+    "\000_SESSION_ETIME\012\001i\000\013\000\000\000_session_id"
+    "\001,\001\000\000xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxx\000\003\000\000\000big\004\003\000\000\000"
+    "\000\001\004\000\000\000k\342\230\272\004\002\006\000\000"
+    "\000\010\201\005\007\000\000\000\000\000\000\004\300\006\324"
+    "\376\377\377\377\377\377\377\0065\034\334\337\002\000\000"
+    "\000\027\003\342\230\272\000\001\000\000\000l\012\001a\000"
+    "\001\000\000\000s\010\207\000\007\000\000\000user_id";
+static const char nfrozen[] =
+    "\005\013\031\000\000\000\000\010\011j\375\206\134\000\000"
+    "\000\000\016_SESSION_ATIME\011\000\000\016\020\000\000\000"
+    "\000\016_SESSION_ETIME\012\001i\000\000\000\000\013_session_"
+    "id\001\000\000\001,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxx\000\000\000\000\003big\004\003\000\000"
+    "\000\000\001\000\000\000\004k\342\230\272\004\002\000\000"
+    "\000\006\010\201\005\012\004-2.5\011\377\377\376\324\012\013"
+    "12345678901\027\003\342\230\272\000\000\000\000\001l\012\001"
+    "a\000\000\000\000\001s\010\207\000\000\000\000\007user_id";
+static const char blessed_ones[] =
+    "\005\013\003\000\000\000\006\010\201\000\000\000\013_session"
+    "_id\004\021\001C\003\000\000\000\001\010\201\000\000\000\001"
+    "a\000\000\000\001o\004\022\000\002\000\000\000\000\000\000"
+    "\000\001p\004\002\000\000\000\001\010\201\000\000\000\001r"
+    "\004\000\000\000\000\010\000\000\000\001t\012\001x\000\000"
+    "\000\007user_id";
+
+static void
+what_storable_writes_is_read(void **state)
+{
+	static const struct sgate_bytes native = {frozen, sizeof(frozen) - 1};
+	static const struct sgate_bytes net = {nfrozen, sizeof(nfrozen) - 1};
+
+	(void)state;
+	decode("apache-session", native);
+	assert_int_equal(session.verdict, LEGACY_LIVE);
+	assert_string_equal(buf_text(&session.user_id), "7");
+	assert_non_null(strstr(buf_text(&session.data),
+	    "\"l\":[1,null,-2.5,-300,12345678901,\"\xe2\x98\xba\"]"));
+	assert_non_null(
+	    strstr(buf_text(&session.data), "\"k\xe2\x98\xba\":{}"));
+	every_beginning("apache-session", native);
+	decode("cgi-session", net);
+	assert_int_equal(session.expires_ms, NOW_MS + 3500000);
+	every_beginning("apache-session", net);
+	assert_true(session.data.len > 300);
+	decode("apache-session",
+	    (struct sgate_bytes){blessed_ones, sizeof(blessed_ones) - 1});
+	live("x", "{\"r\":[1],\"user_id\":\"x\"}");
+	assert_int_equal(session.dropped.unknown, 3);
+}
+
+static void
+decode_bytes(const char *bytes, size_t len)
+{
+	decode("apache-session", (struct sgate_bytes){bytes, len});
+}
+
+static void
+what_storable_did_not_write_is_undecodable(void **state)
+{
+	struct buf deep = {0};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 100000; i++)
+		buf_add(&deep, i == 0 ? "\5\13" : "\4", i == 0 ? 2 : 1);
+	decode("apache-session", buf_bytes(&deep));
+	undecodable("it is nested too deeply");
+	buf_clear(&deep);
+	decode_bytes("\5\13\3\377\377\377\377", 7);
+	undecodable("it is not what Storable writes");
+	decode_bytes("\5\13\1\0\17\0\0", 7);
+	undecodable("it is not what Storable writes");
+	decode_bytes("\7\13\3\0\0\0\0", 7);
+	undecodable("it is not what Storable writes");
+	decode_bytes("\5\13\2\0\0\0\0", 7);
+	undecodable("it is not what Storable writes");
+	decode_bytes("\5\13\3\0\0\0\0x", 8);
+	undecodable("it is not what Storable writes");
+	decode_bytes("\4\13\04"
+		     "1234"
+		     "\4\4\4\10\3\0\0\0\0",
+	    18);
+	undecodable("another kind of machine froze it");
+	decode_bytes("\5\13\3\0\0\0\1\32\12\1x", 11);
+	undecodable("it has an object that only Perl could read");
+	decode_bytes("\5\13\23\0", 4);
+	undecodable("it has an object that only Perl could read");
+	decode_bytes("\5\13\21\1C\3\0\0\0\0", 10);
+	undecodable("it is an object of some class");
+	decode_bytes("BQsDAAAAAA==", 12);
+	undecodable("it has no _session_id: not of Apache::Session");
+	decode_bytes("!", 1);
+	undecodable("it is not what Storable writes");
+}
+
 /* ---- all of them ---- */
 
 static void
@@ -635,6 +847,16 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_teardown(php_sessions_are_read, teardown),
     cmocka_unit_test_teardown(an_array_of_php_is_a_session_too, teardown),
     cmocka_unit_test_teardown(what_php_did_not_write_is_undecodable, teardown),
+    cmocka_unit_test_teardown(what_data_dumper_writes_is_read, teardown),
+    cmocka_unit_test_teardown(
+	members_with_an_end_of_their_own_do_not_outlive_it, teardown),
+    cmocka_unit_test_teardown(
+	references_that_are_tied_later_are_not_known, teardown),
+    cmocka_unit_test_teardown(
+	what_data_dumper_did_not_write_is_undecodable, teardown),
+    cmocka_unit_test_teardown(what_storable_writes_is_read, teardown),
+    cmocka_unit_test_teardown(
+	what_storable_did_not_write_is_undecodable, teardown),
     cmocka_unit_test_teardown(every_reader_says_what_it_is, teardown),
     cmocka_unit_test_teardown(a_place_of_another_kind_is_refused, teardown),
 };

@@ -109,7 +109,7 @@ is_live(const struct local_entry *entry, int64_t now_ms)
 
 /* An entry that may have been flushed or is held back, seldom. */
 static bool
-is_let(struct sgate_manager *mgr, const struct local_entry *entry,
+is_let(struct sgate_manager *mgr, struct local_entry *entry,
     struct sgate_bytes realm, int64_t now_ms)
 {
 	struct identified *found = &mgr->identified;
@@ -122,6 +122,10 @@ is_let(struct sgate_manager *mgr, const struct local_entry *entry,
 	input_copy(name, sizeof(name), realm);
 	found->refused = settings_judge_of(
 	    mgr, name, roles, entry->created_ms, true, now_ms, &found->why);
+	/* As in look_up(). */
+	if (found->refused == SGATE_UNAVAILABLE &&
+	    found->why.reason == SGATE_REASON_MAINTENANCE)
+		(void)!note_activity(mgr, entry, now_ms);
 	return found->refused == SGATE_OK;
 }
 

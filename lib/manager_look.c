@@ -456,13 +456,15 @@ look_up(struct sgate_manager *mgr, struct sgate_bytes text, unsigned flags,
 	struct sgate_error own;
 	enum sgate_status status;
 
+	if (err == NULL)
+		err = &own;
 	memset(out, 0, sizeof(*out));
 	status = manager_read_token(mgr, text, &out->token, err);
 	if (status != SGATE_OK)
 		return status;
 	token_hash(out->token.secret, out->hash);
 	manager_begin(mgr, err);
-	status = look_ask(mgr, out, flags, err != NULL ? err : &own);
+	status = look_ask(mgr, out, flags, err);
 	if (status == SGATE_OK && (flags & SGATE_NO_DATA) != 0)
 		out->session->data[0] = '\0';
 	if (status == SGATE_UNAVAILABLE || status == SGATE_CORRUPT)
@@ -472,6 +474,11 @@ look_up(struct sgate_manager *mgr, struct sgate_bytes text, unsigned flags,
 	if (status == SGATE_OK)
 		status = settings_judge(mgr, out->session, !out->is_copy,
 		    (flags & SGATE_IN_MAINTENANCE) == 0, err);
+	/* He is there, and asks: what holds him back must not end his session
+	 * as idle. */
+	if (status == SGATE_UNAVAILABLE && out->session != NULL &&
+	    err->reason == SGATE_REASON_MAINTENANCE)
+		look_touch(mgr, out, flags);
 	return status;
 }
 

@@ -273,6 +273,23 @@ def everybody_is_told_why_and_for_how_long(t):
 
 
 @case
+def who_asks_during_an_emergency_is_not_idle_when_it_is_over(t):
+    # As a rule the local cache holds him back, without a question to a store.
+    gw = t.gateway({"cookie": {"name": "sid", "secure": False},
+                    "session": {"idle_timeout": "2 s"}})
+    gw.start()
+    here, away = ("sid=" + gw.create(user)[0] for user in ("alice", "bob"))
+    t.equal([gw.check(c).status for c in (here, away)], [200, 200])
+    gw.api("PUT", "v1/maintenance", {"mode": "emergency"}, address=gw.control)
+    end = time.monotonic() + 3.5
+    while time.monotonic() < end:
+        t.equal(gw.check(here).status, 503)
+        time.sleep(0.05)
+    gw.api("DELETE", "v1/maintenance", address=gw.control)
+    t.equal([gw.check(c).status for c in (here, away)], [200, 401])
+
+
+@case
 def an_emergency_under_load_behind_a_web_server_is_503_and_over_again(t):
     gw = t.gateway({"cookie": {"name": "sid", "secure": False}})
     pool_for_web(gw)

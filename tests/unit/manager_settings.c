@@ -417,6 +417,30 @@ an_emergency_holds_back_and_ends_nobody(void **state)
 }
 
 static void
+who_is_held_back_and_asks_is_not_idle(void **state)
+{
+	struct made made, away;
+	struct world w;
+	int i;
+
+	(void)state;
+	world_start(&w);
+	world_create(&w, "ann", &made);
+	world_create(&w, "bob", &away);
+	set(&w, SGATE_MAINTENANCE_EMERGENCY, "");
+	for (i = 0; i < 4; i++) {
+		w.now_ms += w.conf->session.idle_timeout_ms / 2;
+		assert_true(is_held_back(&w, made.token));
+	}
+	end(&w);
+	assert_int_equal(world_look(&w, made.token), SGATE_REASON_OK);
+	assert_int_equal(world_look(&w, away.token), SGATE_REASON_EXPIRED_IDLE);
+	made_clear(&made);
+	made_clear(&away);
+	world_close(&w);
+}
+
+static void
 maintenance_ends_by_itself(void **state)
 {
 	struct sgate_maintenance m = {.mode = SGATE_MAINTENANCE_EMERGENCY};
@@ -656,6 +680,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_flush_is_kept_while_somebody_may_be_that_old),
     cmocka_unit_test(normal_maintenance_refuses_new_sessions_alone),
     cmocka_unit_test(an_emergency_holds_back_and_ends_nobody),
+    cmocka_unit_test(who_is_held_back_and_asks_is_not_idle),
     cmocka_unit_test(maintenance_ends_by_itself),
     cmocka_unit_test(maintenance_of_a_realm_is_its_own),
     cmocka_unit_test(wrong_input_is_refused_by_name),

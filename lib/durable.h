@@ -142,6 +142,20 @@ struct durable_creation {
 /* In one transaction. */
 #define DURABLE_CREATIONS_MAX 64
 
+/* A session whose row is changed, one of many, with the audit row of that. */
+struct durable_change {
+	const struct sgate_ref *ref;
+	/* The row, by lock_many; freed by the caller, who changes it. NULL:
+	 * there is none, or it cannot be had at once. */
+	struct sgate_session *session;
+	/* For store_many; NULL: the row stays as it is. */
+	const struct durable_audit *audit;
+	/* By store_many: the number of this change. */
+	struct durable_snapshot at;
+};
+/* In one transaction, each of another ref. */
+#define DURABLE_CHANGES_MAX 32
+
 /*
  * A count of all sessions, piece by piece, while they change; zeros begin one.
  * Behind the figures stands the last row that was seen, for the store.
@@ -307,6 +321,24 @@ struct durable_ops {
 	 * SGATE_NOT_FOUND: no such row. */
 	enum sgate_status (*session_store)(struct durable *d,
 	    const struct sgate_session *session, struct sgate_error *err);
+	/*
+	 * Many rows in a transaction that has just begun, whole and locked, in
+	 * few round trips. What somebody else has locked is left out: nobody
+	 * waits for what is in another's way.
+	 * NULL: one by one, by the functions around this one.
+	 */
+	enum sgate_status (*lock_many)(struct durable *d,
+	    struct durable_change *changes, size_t count,
+	    struct sgate_error *err);
+	/*
+	 * Then, once: the audit rows, a new number for each group, and the rows
+	 * as session_store, but with that number whatever session->seq is.
+	 * SGATE_CONFLICT: an event id is there already. After anything but
+	 * SGATE_OK none is changed: roll back.
+	 */
+	enum sgate_status (*store_many)(struct durable *d,
+	    struct durable_change *changes, size_t count,
+	    struct sgate_error *err);
 	/* Of a group as it is now: a plain read, no lock; in a transaction as
 	 * well. NULL in a store that is never copied (SQLite), as are changes
 	 * and live. */

@@ -6,6 +6,8 @@
  * begin durable_mysql_client.c  waiting, errors, disconnecting, statements of
  * text durable_mysql_run.c     prepared statements, columns, transactions
  *   durable_mysql_rows.c    texts and operations that are MySQL's own
+ *   durable_mysql_create.c  many new sessions in one transaction
+ *   durable_mysql_change.c  many changes in one transaction
  *   durable_mysql_exec.c    the caller's own statements
  *   durable_mysql_schema.c  making and looking after the tables
  *   durable_mysql_hosts.c   which of several hosts is the primary
@@ -138,6 +140,27 @@ SGATE_MUST_CHECK enum sgate_status mydb_fit_length(struct mydb *store,
 SGATE_MUST_CHECK enum sgate_status mydb_send(struct mydb *store,
     const char *sql, size_t len, const char *operation,
     struct sgate_error *err);
+
+/*
+ * Several statements in one message. take: for each that gives rows, in their
+ * order, what takes one of them; NULL behind the last.
+ */
+typedef void mydb_row_fn(
+    void *arg, MYSQL_ROW row, const unsigned long *lengths);
+struct mydb_texts {
+	const struct buf *sql;
+	mydb_row_fn *const *take;
+	void *arg;
+	size_t answered;  /* set: statements that were done */
+	uint64_t changes; /* set: rows, of those that give none */
+};
+SGATE_MUST_CHECK enum sgate_status mydb_query_many(struct mydb *store,
+    struct mydb_texts *texts, const char *operation, struct sgate_error *err);
+/* A row of grp, seq, store_id, epoch. False: it is damaged. */
+SGATE_MUST_CHECK bool mydb_read_counter(const MYSQL_ROW row,
+    const unsigned long *lengths, unsigned *out_group,
+    struct durable_snapshot *out_at);
+
 /* A statement that is used once and gives no rows, or none that matter. */
 SGATE_MUST_CHECK enum sgate_status mydb_query(struct durable *d,
     const char *sql, const char *operation, struct sgate_error *err);
@@ -232,6 +255,13 @@ enum sgate_status mydb_stats(struct durable *d, int64_t now_ms, size_t limit,
 enum sgate_status mydb_create_many(struct durable *d,
     struct durable_creation *creations, size_t count, bool is_patient,
     struct sgate_error *err);
+
+/* ---- durable_mysql_change.c ---- */
+
+enum sgate_status mydb_lock_many(struct durable *d,
+    struct durable_change *changes, size_t count, struct sgate_error *err);
+enum sgate_status mydb_store_many(struct durable *d,
+    struct durable_change *changes, size_t count, struct sgate_error *err);
 
 /* ---- durable_mysql_exec.c ---- */
 

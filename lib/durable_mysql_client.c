@@ -448,3 +448,67 @@ mydb_ask(struct durable *d, const char *sql, const char *operation,
 		return SGATE_NOT_FOUND;
 	return status;
 }
+
+/* ---- several statements ---- */
+
+enum sgate_status
+mydb_query_many(struct mydb *store, struct mydb_texts *texts,
+    const char *operation, struct sgate_error *err)
+{
+	mydb_row_fn *const *take = texts->take;
+	MYSQL *conn = store->conn;
+	enum sgate_status status;
+	MYSQL_RES *result;
+	MYSQL_ROW row;
+	int more;
+
+	texts->answered = 0;
+	texts->changes = 0;
+	if (buf_failed(texts->sql))
+		return error_memory(err, operation);
+	status =
+	    mydb_send(store, texts->sql->data, texts->sql->len, operation, err);
+	if (status != SGATE_OK)
+		return status;
+	do {
+		result = mysql_store_result(conn);
+		if (result == NULL && mysql_errno(conn) != 0)
+			return mydb_conn_fail(store, operation, err);
+		if (result == NULL)
+			texts->changes += mysql_affected_rows(conn);
+		while (result != NULL && *take != NULL &&
+		       (row = mysql_fetch_row(result)) != NULL)
+			(*take)(texts->arg, row, mysql_fetch_lengths(result));
+		take += result != NULL && *take != NULL ? 1 : 0;
+		mysql_free_result(result);
+		texts->answered++;
+		more = mysql_next_result(conn);
+	} while (more == 0);
+	if (more > 0)
+		return mydb_conn_fail(store, operation, err);
+	/* The library says nothing when it had no memory for them. */
+	if (*take != NULL)
+		return mydb_fail(store, operation, CR_COMMANDS_OUT_OF_SYNC,
+		    "an answer without rows", err);
+	return SGATE_OK;
+}
+
+bool
+mydb_read_counter(const MYSQL_ROW row, const unsigned long *lengths,
+    unsigned *out_group, struct durable_snapshot *out_at)
+{
+	struct durable_snapshot at = {0};
+	uint64_t group = 0, epoch = 0;
+
+	if (row[0] == NULL || row[1] == NULL || row[2] == NULL ||
+	    row[3] == NULL || lengths[2] != sizeof(at.store.id) ||
+	    !bytes_to_uint(bytes_of(row[0]), DURABLE_SETTINGS, &group) ||
+	    !bytes_to_uint(bytes_of(row[1]), INT64_MAX, &at.counter) ||
+	    !bytes_to_uint(bytes_of(row[3]), SQL_EPOCH_MAX, &epoch))
+		return false;
+	memcpy(at.store.id, row[2], sizeof(at.store.id));
+	at.store.epoch = (unsigned)epoch;
+	*out_group = (unsigned)group;
+	*out_at = at;
+	return true;
+}

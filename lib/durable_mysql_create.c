@@ -36,8 +36,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <errmsg.h>
-
 #include "buf.h"
 #include "failpoint.h"
 #include "status.h"
@@ -142,8 +140,10 @@ is_text(const MYSQL_ROW row, const unsigned long *lengths, unsigned column,
 }
 
 static void
-take_lock(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
+take_lock(void *arg, MYSQL_ROW row, const unsigned long *lengths)
 {
+	struct creations *c = arg;
+
 	(void)row;
 	(void)lengths;
 	c->locks_had++;
@@ -151,8 +151,9 @@ take_lock(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
 
 /* realm, user_id */
 static void
-take_blocked(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
+take_blocked(void *arg, MYSQL_ROW row, const unsigned long *lengths)
 {
+	struct creations *c = arg;
 	size_t i;
 
 	c->blocked_read++;
@@ -165,9 +166,10 @@ take_blocked(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
 
 /* id, and realm and user_id if he is blocked: add_user() */
 static void
-take_lock_of_one(
-    struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
+take_lock_of_one(void *arg, MYSQL_ROW row, const unsigned long *lengths)
 {
+	struct creations *c = arg;
+
 	take_lock(c, row, lengths);
 	if (row[1] != NULL)
 		take_blocked(c, row + 1, lengths + 1);
@@ -175,22 +177,17 @@ take_lock_of_one(
 
 /* grp, seq, store_id, epoch */
 static void
-take_counter(struct creations *c, MYSQL_ROW row, const unsigned long *lengths)
+take_counter(void *arg, MYSQL_ROW row, const unsigned long *lengths)
 {
-	struct durable_snapshot at = {0};
-	uint64_t group = 0, epoch = 0;
+	struct creations *c = arg;
+	struct durable_snapshot at;
+	unsigned group;
 	size_t i;
 
-	if (row[0] == NULL || row[1] == NULL || row[2] == NULL ||
-	    row[3] == NULL || lengths[2] != sizeof(at.store.id) ||
-	    !bytes_to_uint(bytes_of(row[0]), DURABLE_SETTINGS, &group) ||
-	    !bytes_to_uint(bytes_of(row[1]), INT64_MAX, &at.counter) ||
-	    !bytes_to_uint(bytes_of(row[3]), SQL_EPOCH_MAX, &epoch)) {
+	if (!mydb_read_counter(row, lengths, &group, &at)) {
 		c->is_damaged = true;
 		return;
 	}
-	memcpy(at.store.id, row[2], sizeof(at.store.id));
-	at.store.epoch = (unsigned)epoch;
 	if (group < TOKEN_GROUPS)
 		c->groups |= 1u << group;
 	for (i = 0; i < c->count; i++)
@@ -333,16 +330,14 @@ add_blocked(const struct creations *c, struct buf *sql)
 
 /* ---- what comes back ---- */
 
-typedef void take_fn(
-    struct creations *c, MYSQL_ROW row, const unsigned long *lengths);
-
 /* Of each statement that gives rows, in the order of make_text(). */
-static take_fn *const *
+static mydb_row_fn *const *
 takes_of(const struct creations *c)
 {
-	static take_fn *const of_none[] = {take_counter, NULL};
-	static take_fn *const of_one[] = {take_lock_of_one, take_counter, NULL};
-	static take_fn *const of_many[] = {
+	static mydb_row_fn *const of_none[] = {take_counter, NULL};
+	static mydb_row_fn *const of_one[] = {
+	    take_lock_of_one, take_counter, NULL};
+	static mydb_row_fn *const of_many[] = {
 	    take_lock, take_blocked, take_counter, NULL};
 
 	if (c->locks_count == 0)
@@ -351,40 +346,15 @@ takes_of(const struct creations *c)
 }
 
 static enum sgate_status
-send_text(struct creations *c, const struct buf *sql, take_fn *const *take)
+send_text(struct creations *c, const struct buf *sql, mydb_row_fn *const *take)
 {
-	MYSQL *conn = c->store->conn;
-	enum sgate_status status;
-	MYSQL_RES *result;
-	size_t answered = 0;
-	MYSQL_ROW row;
-	int more;
+	struct mydb_texts texts = {.sql = sql, .take = take, .arg = c};
+	enum sgate_status status =
+	    mydb_query_many(c->store, &texts, c->operation, c->err);
 
-	if (buf_failed(sql))
-		return error_memory(c->err, c->operation);
-	status = mydb_send(c->store, sql->data, sql->len, c->operation, c->err);
-	if (status != SGATE_OK)
-		return status;
-	do {
-		result = mysql_store_result(conn);
-		if (result == NULL && mysql_errno(conn) != 0)
-			return mydb_conn_fail(c->store, c->operation, c->err);
-		while (result != NULL && *take != NULL &&
-		       (row = mysql_fetch_row(result)) != NULL)
-			(*take)(c, row, mysql_fetch_lengths(result));
-		take += result != NULL && *take != NULL ? 1 : 0;
-		mysql_free_result(result);
-		/* The first one is START TRANSACTION. */
-		c->is_audited = c->is_audited || ++answered >= 2;
-		more = mysql_next_result(conn);
-	} while (more == 0);
-	if (more > 0)
-		return mydb_conn_fail(c->store, c->operation, c->err);
-	/* The library says nothing when it had no memory for them. */
-	if (*take != NULL)
-		return mydb_fail(c->store, c->operation,
-		    CR_COMMANDS_OUT_OF_SYNC, "an answer without rows", c->err);
-	return SGATE_OK;
+	/* The first one is START TRANSACTION. */
+	c->is_audited = c->is_audited || texts.answered >= 2;
+	return status;
 }
 
 /* Of many, all that there are: 17 rows are read sooner than most are chosen. */
@@ -425,7 +395,7 @@ make_text(struct creations *c, struct buf *sql)
 static enum sgate_status
 ask_blocked(struct creations *c)
 {
-	static take_fn *const take[] = {take_blocked, NULL};
+	static mydb_row_fn *const take[] = {take_blocked, NULL};
 	enum sgate_status status;
 	struct buf sql = {0};
 

@@ -49,6 +49,17 @@ const struct sql_text mydb_texts[SQL_STATEMENTS] = {
     [SQL_SESSION_LOCK] = {SQL_SESSION_GET_COLUMNS
 	" FROM session WHERE ref = ? FOR UPDATE",
 	true},
+    /* Nobody waits for a row that is in another's way. */
+    [SQL_SESSION_LOCK_FREE] = {SQL_SESSION_GET_COLUMNS
+	" FROM session WHERE ref = ? FOR UPDATE SKIP LOCKED",
+	true},
+    /* The same of several, locked in the order of their key. */
+    [SQL_SESSION_LOCK_MANY] = {SQL_SESSION_GET_COLUMNS
+	" FROM session FORCE INDEX (PRIMARY) WHERE ref IN ("
+	"?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+	"?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+	"ORDER BY ref FOR UPDATE SKIP LOCKED",
+	true},
     /* NOW(3): when the statement began, so not later than its snapshot. */
     [SQL_POLL] =
 	{"SELECT grp, seq, ident, "

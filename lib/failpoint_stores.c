@@ -123,6 +123,14 @@ forget_session(struct sgate_session **session)
 	sgate_session_free(*session);
 	*session = NULL;
 }
+static void
+forget_rows(struct durable_change *changes, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		forget_session(&changes[i].session);
+}
 DURABLE(session_get,
     (struct durable * d, const struct sgate_ref *ref, unsigned flags,
 	struct sgate_session **out, struct durable_snapshot *out_at,
@@ -132,6 +140,14 @@ DURABLE(create_many,
     (struct durable * d, struct durable_creation *creations, size_t count,
 	bool is_patient, struct sgate_error *err),
     (d, creations, count, is_patient, err), VOID, NOTHING, NOTHING)
+DURABLE(lock_many,
+    (struct durable * d, struct durable_change *changes, size_t count,
+	struct sgate_error *err),
+    (d, changes, count, err), VOID, NOTHING, forget_rows(changes, count))
+DURABLE(store_many,
+    (struct durable * d, struct durable_change *changes, size_t count,
+	struct sgate_error *err),
+    (d, changes, count, err), VOID, NOTHING, NOTHING)
 DURABLE(session_insert,
     (struct durable * d, const struct sgate_session *session,
 	struct sgate_error *err),
@@ -305,6 +321,8 @@ failpoint_durable(const struct durable_ops *ops)
 	WRAP(table, durable, user_sessions);
 	WRAP(table, durable, session_get);
 	WRAP(table, durable, create_many);
+	WRAP(table, durable, lock_many);
+	WRAP(table, durable, store_many);
 	WRAP(table, durable, session_insert);
 	WRAP(table, durable, session_store);
 	WRAP(table, durable, snapshot);

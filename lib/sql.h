@@ -46,6 +46,8 @@ enum sql_statement {
 	SQL_SESSION_PEEK,
 	SQL_SESSION_GET_AT,
 	SQL_SESSION_LOCK,
+	SQL_SESSION_LOCK_FREE,
+	SQL_SESSION_LOCK_MANY,
 	SQL_SESSION_INSERT,
 	SQL_SESSION_STORE,
 	SQL_SNAPSHOT,
@@ -279,6 +281,9 @@ enum sgate_status sql_store_get(struct durable *d, unsigned char id[16],
 enum sgate_status sql_session_get(struct durable *d,
     const struct sgate_ref *ref, unsigned flags, struct sgate_session **out,
     struct durable_snapshot *out_at, struct sgate_error *err);
+/* The parameters of SQL_SESSION_STORE, likewise. */
+SGATE_MUST_CHECK enum sgate_status sql_session_bind_store(
+    struct sql_run *r, const struct sgate_session *session);
 /* The parameters of SQL_SESSION_INSERT. SGATE_INTERNAL: a value that no session
  * has. */
 SGATE_MUST_CHECK enum sgate_status sql_session_bind(

@@ -97,14 +97,26 @@ session_bind(struct sql_run *r, const struct sgate_session *s, bool is_new)
 		sql_bind_blob(r, s->ref.bytes, SGATE_REF_BYTES);
 }
 
-enum sgate_status
-sql_session_bind(struct sql_run *r, const struct sgate_session *session)
+static enum sgate_status
+bind_sound(struct sql_run *r, const struct sgate_session *session, bool is_new)
 {
 	if (!session_is_sound(session))
 		return sql_misused(&r->store->durable, r->operation,
 		    "a value that no session has", r->err);
-	session_bind(r, session, true);
+	session_bind(r, session, is_new);
 	return SGATE_OK;
+}
+
+enum sgate_status
+sql_session_bind(struct sql_run *r, const struct sgate_session *session)
+{
+	return bind_sound(r, session, true);
+}
+
+enum sgate_status
+sql_session_bind_store(struct sql_run *r, const struct sgate_session *session)
+{
+	return bind_sound(r, session, false);
 }
 
 static enum sgate_status

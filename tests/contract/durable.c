@@ -459,6 +459,8 @@ add_runs(struct run *runs, size_t count, const struct durable_ops *ops,
 		has |= NEEDS_MYSQL;
 	if (ops->snapshot != NULL)
 		has |= NEEDS_COPIES;
+	if (ops->lock_many != NULL)
+		has |= NEEDS_MANY;
 	for (; cases->name != NULL; cases++) {
 		if ((cases->needs & ~has) != 0)
 			continue;
@@ -480,6 +482,7 @@ add_store(struct run *runs, size_t count, const struct durable_ops *ops)
 	count = add_runs(runs, count, ops, list_cases);
 	count = add_runs(runs, count, ops, copy_cases);
 	count = add_runs(runs, count, ops, create_cases);
+	count = add_runs(runs, count, ops, change_cases);
 	count = add_runs(runs, count, ops, process_cases);
 #ifdef CONTRACT_MYSQL
 	count = add_runs(runs, count, ops, mysql_cases);

@@ -28,6 +28,7 @@ struct fixture {
 #define NEEDS_ONE_WRITER 8u /* begin waits for the one that writes */
 #define NEEDS_MYSQL 16u
 #define NEEDS_COPIES 32u /* what copies are judged by: snapshot, poll, ... */
+#define NEEDS_MANY 64u   /* lock_many, store_many */
 
 struct contract_case {
 	const char *name;
@@ -39,6 +40,7 @@ extern const struct contract_case row_cases[];     /* durable_rows.c */
 extern const struct contract_case list_cases[];    /* durable_lists.c */
 extern const struct contract_case copy_cases[];    /* durable_copies.c */
 extern const struct contract_case create_cases[];  /* durable_create.c */
+extern const struct contract_case change_cases[];  /* durable_change.c */
 extern const struct contract_case process_cases[]; /* durable_processes.c */
 extern const struct contract_case mysql_cases[];   /* durable_mysql.c */
 extern const struct contract_case sqlite_cases[];  /* durable_sqlite.c */

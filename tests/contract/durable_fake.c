@@ -1027,6 +1027,86 @@ fake_counter_next(struct durable *d, unsigned group, uint64_t *out_seq,
 	return SGATE_OK;
 }
 
+/* ---- many changes ---- */
+
+static enum sgate_status
+fake_lock_many(struct durable *d, struct durable_change *changes, size_t count,
+    struct sgate_error *err)
+{
+	struct call call;
+	struct sgate_session **found;
+	enum sgate_status status;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		changes[i].session = NULL;
+	status = fake_enter_within(&call, d, "lock_many", err);
+	if (status == SGATE_OK && (count == 0 || count > DURABLE_CHANGES_MAX))
+		status = call_fail(&call, SGATE_INTERNAL, "none, or too many");
+	for (i = 0; i < count && status == SGATE_OK; i++) {
+		found = session_find(call.db, changes[i].ref);
+		if (found != NULL)
+			changes[i].session = session_copy(*found, true);
+	}
+	return status;
+}
+
+static enum sgate_status
+number_groups(struct durable *d, struct durable_change *changes, size_t count,
+    struct sgate_error *err)
+{
+	struct durable_snapshot at[TOKEN_GROUPS] = {{.counter = 0}};
+	enum sgate_status status = SGATE_OK;
+	unsigned group;
+	size_t i;
+
+	for (i = 0; i < count && status == SGATE_OK; i++) {
+		group = token_ref_group(changes[i].ref);
+		if (changes[i].audit == NULL)
+			continue;
+		if (at[group].counter == 0)
+			status = fake_counter_next(
+			    d, group, &at[group].counter, err);
+		at[group].store = server.store;
+		changes[i].at = at[group];
+	}
+	return status;
+}
+
+static enum sgate_status
+fake_store_many(struct durable *d, struct durable_change *changes, size_t count,
+    struct sgate_error *err)
+{
+	struct call call;
+	enum sgate_status status =
+	    fake_enter_within(&call, d, "store_many", err);
+	uint64_t seq;
+	size_t i, changed = 0;
+
+	for (i = 0; i < count && status == SGATE_OK; i++) {
+		memset(&changes[i].at, 0, sizeof(changes[i].at));
+		if (changes[i].audit == NULL)
+			continue;
+		changed++;
+		status = changes[i].session == NULL
+			     ? call_fail(&call, SGATE_INTERNAL, "no such row")
+			     : fake_audit_insert(d, changes[i].audit, err);
+	}
+	if (status == SGATE_OK && changed == 0)
+		status = call_fail(&call, SGATE_INTERNAL, "none");
+	if (status == SGATE_OK)
+		status = number_groups(d, changes, count, err);
+	for (i = 0; i < count && status == SGATE_OK; i++) {
+		if (changes[i].audit == NULL)
+			continue;
+		seq = changes[i].session->seq;
+		changes[i].session->seq = changes[i].at.counter;
+		status = fake_session_store(d, changes[i].session, err);
+		changes[i].session->seq = seq;
+	}
+	return status;
+}
+
 /* ---- settings ---- */
 
 static enum sgate_status
@@ -1612,6 +1692,8 @@ const struct durable_ops durable_fake = {
     .session_get = fake_session_get,
     .session_insert = fake_session_insert,
     .session_store = fake_session_store,
+    .lock_many = fake_lock_many,
+    .store_many = fake_store_many,
     .snapshot = fake_snapshot,
     .poll = fake_poll,
     .changes = fake_changes,

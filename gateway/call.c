@@ -181,10 +181,15 @@ is_kept_agent(struct sgate_bytes kept, struct sgate_bytes agent)
 
 /* Refused either way; that it could not be ended is the store's failure. */
 static enum sgate_reason
-call_end_stolen(struct call *c, const struct sgate_ref *ref)
+call_end_stolen(struct call *c, const struct sgate_session *session)
 {
-	if (sgate_session_end(c->gw->mgr, ref, SGATE_REASON_BINDING, &c->err) ==
-	    SGATE_OK)
+	/* Others may be served meanwhile, and what was identified last is then
+	 * theirs. */
+	const struct sgate_ref ref = *sgate_session_get_ref(session);
+
+	c->identity.session = NULL;
+	if (sgate_session_end(
+		c->gw->mgr, &ref, SGATE_REASON_BINDING, &c->err) == SGATE_OK)
 		call_count_ended(c, 1);
 	else
 		call_note_error(c, "binding");
@@ -216,7 +221,7 @@ call_check_binding(struct call *c, const struct sgate_session *session)
 		c->conf->session.bind_agent == CONF_BIND_STRICT) ||
 	    (address_differs &&
 		c->conf->session.bind_address == CONF_BIND_STRICT))
-		return call_end_stolen(c, sgate_session_get_ref(session));
+		return call_end_stolen(c, session);
 	sgate_ref_text(sgate_session_get_ref(session), ref);
 	log_limited(&limit, LOG_LEVEL_NOTICE,
 	    "session %s: used with another %s than it was made with; accepted "

@@ -8,7 +8,8 @@
  *   manager_identify.c  token to identity: from the local cache, or by a look
  *   manager_change.c    one change in one transaction; many that end in one
  *   manager_create.c    create
- *   manager_batch.c     creations of many workers in one transaction
+ *   manager_batch.c     creations and changes that are gathered
+ *   manager_changes.c   changes of many calls in one transaction
  *   manager_away.c      created while the durable store is away, and landing
  *   manager_edit.c      update, extend, rotate
  *   manager_end.c       end of one session, also while the durable store is
@@ -192,7 +193,7 @@ struct sgate_manager {
 	unsigned batch_place;
 	bool (*gather)(void *arg); /* manager_set_gather() */
 	void *gather_arg;
-	struct gathered *gathered; /* creations of calls that have begun */
+	struct gathered *gathered; /* of calls that have begun */
 	unsigned gathered_count;
 	/* Monotonic: until when others may take time that are served within a
 	 * creation; 0: none are. */
@@ -400,10 +401,10 @@ SGATE_MUST_CHECK enum sgate_status cached_landed(struct sgate_manager *mgr,
     struct sgate_bytes user, const struct sgate_ref *refs, size_t count,
     struct sgate_error *err);
 /*
- * New sessions, in one question, each time-out of the cache at most: what
- * became of each is in it.
+ * Sessions of one transaction, in one question, within the cache's time-out:
+ * what became of each is in it. False: they are not known to be there.
  */
-void cached_put_many(
+bool cached_put_many(
     struct sgate_manager *mgr, struct cache_putting *puts, size_t count);
 /* Of one that has ended there; never OK. */
 enum sgate_reason cached_tombstone_reason(const struct cache_putting *put);
@@ -535,6 +536,9 @@ struct change {
 	/* apply() inserts `audit` as well, and sets `at`; its SGATE_CONFLICT is
 	 * that of the audit row. */
 	bool is_whole;
+	/* apply() is called once at most: what is not surely done then is not
+	 * tried again. */
+	bool is_once;
 	/* Somebody else may have done this very event: then it is SGATE_OK, and
 	 * nothing is changed. */
 	bool may_be_done;
@@ -621,6 +625,9 @@ SGATE_MUST_CHECK enum sgate_status endings_store(struct change *change,
 SGATE_MUST_CHECK enum sgate_status endings_write(struct sgate_manager *mgr,
     struct endings *endings, uint64_t *out_count, struct sgate_error *err);
 /* Forgets the items; endings_clear() frees as well. */
+/* The row of one that has ended, but for version and number. */
+SGATE_MUST_CHECK enum sgate_status ending_mark(struct sgate_session *session,
+    enum sgate_reason reason, int64_t ended_ms, struct sgate_error *err);
 void endings_reset(struct endings *endings);
 void endings_clear(struct endings *endings);
 
@@ -633,6 +640,41 @@ void endings_clear(struct endings *endings);
 SGATE_MUST_CHECK enum sgate_status batched_create(struct sgate_manager *mgr,
     const struct sgate_session *session, const struct durable_audit *audit,
     struct put_result *out_put, bool *out_is_alone, struct sgate_error *err);
+
+/* ---- manager_changes.c ---- */
+
+/*
+ * A change of one session that may be committed with others. edit: on the row,
+ * which is locked, live and of the caller's realm; it may set state and reason
+ * of an end. Anything but SGATE_OK: the change goes by itself.
+ */
+typedef enum sgate_status joint_edit_fn(struct sgate_manager *mgr, void *arg,
+    struct sgate_session *session, struct sgate_error *err);
+struct joint {
+	struct sgate_ref ref;
+	char realm[SESSION_REALM_MAX + 1];
+	struct durable_audit audit; /* joints_commit() says whose it is */
+	joint_edit_fn *edit;
+	void *arg;
+	/* What became of it; is_alone: nothing, surely. */
+	bool is_alone;
+	enum sgate_status status;
+	struct sgate_error err;
+	struct sgate_session *session; /* as it is now, with SGATE_OK */
+	struct put_result put;
+};
+void joint_init(struct joint *joint, struct sgate_manager *mgr,
+    const char *kind, const struct sgate_ref *ref, enum sgate_reason reason,
+    joint_edit_fn *edit_fn, void *arg);
+void joint_clear(struct joint *joint);
+/* All in one transaction. */
+void joints_commit(
+    struct sgate_manager *mgr, struct joint **items, size_t items_count);
+/* Of one that did not go alone: as change_run(). */
+SGATE_MUST_CHECK enum sgate_status joint_result(struct sgate_manager *mgr,
+    const struct joint *joint, struct sgate_error *err);
+/* With others that are served within this call, and nobody else's. */
+void batched_change(struct sgate_manager *mgr, struct joint *joint);
 
 /* ---- manager_settings.c ---- */
 

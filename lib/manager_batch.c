@@ -62,11 +62,14 @@ struct joined {
 	struct joiner *joiners;
 	struct durable_creation *creations;
 	struct cache_putting *puts;
+	struct joint *changes[GATHERED_MAX]; /* this worker's own */
+	size_t changes_count;
 };
 
 /* One that is not committed yet, in the frame of its call. */
 struct gathered {
 	struct gathered *outer;
+	struct joint *joint; /* a change; NULL: a creation */
 	const struct sgate_session *session;
 	const struct durable_audit *audit;
 	struct batch_answer answer;
@@ -75,6 +78,8 @@ struct gathered {
 };
 _Static_assert(BATCH_ITEMS_MAX <= DURABLE_CREATIONS_MAX, "in a transaction");
 _Static_assert(BATCH_ITEMS_MAX <= CACHE_PUTS_MAX, "in a question");
+_Static_assert(GATHERED_MAX <= DURABLE_CHANGES_MAX, "in a transaction");
+_Static_assert(GATHERED_MAX <= CACHE_PUTS_MAX, "in a question");
 
 /* ---- what is handed over ---- */
 
@@ -158,6 +163,11 @@ join_all(struct joined *j, struct batch_item *items, size_t count)
 	for (i = 0; i < count; i++) {
 		if (own == NULL || own->is_done) {
 			join(j, &items[i]);
+			continue;
+		}
+		if (own->joint != NULL) {
+			j->changes[j->changes_count++] = own->joint;
+			own = own->outer;
 			continue;
 		}
 		one = &j->joiners[j->count++];
@@ -320,6 +330,8 @@ settle_joined(struct joined *j, struct batch_item *items, size_t count)
 	}
 	for (i = 0; i < j->count && is_for_all(j->mgr, status); i++)
 		answer_one(j, i, status, err.reason);
+	if (j->changes_count > 0)
+		joints_commit(j->mgr, j->changes, j->changes_count);
 }
 
 static void
@@ -405,32 +417,31 @@ hand_over(struct sgate_manager *mgr, struct gathered *mine)
 	return status;
 }
 
-/* As batch_do(). */
+/* As batch_do(). A change stays with this worker, for its caller needs the row.
+ */
 static enum sgate_status
-do_gathered(struct sgate_manager *mgr, const struct sgate_session *session,
-    const struct durable_audit *audit, struct batch_answer *out)
+do_gathered(struct sgate_manager *mgr, struct gathered *mine)
 {
-	struct gathered mine = {.outer = mgr->gathered,
-	    .session = session,
-	    .audit = audit,
-	    .answer = {.status = SGATE_UNAVAILABLE, .is_alone = true},
-	    .deadline_ms = mgr->gathered != NULL ? mgr->gathered->deadline_ms
-						 : mgr->call.deadline_ms};
 	enum sgate_status status = SGATE_OK;
 	bool is_single;
 
-	mgr->gathered = &mine;
+	mine->outer = mgr->gathered;
+	mine->answer = (struct batch_answer){
+	    .status = SGATE_UNAVAILABLE, .is_alone = true};
+	mine->deadline_ms = mgr->gathered != NULL ? mgr->gathered->deadline_ms
+						  : mgr->call.deadline_ms;
+	mgr->gathered = mine;
 	mgr->gathered_count++;
-	gather_more(mgr, &mine);
-	mgr->call.deadline_ms = mine.deadline_ms;
-	is_single = mine.outer == NULL || mine.outer->is_done;
-	if (!mine.is_done && is_single && batch_is_busy(mgr->batch))
-		status = hand_over(mgr, &mine);
-	else if (!mine.is_done)
+	gather_more(mgr, mine);
+	mgr->call.deadline_ms = mine->deadline_ms;
+	is_single = mine->outer == NULL || mine->outer->is_done;
+	if (!mine->is_done && is_single && mine->joint == NULL &&
+	    batch_is_busy(mgr->batch))
+		status = hand_over(mgr, mine);
+	else if (!mine->is_done)
 		commit_gathered(mgr);
-	mgr->gathered = mine.outer;
+	mgr->gathered = mine->outer;
 	mgr->gathered_count--;
-	*out = mine.answer;
 	return status;
 }
 
@@ -484,20 +495,33 @@ batched_create(struct sgate_manager *mgr, const struct sgate_session *session,
     const struct durable_audit *audit, struct put_result *out_put,
     bool *out_is_alone, struct sgate_error *err)
 {
-	struct batch_answer answer = {.is_alone = true};
+	struct gathered mine = {
+	    .session = session, .audit = audit, .answer = {.is_alone = true}};
 	enum sgate_status status = SGATE_OK;
 
 	if (mgr->batch != NULL && mgr->ops->create_many != NULL &&
 	    is_small(session))
-		status = do_gathered(mgr, session, audit, &answer);
-	*out_is_alone = status == SGATE_OK && answer.is_alone;
+		status = do_gathered(mgr, &mine);
+	*out_is_alone = status == SGATE_OK && mine.answer.is_alone;
 	if (*out_is_alone) {
 		share_time(mgr);
 		return SGATE_OK;
 	}
 	if (status != SGATE_OK)
-		answer.status = SGATE_UNCERTAIN;
-	return take_answer(mgr, &answer, out_put, err);
+		mine.answer.status = SGATE_UNCERTAIN;
+	return take_answer(mgr, &mine.answer, out_put, err);
+}
+
+void
+batched_change(struct sgate_manager *mgr, struct joint *joint)
+{
+	struct gathered mine = {.joint = joint};
+
+	if (mgr->batch != NULL && mgr->ops->lock_many != NULL &&
+	    do_gathered(mgr, &mine) != SGATE_OK)
+		joint->is_alone = true;
+	if (joint->is_alone)
+		share_time(mgr);
 }
 
 void

@@ -435,7 +435,7 @@ cached_tombstone_reason(const struct cache_putting *put)
 	return reason == SGATE_REASON_OK ? SGATE_REASON_REVOKED : reason;
 }
 
-void
+bool
 cached_put_many(
     struct sgate_manager *mgr, struct cache_putting *puts, size_t count)
 {
@@ -449,7 +449,7 @@ cached_put_many(
 		/* Nothing is known: that is no RETRY. */
 		for (i = 0; i < count; i++)
 			puts[i].put = CACHE_PUT_OK;
-		return;
+		return false;
 	}
 	stores_count(mgr->counts, STORES_CACHE_WRITES);
 	for (i = 0; i < count; i++) {
@@ -458,6 +458,7 @@ cached_put_many(
 		else if (puts[i].put == CACHE_PUT_RETRY)
 			stores_count(mgr->counts, STORES_PUT_RETRIES);
 	}
+	return true;
 }
 
 /* ---- sessions that the durable store has not got ---- */

@@ -320,7 +320,7 @@ change_run(struct change *change, struct sgate_error *err)
 		}
 		if (status != SGATE_UNAVAILABLE && status != SGATE_UNCERTAIN)
 			break;
-		if (!may_try_again(change->mgr, tries))
+		if (change->is_once || !may_try_again(change->mgr, tries))
 			break;
 	}
 	if (status == SGATE_OK)
@@ -564,20 +564,31 @@ endings_number(
 	return SGATE_OK;
 }
 
+enum sgate_status
+ending_mark(struct sgate_session *session, enum sgate_reason reason,
+    int64_t ended_ms, struct sgate_error *err)
+{
+	session->state = SESSION_ENDED;
+	session->end_reason = reason;
+	session->ended_ms = ended_ms;
+	if (!session_set(&session->data, bytes_of("{}")) ||
+	    !session_set(&session->exports, bytes_of("")))
+		return error_memory(err, "end");
+	return SGATE_OK;
+}
+
 static enum sgate_status
 store_ended(
     struct sgate_manager *mgr, struct ending *item, struct sgate_error *err)
 {
 	struct sgate_session *session = item->session;
+	enum sgate_status status;
 
 	session->version++;
-	session->state = SESSION_ENDED;
-	session->end_reason = item->reason;
-	session->ended_ms =
-	    item->ended_ms != 0 ? item->ended_ms : manager_now_ms(mgr);
-	if (!session_set(&session->data, bytes_of("{}")) ||
-	    !session_set(&session->exports, bytes_of("")))
-		return error_memory(err, "end");
+	status = ending_mark(session, item->reason,
+	    item->ended_ms != 0 ? item->ended_ms : manager_now_ms(mgr), err);
+	if (status != SGATE_OK)
+		return status;
 	return manager_write(
 	    mgr, mgr->ops->session_store(mgr->durable, session, err), err);
 }

@@ -153,22 +153,29 @@ edit_session(struct sgate_manager *mgr, const struct updating *u,
 }
 
 static enum sgate_status
+edit_version(struct sgate_manager *mgr, const struct updating *u,
+    struct sgate_session *session, struct sgate_error *err)
+{
+	uint64_t if_version = u->update->if_version;
+
+	if (if_version != 0 && session->version != if_version)
+		return error_set(err, SGATE_CONFLICT, "session", "update", 0,
+		    "the version is %llu, not %llu",
+		    (unsigned long long)session->version,
+		    (unsigned long long)if_version);
+	return edit_session(mgr, u, session, err);
+}
+
+static enum sgate_status
 update_apply(struct change *change, struct sgate_error *err)
 {
 	struct updating *u = change->arg;
 	struct sgate_session *session = NULL;
-	uint64_t if_version = u->update->if_version;
 	enum sgate_status status;
 
 	status = change_lock(change, u->ref, &session, err);
-	if (status == SGATE_OK && if_version != 0 &&
-	    session->version != if_version)
-		status = error_set(err, SGATE_CONFLICT, "session", "update", 0,
-		    "the version is %llu, not %llu",
-		    (unsigned long long)session->version,
-		    (unsigned long long)if_version);
 	if (status == SGATE_OK)
-		status = edit_session(change->mgr, u, session, err);
+		status = edit_version(change->mgr, u, session, err);
 	if (status == SGATE_OK)
 		status = change_store(change, session, err);
 	if (status == SGATE_OK) {
@@ -180,15 +187,73 @@ update_apply(struct change *change, struct sgate_error *err)
 	return status;
 }
 
+static enum sgate_status
+joint_update(struct sgate_manager *mgr, void *arg,
+    struct sgate_session *session, struct sgate_error *err)
+{
+	return edit_version(mgr, arg, session, err);
+}
+
+/* *out_is_alone: nothing has been done. */
+static enum sgate_status
+update_with_others(struct sgate_manager *mgr, struct updating *u,
+    bool *out_is_alone, struct sgate_error *err)
+{
+	struct joint joint;
+	enum sgate_status status;
+
+	joint_init(
+	    &joint, mgr, "update", u->ref, SGATE_REASON_OK, joint_update, u);
+	status = describe_update(
+	    u, joint.audit.detail, sizeof(joint.audit.detail), err);
+	if (status == SGATE_OK)
+		batched_change(mgr, &joint);
+	*out_is_alone = status == SGATE_OK && joint.is_alone;
+	if (status == SGATE_OK && !joint.is_alone)
+		status = joint_result(mgr, &joint, err);
+	if (status == SGATE_OK && !joint.is_alone) {
+		u->session = joint.session;
+		joint.session = NULL;
+	}
+	joint_clear(&joint);
+	return status;
+}
+
+static enum sgate_status
+update_alone(
+    struct sgate_manager *mgr, struct updating *u, struct sgate_error *err)
+{
+	struct sgate_session *before = NULL;
+	struct change change;
+	enum sgate_status status;
+
+	/* Whose session it is never changes; the rest is read under the lock.
+	 */
+	status =
+	    manager_find_ref(mgr, u->ref, DURABLE_NO_DATA, &before, NULL, err);
+	if (status == SGATE_OK)
+		status = manager_judge(mgr, before, err);
+	if (status == SGATE_OK) {
+		change_init(
+		    &change, mgr, "update", SGATE_REASON_OK, update_apply, u);
+		audit_about(&change.audit, before);
+		status = describe_update(
+		    u, change.audit.detail, sizeof(change.audit.detail), err);
+	}
+	if (status == SGATE_OK)
+		status = change_run(&change, err);
+	sgate_session_free(before);
+	return status;
+}
+
 enum sgate_status
 sgate_session_update(struct sgate_manager *mgr, const struct sgate_ref *ref,
     const struct sgate_update *update, struct sgate_session **out_session,
     struct sgate_error *err)
 {
 	struct updating u = {.update = update, .ref = ref};
-	struct sgate_session *before = NULL;
-	struct change change;
 	enum sgate_status status;
+	bool is_alone = true;
 
 	if (out_session != NULL)
 		*out_session = NULL;
@@ -197,28 +262,15 @@ sgate_session_update(struct sgate_manager *mgr, const struct sgate_ref *ref,
 	status = check_update(mgr, &u, err);
 	if (status == SGATE_OK)
 		status = manager_enter(mgr, err);
-	/* Whose session it is never changes; the rest is read under the lock.
-	 */
 	if (status == SGATE_OK)
-		status = manager_find_ref(
-		    mgr, ref, DURABLE_NO_DATA, &before, NULL, err);
-	if (status == SGATE_OK)
-		status = manager_judge(mgr, before, err);
-	if (status == SGATE_OK) {
-		change_init(
-		    &change, mgr, "update", SGATE_REASON_OK, update_apply, &u);
-		audit_about(&change.audit, before);
-		status = describe_update(
-		    &u, change.audit.detail, sizeof(change.audit.detail), err);
-	}
-	if (status == SGATE_OK)
-		status = change_run(&change, err);
+		status = update_with_others(mgr, &u, &is_alone, err);
+	if (status == SGATE_OK && is_alone)
+		status = update_alone(mgr, &u, err);
 	if (status == SGATE_OK && out_session != NULL) {
 		*out_session = u.session;
 		u.session = NULL;
 	}
 	sgate_session_free(u.session);
-	sgate_session_free(before);
 	data_free(u.patch);
 	free(u.contexts);
 	free(u.roles);

@@ -59,17 +59,17 @@ frame_init(struct spool_frame *frame, const struct durable_audit *audit,
  * it is only for the day when a store loses what it had.
  */
 static void
-remember(const struct change *change, const struct sgate_session *session)
+remember(struct sgate_manager *mgr, const struct durable_audit *audit,
+    const struct put_result *put, const struct sgate_session *session)
 {
-	struct sgate_manager *mgr = change->mgr;
 	struct spool_frame frame;
 	struct sgate_error ignored;
 
 	if (mgr->spool == NULL || failpoint_is_off("spool-remember"))
 		return;
-	frame_init(&frame, &change->audit, session);
+	frame_init(&frame, audit, session);
 	frame.done = SPOOL_TO_DURABLE;
-	if (change->put.has_tombstones)
+	if (put->has_tombstones)
 		frame.done |= SPOOL_TO_CACHE;
 	if (manager_spool_append(mgr, &frame, false, &ignored) != SGATE_OK)
 		stores_count(mgr->counts, STORES_SPOOL_FAILED);
@@ -167,6 +167,20 @@ spare_time(struct sgate_manager *mgr)
 		mgr->durable->deadline_ms = mgr->call.deadline_ms;
 }
 
+/* What the durable store has said of an end; put NULL: there was none. */
+static enum sgate_status
+end_settled(struct sgate_manager *mgr, enum sgate_status status,
+    const struct durable_audit *audit, const struct put_result *put,
+    const struct sgate_session *session, struct sgate_error *err)
+{
+	if (status == SGATE_OK && put != NULL)
+		remember(mgr, audit, put, session);
+	if ((status == SGATE_UNAVAILABLE || status == SGATE_UNCERTAIN) &&
+	    mgr->spool != NULL)
+		status = end_by_spool(mgr, audit, session, err);
+	return status;
+}
+
 /* A change whose apply() ends this session. */
 static enum sgate_status
 run_end(struct change *change, const struct sgate_session *session,
@@ -174,13 +188,8 @@ run_end(struct change *change, const struct sgate_session *session,
 {
 	enum sgate_status status = change_run(change, err);
 
-	if (status == SGATE_OK && !change->is_void)
-		remember(change, session);
-	if ((status == SGATE_UNAVAILABLE || status == SGATE_UNCERTAIN) &&
-	    change->mgr->spool != NULL)
-		status =
-		    end_by_spool(change->mgr, &change->audit, session, err);
-	return status;
+	return end_settled(change->mgr, status, &change->audit,
+	    change->is_void ? NULL : &change->put, session, err);
 }
 
 /* ---- a row ---- */
@@ -254,6 +263,37 @@ change_end(struct sgate_manager *mgr, const struct sgate_session *session,
 	audit_about(&change.audit, session);
 	status = run_end(&change, session, err);
 	endings_clear(&end.endings);
+	return status;
+}
+
+static enum sgate_status
+joint_end(struct sgate_manager *mgr, void *arg, struct sgate_session *session,
+    struct sgate_error *err)
+{
+	const enum sgate_reason *reason = arg;
+
+	return ending_mark(session, *reason, manager_now_ms(mgr), err);
+}
+
+/* A session that is live, with others' changes if it may be. */
+static enum sgate_status
+end_with_others(struct sgate_manager *mgr, const struct sgate_session *session,
+    const struct durable_snapshot *at, enum sgate_reason reason,
+    struct sgate_error *err)
+{
+	struct joint joint;
+	enum sgate_status status;
+
+	joint_init(
+	    &joint, mgr, "end", &session->ref, reason, joint_end, &reason);
+	audit_about(&joint.audit, session);
+	batched_change(mgr, &joint);
+	if (joint.is_alone)
+		return change_end(mgr, session, at, reason, err);
+	status = joint_result(mgr, &joint, err);
+	status =
+	    end_settled(mgr, status, &joint.audit, &joint.put, session, err);
+	joint_clear(&joint);
 	return status;
 }
 
@@ -383,7 +423,9 @@ end_entered(struct sgate_manager *mgr, enum sgate_status status,
 	if (status == SGATE_OK)
 		status = manager_find_ref(mgr, ref, DURABLE_NO_DATA, &session,
 		    mgr->cache_ops != NULL ? &at : NULL, err);
-	if (status == SGATE_OK)
+	if (status == SGATE_OK && session->state == SESSION_LIVE)
+		status = end_with_others(mgr, session, &at, reason, err);
+	else if (status == SGATE_OK)
 		status = change_end(mgr, session, &at, reason, err);
 	else if (status == SGATE_UNAVAILABLE && mgr->spool != NULL)
 		status = end_away(mgr, ref, reason, has_token, err);

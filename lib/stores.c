@@ -37,6 +37,7 @@ static const char *const names[STORES_COUNTERS] = {
     [STORES_SPOOL_PUBLISHED] = "spool_published",
     [STORES_REFUSED_HERE] = "refused_here",
     [STORES_BATCH_CREATIONS] = "batch_creations",
+    [STORES_BATCH_CHANGES] = "batch_changes",
     [STORES_BATCH_COMMITS] = "batch_commits",
     [STORES_CREATED_AWAY] = "created_away",
     [STORES_WARMED] = "warmed",

@@ -51,6 +51,7 @@ enum stores_counter {
 	STORES_ABSENT_HELD,  /* looks that waited for one of these to come */
 	STORES_ABSENT,       /* genuine tokens of sessions that nobody has */
 	STORES_BATCH_CREATIONS, /* committed with others', or alone there */
+	STORES_BATCH_CHANGES,   /* changes and ends, likewise */
 	STORES_BATCH_COMMITS,
 	STORES_WARMED,       /* rows put into Redis after it had lost data */
 	STORES_NEWER_COPIES, /* bad seals of a format that is not known yet */

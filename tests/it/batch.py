@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Creations of many workers in one transaction (lib/README.md, "Created
-together"), with MySQL and Redis."""
+"""Creations, changes and ends of many calls in one transaction (lib/README.md,
+"Created together", "Changed together"), with MySQL and Redis."""
 
+import json
 import os
 import signal
 import threading
@@ -365,6 +366,262 @@ def what_replaces_has_a_key_or_a_limit_goes_alone(t):
         t.equal([status(a) for a in one], [201] * 4, user)
         t.equal(fleet.db.sql("SELECT COUNT(*) FROM session WHERE state = 1 "
                              "AND user_id = '%s'" % user), "2")
+
+
+# ---- changes and ends ----
+
+def each_at_once(jobs, rounds=1):
+    """Each job by itself, all at once: what each returned, round by round."""
+    answers = [[] for _ in jobs]
+    gate = threading.Barrier(len(jobs))
+
+    def do(number):
+        gate.wait()
+        for turn in range(rounds):
+            try:
+                answers[number].append(jobs[number](turn))
+            except (OSError, ValueError, AssertionError) as error:
+                answers[number].append(error)
+
+    threads = [threading.Thread(target=do, args=(n,))
+               for n in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def row(fleet, ref):
+    """(version, state, data)"""
+    version, state, data = fleet.db.sql(
+        "SELECT version, state, data FROM session WHERE ref = X'%s'" %
+        ref).split("\t")
+    return int(version), int(state), json.loads(data)
+
+
+def check_changes(t, fleet, session, version, data):
+    """The row, an event for each change, one number each, and the copy."""
+    t.equal(row(fleet, session.ref), (version, 1, data), session.ref)
+    t.equal(fleet.db.sql("SELECT COUNT(*) FROM audit WHERE kind = 'update' AND "
+                         "ref = X'%s'" % session.ref), str(version - 1))
+    group = int(session.ref[:2], 16) % 16
+    copy = fleet.redis.command("GET", "sg:{%d}:s:%s" % (group, session.ref))
+    t.equal(copy[:17][-12:], b"%012d" % version, "the copy's version")
+
+
+@case
+def many_changes_at_once_cost_fewer_commits_and_none_is_lost(t):
+    fleet = fleet_of(t, workers=2)
+    host = fleet.hosts[0]
+    sessions = [host.create(user) for user in users(WORKERS)]
+    before = commits(fleet)
+    counters = int(fleet.db.sql("SELECT SUM(seq) FROM meta WHERE grp < 16"))
+    answers = each_at_once([
+        lambda turn, s=s: host.update(s, {"m%d" % turn: turn}, check=False)
+        for s in sessions], 10)
+    spent = commits(fleet) - before
+    print("# %d changes, %d commits of the server" % (10 * WORKERS, spent))
+    t.true(spent < 10 * WORKERS, "%d commits" % spent)
+    for number, session in enumerate(sessions):
+        t.equal([status(a) for a in answers[number]], [200] * 10)
+        # Each was answered with its own.
+        t.equal([a.json()["version"] for a in answers[number]],
+                list(range(2, 12)))
+        check_changes(t, fleet, session, 11,
+                      {"m%d" % turn: turn for turn in range(10)})
+    # A number for each group of each transaction, and no more.
+    t.true(int(fleet.db.sql("SELECT SUM(seq) FROM meta WHERE grp < 16")) -
+           counters < 10 * WORKERS, "numbers")
+    t.equal(fleet.db.sql("SELECT COUNT(*) FROM session s JOIN meta m USING "
+                         "(grp) WHERE s.seq > m.seq"), "0")
+    t.true(host.count("batch_changes") > 0, "counted")
+
+
+@case
+def changes_of_the_same_session_at_once_all_survive(t):
+    fleet = fleet_of(t, workers=3)
+    host = fleet.hosts[0]
+    one, two = host.create("one"), host.create("two")
+    jobs = [lambda turn, n=n: host.update(one if n % 3 else two,
+                                          {"m%d_%d" % (n, turn): 1},
+                                          check=False)
+            for n in range(WORKERS)]
+    answers = each_at_once(jobs, 5)
+    for number, mine in enumerate(answers):
+        t.equal([status(a) for a in mine], [200] * 5, number)
+    for session, mine in ((one, lambda n: n % 3), (two, lambda n: not n % 3)):
+        data = {"m%d_%d" % (n, turn): 1 for n in range(WORKERS) if mine(n)
+                for turn in range(5)}
+        check_changes(t, fleet, session, 1 + len(data), data)
+
+
+@case
+def a_change_that_is_wrong_fails_alone(t):
+    fleet = fleet_of(t, workers=1)
+    host = fleet.hosts[0]
+    sessions = [host.create(user) for user in users(6)]
+    host.end(sessions[2])
+    path = "v1/sessions/%s"
+
+    def change(number, turn):
+        headers = {"HTTP_IF_MATCH": '"%s.7"' % sessions[number].ref} \
+            if number == 1 else {}
+        ref = sessions[number].ref
+        if number == 3:
+            ref = "00" * 12
+        return host.gw.api("PATCH", path % ref, {"data": {"a": turn}},
+                           address=host.gw.control, **headers)
+
+    answers = one_behind_another(host, [
+        lambda number=number: change(number, 1) for number in range(6)])
+    t.equal([status(a) for a in answers], [200, 412, 404, 404, 200, 200])
+    for number in (0, 4, 5):
+        check_changes(t, fleet, sessions[number], 2, {"a": 1})
+    t.equal(row(fleet, sessions[1].ref), (1, 1, {}))
+
+
+@case
+def a_row_that_is_locked_is_in_the_way_of_its_own_change_alone(t):
+    fleet = fleet_of(t, workers=1)
+    fleet.expect_log(STORES + "|spool|api")
+    host = fleet.hosts[0]
+    sessions = [host.create(user) for user in users(6)]
+    Operator(fleet, "BEGIN", "SELECT 1 FROM session WHERE ref = X'%s' "
+             "FOR UPDATE" % sessions[3].ref)
+    answers = one_behind_another(host, [
+        lambda s=s: host.update(s, {"a": 1}, check=False) for s in sessions])
+    t.equal([status(a) for a in answers], [200, 200, 200, 503, 200, 200])
+    for number in (0, 1, 2, 4, 5):
+        check_changes(t, fleet, sessions[number], 2, {"a": 1})
+
+
+@case
+def logouts_at_once_share_commits_and_are_refused_at_once(t):
+    fleet = fleet_of(t, workers=2)
+    host = fleet.hosts[0]
+    sessions = [host.create(user) for user in users(3 * WORKERS)]
+    before = commits(fleet)
+    wrong = []
+
+    def end(session):
+        answer = host.gw.api("POST", "v1/end", {"token": session.token},
+                             address=host.gw.control)
+        check = host.gw.check("sid=" + session.token)
+        if (answer.status, check.status) != (200, 401):
+            wrong.append((answer, check))
+
+    each_at_once([lambda turn, n=n: end(sessions[3 * n + turn])
+                  for n in range(WORKERS)], 3)
+    spent = commits(fleet) - before
+    print("# %d logouts, %d commits of the server" % (3 * WORKERS, spent))
+    t.equal(wrong, [])
+    t.true(spent < 3 * WORKERS, "%d commits" % spent)
+    for session in sessions:
+        t.equal(row(fleet, session.ref), (2, 2, {}))
+        group = int(session.ref[:2], 16) % 16
+        t.equal(fleet.redis.command(
+            "GET", "sg:{%d}:s:%s" % (group, session.ref))[:1], b"T")
+        t.equal(fleet.db.sql("SELECT GROUP_CONCAT(kind ORDER BY event_id) FROM "
+                             "audit WHERE ref = X'%s'" % session.ref),
+                "create,end")
+
+
+@case
+def mysql_that_stops_among_changes_and_ends_loses_no_answered_one(t):
+    fleet = fleet_of(t, workers=2)
+    fleet.expect_log(STORES + "|spool|api|breaker")
+    host = fleet.hosts[0]
+    changed = [host.create(user) for user in users(6)]
+    ended = [host.create("end%d" % n) for n in range(6 * 12)]
+    done = [0] * 6
+    told = []
+
+    def change(number, turn):
+        answer = host.update(changed[number], {"m%d" % turn: 1}, check=False)
+        told.append(answer.status)
+        if answer.status == 200:
+            done[number] = max(done[number], answer.json()["version"])
+        time.sleep(0.05)
+        return answer
+
+    def end(number, turn):
+        session = ended[12 * number + turn]
+        answer = host.gw.api("POST", "v1/end", {"token": session.token},
+                             address=host.gw.control)
+        time.sleep(0.05)
+        return answer.status
+
+    thread = threading.Timer(0.2, fleet.db.server.stop)
+    back = threading.Timer(1.2, fleet.db.server.go_on)
+    thread.start()
+    back.start()
+    answers = each_at_once(
+        [lambda turn, n=n: change(n, turn) for n in range(6)] +
+        [lambda turn, n=n: end(n, turn) for n in range(6)], 12)
+    thread.join()
+    back.join()
+    t.equal(sorted(set(told) - {200, 503}), [])
+    t.true(200 in told and 503 in told, told)
+    wait_until(lambda: host.try_create("after").status == 201, "goes on")
+    for number, session in enumerate(changed):
+        version, state, data = row(fleet, session.ref)
+        t.true(version >= done[number], (version, done[number]))
+        t.equal((state, len(data)), (1, version - 1))
+        t.equal(fleet.db.sql("SELECT COUNT(*) FROM audit WHERE kind = 'update' "
+                             "AND ref = X'%s'" % session.ref),
+                str(version - 1))
+    # What was acknowledged without MySQL is there when the spool is shipped.
+    for number in range(6):
+        for turn, answer in enumerate(answers[6 + number]):
+            session = ended[12 * number + turn]
+            if answer != 200:
+                continue
+            t.equal(host.gw.check("sid=" + session.token).status, 401)
+            wait_until(lambda s=session: row(fleet, s.ref)[1] == 2, "ended")
+            t.equal(fleet.db.sql("SELECT COUNT(*) FROM audit WHERE kind = "
+                                 "'end' AND ref = X'%s'" % session.ref), "1")
+
+
+@with_pauses
+def a_worker_that_is_killed_with_changes_in_hand_loses_no_answered_one(t):
+    failpoint_build()
+    # Between the commit and the answers.
+    t.failpoints = "batch-done=pause:200"
+    fleet = fleet_of(t, workers=2)
+    fleet.expect_log(STORES + "|killed by signal 9|spool|api")
+    host = fleet.hosts[0]
+    sessions = [host.create(user) for user in users(6)]
+    done, told = [0] * 6, []
+
+    def change(number, turn):
+        answer = host.update(sessions[number], {"m%d" % turn: 1}, check=False)
+        told.append(answer.status)
+        if answer.status == 200:
+            done[number] = max(done[number], answer.json()["version"])
+        return answer
+
+    turn = 0
+    while told.count(0) == 0 or told.count(200) == 0:
+        t.true(turn < 10, "no worker had one in hand")
+        first = turn
+        thread = threading.Thread(target=lambda: each_at_once([
+            lambda again, n=n: change(n, 2 * first + again)
+            for n in range(6)], 2))
+        turn += 1
+        thread.start()
+        time.sleep(0.3)
+        for pid in workers_of(host):
+            os.kill(pid, signal.SIGKILL)
+        thread.join()
+        wait_until(lambda: status(host.try_create("after")) == 201, "goes on")
+    for number, session in enumerate(sessions):
+        version, state, data = row(fleet, session.ref)
+        t.true(version >= done[number], (version, done[number]))
+        t.equal((state, len(data)), (1, version - 1))
+        t.equal(fleet.db.sql("SELECT COUNT(*) FROM audit WHERE kind = 'update' "
+                             "AND ref = X'%s'" % session.ref),
+                str(version - 1))
 
 
 if __name__ == "__main__":

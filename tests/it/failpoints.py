@@ -14,8 +14,9 @@ SECONDS = 240
 # Far fewer would mean that places or operations are not found.
 CELLS_MIN = 1500
 # Mechanisms whose absence the matrix sees, and in which operations.
-MUTANTS = [("event-id=off,settle=off", "change"), ("apply=off", "round_end"),
-           ("fence=off", "validate_stale"), ("idempotency=off", "create")]
+MUTANTS = [("event-id=off,settle=off", "change_alone"),
+           ("apply=off", "round_end"), ("fence=off", "validate_stale"),
+           ("idempotency=off", "create")]
 
 
 def matrix(*arguments):

@@ -647,6 +647,23 @@ run_end(struct site *site, struct sgate_manager *mgr, struct cell *cell,
 	    mgr, B(cell->targets[0].token), SGATE_REASON_LOGGED_OUT, err);
 }
 
+/* As programs have it that are no worker: nothing is gathered. */
+static enum sgate_status
+run_end_alone(struct site *site, struct sgate_manager *mgr, struct cell *cell,
+    struct result *out, struct sgate_error *err)
+{
+	manager_set_batch(mgr, NULL, 0);
+	return run_end(site, mgr, cell, out, err);
+}
+
+static enum sgate_status
+run_update_alone(struct site *site, struct sgate_manager *mgr,
+    struct cell *cell, struct result *out, struct sgate_error *err)
+{
+	manager_set_batch(mgr, NULL, 0);
+	return run_update(site, mgr, cell, out, err);
+}
+
 /* Where MySQL does not answer nobody knows that it had ended: the spool takes
  * it, and its audit row will be there as well. */
 static void
@@ -1243,6 +1260,10 @@ const struct op ops[] = {
 	.prepare = make_one,
 	.run = run_update,
 	.judge = judge_update},
+    {.name = "change_alone",
+	.prepare = make_one,
+	.run = run_update_alone,
+	.judge = judge_update},
     {.name = "rotate",
 	.prepare = make_one,
 	.run = run_rotate,
@@ -1252,6 +1273,10 @@ const struct op ops[] = {
 	.run = run_extend,
 	.judge = judge_look},
     {.name = "end", .prepare = make_one, .run = run_end, .judge = judge_end},
+    {.name = "end_alone",
+	.prepare = make_one,
+	.run = run_end_alone,
+	.judge = judge_end},
     {.name = "end_again",
 	.prepare = make_unpublished_end,
 	.run = run_end,

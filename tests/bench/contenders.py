@@ -1,5 +1,7 @@
 """Who takes part, how each is checked for right answers, and one measurement."""
 
+import base64
+import subprocess
 import time
 
 import figures
@@ -11,6 +13,7 @@ CHECKERS = 16  # connections that ask for checks
 CREATORS = 64  # connections that create
 CREATING_WORKERS = 16
 BODY = '{"user_id":"newuser-########"}'
+PATCH = '{"data":{"cart":"########"}}'
 
 
 class Contender:
@@ -160,6 +163,51 @@ class Creation(Contender):
         return login_requests(f"/{self.profile}/v1/sessions", BODY)
 
 
+class OfLoaded(Creation):
+    """Sessions that are there already, in the stores of creations: fill puts them there."""
+
+    def fill(self, count):
+        """[(token, user)], none of whom was there before."""
+        first = self.site.started.get("filled", 0)
+        self.site.started["filled"] = first + count
+        done = subprocess.run([self.site.binary("tests/bench/fill"), self.site.started["sessgate-" + self.profile],
+                               "filled", str(first), str(count), "1", "0", "1"], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Unavailable(done.stderr)
+        return [tuple(line.split(" ", 1)) for line in done.stdout.splitlines()]
+
+
+class Change(OfLoaded):
+    """A member of the data of each of many sessions, one after another."""
+
+    def make_requests(self):
+        refs = [ref_of(token) for token, _ in self.fill(COOKIES)]
+        path = f"/{self.profile}/v1/sessions/"
+        must_be(self, ask(self.port, path + refs[0], "PATCH", PATCH, Content_Type="application/json"), 200)
+        return [request for ref in refs for request in login_requests(path + ref, PATCH, "PATCH")]
+
+
+class End(OfLoaded):
+    """Logouts by token, each of a session that is live until then."""
+    ENDS_MAX = 6000  # a second; more would be logouts of who has logged out
+
+    def make_requests(self):
+        path = f"/{self.profile}/v1/end"
+        token, user = self.fill(1)[0]
+        judge(self, self.port, f"/check/{self.profile}", [("sid=" + token, user)], "Variable-REMOTE_USER")
+        must_be(self, ask(self.port, path, "POST", '{"token":"%s"}' % token, Content_Type="application/json"), 200)
+        must_be(self, ask(self.port, f"/check/{self.profile}", Cookie="sid=" + token), 401)
+        return []
+
+    def measure(self, seconds, rate=0, connections=None):
+        path = f"/{self.profile}/v1/end"
+        self.requests = file_of(self.site.machine, "requests-ends", [
+            request for token, _ in self.fill(seconds * self.ENDS_MAX)
+            for request in login_requests(path, '{"token":"%s"}' % token)])
+        self.next = 0
+        return super().measure(seconds, rate, connections)
+
+
 class Transactions(Contender):
     """A program that makes a transaction a creation, and nothing else. whole: it is that of sessgate's creation, with
     the user's lock, and the counter that the copy in Redis needs; bare: the two rows alone."""
@@ -207,6 +255,11 @@ class PeerCreation(Contender):
         user = users(1)[0]
         judge(self, self.port, self.peer.check_path, [(self.peer.login(user), user)] * 4, "X-User")
         return login_requests(self.peer.login_path + "newuser-########", None)
+
+
+def ref_of(token):
+    """Key id, then the ref: sessgate's tokens are base64url."""
+    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[1:13].hex()
 
 
 def sessgate_token(port, profile, user):
@@ -283,6 +336,10 @@ def all_contenders():
                          how="bare"),
             Creation(f"create: sessgate, {connections} connections", floor, profile="creation",
                      connections=connections)]
+    for connections in (CREATORS, 4, 1):
+        floor, is_extra_row = f"create: sessgate, {connections} connections", connections == 4
+        rows += [kind(f"{name}: sessgate, {connections} connections", floor, profile="creation",
+                      connections=connections, is_extra=is_extra_row) for name, kind in (("change", Change), ("end", End))]
     rows += [Creation("create: sessgate on MySQL alone", php, profile="mysql"),
              Creation("create: sessgate on SQLite", php, profile="sqlite")]
     return rows

@@ -19,11 +19,11 @@ def check_requests(path, cookies):
     return [f"GET {path} HTTP/1.1\r\n{HEAD}Cookie: theme=dark; {cookie}\r\n\r\n" for cookie, _ in cookies]
 
 
-def login_requests(path, body):
+def login_requests(path, body, method="POST"):
     """One request with eight '#', which httpload replaces by its number."""
     if body is None:
         return [f"POST {path} HTTP/1.1\r\n{HEAD}Content-Length: 0\r\n\r\n"]
-    return [f"POST {path} HTTP/1.1\r\n{HEAD}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"]
+    return [f"{method} {path} HTTP/1.1\r\n{HEAD}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"]
 
 
 def file_of(box, name, requests):

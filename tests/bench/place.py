@@ -54,6 +54,8 @@ class Lighttpd:
         routes = [f'"/{n}" => (( "socket" => "{s}", "check-local" => "disable" ))' for n, s in site.plain.items()]
         for p in PROFILES:
             routes += [f'"/check/{p}" => (( "socket" => "{work}/{p}/run/pool.sock", "check-local" => "disable" ))',
+                       # The first that a path begins with.
+                       f'"/{p}/v1/sessions/" => (( "socket" => "{work}/{p}/run/control.sock", "check-local" => "disable" ))',
                        f'"/{p}/v1/" => (( "socket" => "{work}/{p}/run/login.sock", "check-local" => "disable" ))',
                        f'"/static/{p}/" => (( "socket" => "{work}/{p}/run/pool.sock", "mode" => "authorizer", '
                        '"check-local" => "disable" ))']

@@ -166,11 +166,14 @@ def table(found, order):
     if a["load_before"] > 0.5:
         print("The machine was busy before: believe the CPU ratios, not requests/s and latencies.")
     rows, missing = found["rows"], found["missing"]
-    checks = [n for n in order if not n.startswith("create: ")]
+    writes = ("create: ", "change: ", "end: ")
+    checks = [n for n in order if not n.startswith(writes)]
     contenders_table("Whose session is it? Ratios to a program that does nothing behind the same server, round by round.",
                      checks, rows, missing)
     contenders_table("Creations. Ratios to php-fpm's (not durable); with 4 and 1 connections to own transactions.",
                      [n for n in order if n.startswith("create: ")], rows, missing)
+    contenders_table("Changes of a session's data, and logouts by token. Ratios to creations of as many connections.",
+                     [n for n in order if n.startswith(writes[1:])], rows, missing)
     calls_table(order, rows)
     if "fixed" in found:
         lines = [["at %d requests/s, whatever the answers" % a["rate"], "p50 ms", "p99 ms", "CPU us", "errors"]]
@@ -295,8 +298,9 @@ def level(y, height, ms):
 
 def pictures(found, order, directory):
     def chosen(kind):
-        return [(n, found["rows"][n]) for n in order if n.startswith("create: ") == kind and found["rows"].get(n)]
+        return [(n, found["rows"][n]) for n in order if n.startswith(("create: ", "change: ", "end: ")) == kind
+                and found["rows"].get(n)]
     bars(os.path.join(directory, "checks.svg"), "CPU time of one check, all processes", chosen(False))
-    bars(os.path.join(directory, "creations.svg"), "CPU time of one creation, all processes", chosen(True))
+    bars(os.path.join(directory, "creations.svg"), "CPU time of one creation, change or end, all processes", chosen(True))
     if "failures" in found["special"]:
         outages_picture(os.path.join(directory, "failures.svg"), found["special"]["failures"])

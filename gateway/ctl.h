@@ -141,6 +141,16 @@ enum ctl_exit ctl_db_init(struct ctl *ctl);
 enum ctl_exit ctl_db_check(struct ctl *ctl);
 enum ctl_exit ctl_db_maintain(struct ctl *ctl);
 enum ctl_exit ctl_db_restored(struct ctl *ctl);
+/* Any answer as a table of its members, or as it came. */
+enum ctl_exit ctl_print_object(struct ctl *ctl, const struct ctl_reply *reply);
+/*
+ * For what goes on until it is interrupted: SIGINT and SIGTERM end it in order
+ * from then on. ctl_sleep(): false: it is to end.
+ */
+void ctl_catch_interrupt(void);
+bool ctl_is_interrupted(void);
+bool ctl_sleep(int64_t ms);
+
 enum ctl_exit ctl_doctor(struct ctl *ctl);
 /* Files, keys, cookie: as the gateway's user. */
 void ctl_doctor_host(

@@ -1,6 +1,7 @@
 /*
  * sessgatectl explain: a session's story in plain words, from its row and its
- * audit rows. When the row has been deleted, the audit rows still tell it.
+ * audit rows. When the row has been deleted, the audit rows still tell it. Of
+ * a reason: what it means, and what to do.
  */
 #include "config.h"
 
@@ -10,30 +11,93 @@
 
 #define EVENTS_LIMIT "1000"
 
-/* What a reason means, as the end of "It ended because ...". */
-static const char *
-reason_sentence(struct sgate_bytes reason)
+/* Of each reason of enum sgate_reason but OK, what it means and what to do. */
+struct reason_words {
+	const char *reason;
+	const char *sentence; /* the end of "It ended because ..." */
+	const char *todo;
+};
+
+static const struct reason_words *
+find_reason(struct sgate_bytes reason)
 {
-	static const char *const sentences[][2] = {
-	    {"expired_idle", "it was not used for longer than its idle "
-			     "timeout"},
-	    {"expired_absolute", "its absolute timeout had come"},
-	    {"logged_out", "the user logged out"},
-	    {"revoked", "it was revoked by an administrator or a program"},
-	    {"replaced", "a login took its place"},
-	    {"theft", "an old secret of it was used: somebody had copied the "
-		      "cookie"},
-	    {"limit", "the user had too many sessions, and it was the oldest"},
-	    {"blocked", "the user was blocked"},
-	    {"flushed", "an administrator ended many sessions at once"},
-	    {"binding", "it was used from another address or browser than the "
-			"one it was bound to"},
+	static const struct reason_words all[] = {
+	    {"expired_idle", "it was not used for longer than its idle timeout",
+		"log in again; session.idle_timeout is how long that is, and "
+		"pages that stay open can use sessgate.js"},
+	    {"expired_absolute", "its absolute timeout had come",
+		"log in again; session.absolute_timeout is how long a session "
+		"may live at most"},
+	    {"logged_out", "the user logged out", "log in again"},
+	    {"revoked", "it was revoked by an administrator or a program",
+		"the event above names who; the user may log in again unless "
+		"blocked"},
+	    {"replaced", "a login took its place",
+		"nothing: the user goes on with the newer session "
+		"(sessgatectl list USER)"},
+	    {"theft",
+		"an old secret of it was used: somebody had copied the cookie",
+		"ask the user; look where the cookie could be read (plain "
+		"http, a program that writes cookies into a log), end the "
+		"others with sessgatectl cleanup USER"},
+	    {"limit", "the user had too many sessions, and it was the oldest",
+		"log out elsewhere, or raise session.max_sessions"},
+	    {"blocked", "the user was blocked",
+		"sessgatectl block USER --remove lets the user in again"},
+	    {"flushed", "an administrator ended many sessions at once",
+		"log in again"},
+	    {"binding",
+		"it was used from another address or browser than the one it "
+		"was bound to",
+		"if that was the user (an update of the browser, another "
+		"network), set session.bind_agent or session.bind_address to "
+		"log"},
+	    {"none", "no session cookie came with the request",
+		"log in; if the user has, the browser does not send the "
+		"cookie: look at its name, path, domain and Secure"},
+	    {"malformed",
+		"the cookie, or the request, has not the form of ours",
+		"delete the cookie and log in again; if it goes on, look which "
+		"program sets a cookie of that name"},
+	    {"bad_tag", "the token was not signed by a key of this host",
+		"log in again; if many are refused, compare sessgatectl key "
+		"list on all hosts, and see whether the realm is the same"},
+	    {"ambiguous", "two session cookies came with the request",
+		"delete both; look who else sets one of that name, with "
+		"another path or domain"},
+	    {"unknown", "the token is genuine, and no store has its session",
+		"log in again; if many are, a store was restored from an older "
+		"dump (sessgatectl db restored)"},
+	    {"role", "the session has none of the roles that the policy wants",
+		"give the user the role at the login, or look at "
+		"policy.NAME.require_role"},
+	    {"auth_age", "the login is longer ago than the policy allows",
+		"log in again; policy.NAME.max_auth_age is how long"},
+	    {"csrf", "a request that changes something came from another site",
+		"if that site is yours, name it in session.origins; a form of "
+		"one's own needs the field csrf"},
+	    {"policy", "the request names a policy or realm that there is not",
+		"compare SESSGATE_POLICY and SESSGATE_REALM in the web "
+		"server's configuration with sessgatectl config show"},
+	    {"listener", "the listener that was asked does not allow it",
+		"ask another one, or look at listener.NAME.allow and realm"},
+	    {"rate", "too many logins came from one address",
+		"wait a minute; if that address is a proxy of yours, name it "
+		"in gateway.trusted_proxies"},
+	    {"maintenance", "the site is in maintenance",
+		"sessgatectl maintenance tells which; off ends it"},
+	    {"store", "no store could answer, or a row is damaged",
+		"sessgatectl status says what is wrong, sessgatectl doctor "
+		"what "
+		"to do"},
+	    {"overload", "the gateway had too much to do",
+		"sessgatectl status --watch; more workers, or another host"},
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++)
-		if (bytes_equal_text(reason, sentences[i][0]))
-			return sentences[i][1];
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (bytes_equal_text(reason, all[i].reason))
+			return &all[i];
 	return NULL;
 }
 
@@ -135,7 +199,7 @@ tell_end(const struct ctl *ctl, struct buf *out, const struct data *answer)
 	const struct data *session = data_get_object(answer, "session");
 	struct sgate_bytes state = ctl_member(answer, "state");
 	struct sgate_bytes reason = ctl_member(answer, "end_reason");
-	const char *sentence = reason_sentence(reason);
+	const struct reason_words *words = find_reason(reason);
 
 	if (bytes_equal_text(state, "live")) {
 		buf_add_text(out, "It is live");
@@ -150,10 +214,12 @@ tell_end(const struct ctl *ctl, struct buf *out, const struct data *answer)
 	buf_add_text(out,
 	    bytes_equal_text(state, "expired") ? "It has expired" : "It ended");
 	tell_moment(ctl, out, " ", answer, "ended_at");
-	if (sentence != NULL)
-		buf_printf(out, ", because %s", sentence);
+	if (words != NULL)
+		buf_printf(out, ", because %s", words->sentence);
 	add_labelled(out, " (", reason);
 	buf_add_text(out, reason.len > 0 ? ").\n" : ".\n");
+	if (words != NULL)
+		buf_printf(out, "What to do: %s.\n", words->todo);
 }
 
 static void
@@ -236,13 +302,46 @@ ask_both(struct ctl *ctl, struct ctl_reply *session, struct ctl_reply *audit)
 	return code;
 }
 
+/* What a reason of a log, of X-Session-Reason or of the metrics means. */
+static enum ctl_exit
+explain_reason(const struct ctl *ctl, const struct reason_words *words)
+{
+	struct buf out = {0};
+	struct json json;
+	enum ctl_exit code = CTL_YES;
+
+	if (ctl->json) {
+		json_init(&json, &out);
+		json_object(&json, NULL);
+		json_text(&json, "reason", words->reason);
+		json_text(&json, "meaning", words->sentence);
+		json_text(&json, "todo", words->todo);
+		json_end(&json);
+		buf_add_char(&out, '\n');
+	} else {
+		buf_printf(&out, "%s: %s.\nWhat to do: %s.\n", words->reason,
+		    words->sentence, words->todo);
+	}
+	if (buf_failed(&out))
+		code = ctl_fail_memory();
+	else
+		fputs(buf_text(&out), stdout);
+	buf_clear(&out);
+	return code;
+}
+
 enum ctl_exit
 ctl_explain(struct ctl *ctl)
 {
+	const struct reason_words *words =
+	    find_reason(bytes_of(ctl->args.arguments[0]));
+
 	struct ctl_reply session = {0}, audit = {0};
 	struct buf out = {0};
 	enum ctl_exit code;
 
+	if (words != NULL)
+		return explain_reason(ctl, words);
 	if (!ctl_check_ref(ctl->args.arguments[0]))
 		return CTL_USAGE;
 	code = ask_both(ctl, &session, &audit);

@@ -104,7 +104,7 @@ static const struct ctl_option import_options[] = {
     {NULL, NULL, NULL},
 };
 static const struct ctl_option status_options[] = {
-    {"watch", NULL, "again every two seconds, until interrupted"},
+    {"watch", NULL, "how fast what goes, each second, until interrupted"},
     {NULL, NULL, NULL},
 };
 static const struct ctl_option mount_options[] = {
@@ -268,9 +268,13 @@ const struct ctl_command ctl_commands[] = {
 	"sessgatectl end 5c8d0a41e07b3f9926d1c0aa --reason revoked\n"
 	"printf %s \"$token\" | sessgatectl end -\n",
 	ctl_end},
-    {"explain", CTL_DAEMON, "REF", 1, 1, NULL,
-	"tell a session's story in plain words", NULL,
-	"sessgatectl explain 5c8d0a41e07b3f9926d1c0aa\n", ctl_explain},
+    {"explain", CTL_DAEMON, "REF|REASON", 1, 1, NULL,
+	"tell a session's story in plain words, or what a reason means",
+	"REASON is one of those that the log, the metrics and the audit name: "
+	"role, theft,\nexpired_idle, ...",
+	"sessgatectl explain 5c8d0a41e07b3f9926d1c0aa\n"
+	"sessgatectl explain auth_age\n",
+	ctl_explain},
     {"flush", CTL_DAEMON, "", 0, 0, flush_options,
 	"end many sessions at once, on every host",
 	"No session is touched: what was created before the moment that is set "

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import tempfile
@@ -1009,8 +1010,9 @@ def audit_follow_prints_each_event_once(t):
     site.new("before")
     process = subprocess.Popen(
         [harness.SESSGATECTL, "-c", site.gw.conf_path, "audit", "--follow",
-         "--json"], stdout=subprocess.PIPE)
+         "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     t.at_end(process.stdout.close)
+    t.at_end(process.stderr.close)
     t.at_end(process.wait)
     t.at_end(process.kill)
     lines = []
@@ -1024,12 +1026,28 @@ def audit_follow_prints_each_event_once(t):
     for user in ("x", "y"):
         site.new(user)
     wait_until(lambda: len(lines) >= 3, "two events more")
-    site.new("z")
-    wait_until(lambda: len(lines) >= 4, "one more")
-    time.sleep(1.5)
-    t.equal([e["user_id"] for e in lines], ["before", "x", "y", "z"])
-    process.kill()
+    # Away, and back; many at once; and what comes to light late.
+    site.gw.stop()
+    time.sleep(2.5)
+    site.gw.start()
+    for n in range(30):
+        site.new("z%d" % n)
+    wait_until(lambda: len(lines) >= 33, "thirty more")
+    late = int(time.time() * 1000) - 60000
+    db = sqlite3.connect(site.gw.conf["sqlite"]["file"], timeout=10)
+    db.execute("INSERT INTO audit SELECT ?, ?, host, actor, kind, reason, ref, realm, 'late', "
+               "client_ip, detail FROM audit LIMIT 1",
+               (late.to_bytes(6, "big") + b"0123456789", late))
+    db.commit()
+    db.close()
+    wait_until(lambda: len(lines) >= 34, "the late one", 25)
+    time.sleep(2.5)
+    t.equal([e["user_id"] for e in lines], ["before", "x", "y"] +
+            ["z%d" % n for n in range(30)] + ["late"])
+    process.send_signal(signal.SIGINT)
+    t.equal(process.wait(5), 0)
     thread.join(5)
+    t.equal(process.stderr.read().count("trying again"), 1)
 
 
 @case
@@ -1045,6 +1063,7 @@ def explain_tells_the_story(t):
     site("end", ref, "--reason", "logged_out")
     done = site("explain", ref)
     t.match(done.out, r"It ended 20.* because the user logged out")
+    t.match(done.out, "What to do: log in again")
     t.true(token not in done.out)
     told = site("explain", ref, "--json").json
     t.equal(told["session"]["state"], "ended")
@@ -1053,6 +1072,21 @@ def explain_tells_the_story(t):
     t.equal((done.code, done.out), (1, ""))
     made = site("create", "--anonymous", "--json").json["session"]["ref"]
     t.match(site("explain", made).out, "it is anonymous")
+
+
+@case
+def explain_knows_every_reason(t):
+    site = Site(t).start()
+    denials = site("status", "--json").json["denials"]
+    t.true(len(denials) > 20, denials)
+    for reason in denials:
+        told = site("explain", reason, "--json").json
+        t.equal(told["reason"], reason)
+        t.true(told["meaning"] and told["todo"], told)
+        done = site("explain", reason)
+        t.equal((done.code, done.err), (0, ""))
+        t.match(done.out, r"^%s: .*\.\nWhat to do: .*\.\n$" % reason)
+    t.equal(site("explain", "ok").code, 2)
 
 
 @case
@@ -1078,16 +1112,52 @@ def status_comes_from_the_keeper_even_when_workers_hang(t):
 @case
 def status_watch_goes_on_until_interrupted(t):
     site = Site(t).start()
+    token, _ = site.new("alice")
+    for options in ((), ("--json",)):
+        process = subprocess.Popen(
+            [harness.SESSGATECTL, "-c", site.gw.conf_path, "status", "--watch", *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        t.at_end(process.stdout.close)
+        t.at_end(process.stderr.close)
+        t.at_end(process.wait)
+        t.at_end(process.kill)
+        if options:
+            for _ in range(2):
+                t.true("version" in json.loads(process.stdout.readline()))
+        else:
+            t.match(process.stdout.readline(), "^TIME +ALLOWED/S +DENIED/S +503/S")
+            rates = []
+            for _ in range(3):
+                for _ in range(20):
+                    site.gw.check("sid=" + token)
+                    site.gw.check()
+                line = process.stdout.readline()
+                t.match(line, r"^\d\d:\d\d:\d\d .* [0-2]/2 +sqlite=up$")
+                rates.append([int(n) for n in line.split()[1:4]])
+            t.true(max(r[0] + r[1] for r in rates) >= 20 and not any(r[2] for r in rates), rates)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        t.equal(process.wait(5), 0)
+        t.true(time.monotonic() - began < 2, "at once")
+        t.equal(process.stderr.read(), "")
+
+
+@case
+def status_watch_waits_for_a_gateway_that_is_away(t):
+    site = Site(t).start()
     process = subprocess.Popen(
-        [harness.SESSGATECTL, "-c", site.gw.conf_path, "status", "--watch",
-         "--json"], stdout=subprocess.PIPE)
+        [harness.SESSGATECTL, "-c", site.gw.conf_path, "status", "--watch"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     t.at_end(process.stdout.close)
     t.at_end(process.wait)
     t.at_end(process.kill)
-    for _ in range(2):
-        t.true("version" in json.loads(process.stdout.readline()))
-    process.send_signal(signal.SIGINT)
-    t.equal(process.wait(5), -signal.SIGINT)
+    t.match(process.stdout.readline(), "^TIME")
+    site.gw.stop()
+    site.gw.start()
+    while not re.match(r"\d\d:.* sqlite=up$", process.stdout.readline()):
+        pass
+    process.terminate()
+    t.equal(process.wait(5), 0)
 
 
 @case

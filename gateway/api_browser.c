@@ -25,7 +25,7 @@
 #define NEEDS_USER (1u << 1)       /* an anonymous session is not enough */
 #define NEEDS_TOKEN (1u << 2)      /* the cookie alone, or none */
 #define NEEDS_FRESH (1u << 3)      /* self_service_max_auth_age */
-#define LOOKS_ONLY (1u << 4)       /* is no activity */
+#define LOOKS_ONLY (1u << 4)       /* is no activity; a glance does */
 #define SESSION_OPTIONAL (1u << 5) /* the route answers without one */
 #define IS_LOGIN (1u << 6)         /* of a listener with remote-user */
 
@@ -682,6 +682,8 @@ find_caller(struct call *c, unsigned needs)
 		reason = call_find_token(c);
 		return reason == SGATE_REASON_NONE ? SGATE_REASON_OK : reason;
 	}
+	if ((needs & LOOKS_ONLY) != 0 && call_glance(c))
+		return SGATE_REASON_OK;
 	reason = call_load_session(c, flags);
 	if (reason != SGATE_REASON_OK) {
 		if ((needs & SESSION_OPTIONAL) != 0 &&

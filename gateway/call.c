@@ -237,7 +237,7 @@ call_check_binding(struct call *c, const struct sgate_session *session)
  * What call_check_binding() goes by: the local cache answers only who comes
  * with the same as somebody who was let through. room: LOCAL_BOUND_MAX bytes.
  */
-static struct sgate_bytes
+static inline struct sgate_bytes
 call_bound(struct call *c, char *room)
 {
 	struct sgate_bytes agent = {NULL, 0}, address = {NULL, 0};
@@ -347,6 +347,16 @@ call_load_identity(struct call *c)
 	if (c->has_identity && c->identity.new_token != NULL)
 		call_send_cookie(c, c->identity.new_token, c->identity.session);
 	return c->reason;
+}
+
+bool
+call_glance(struct call *c)
+{
+	char room[LOCAL_BOUND_MAX] BUF_NO_ZEROS;
+
+	return call_find_token(c) == SGATE_REASON_OK &&
+	       manager_glance(
+		   c->gw->mgr, c->token, call_bound(c, room), &c->session);
 }
 
 const struct sgate_ref *

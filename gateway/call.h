@@ -74,6 +74,11 @@ SGATE_MUST_CHECK enum sgate_reason call_load_session(
  * manager who calls, where that has to know.
  */
 SGATE_MUST_CHECK enum sgate_reason call_load_identity(struct call *c);
+/*
+ * c->session as far as manager_glance() has it, once call_introduce() has told
+ * who calls. False says nothing: call_load_session().
+ */
+SGATE_MUST_CHECK bool call_glance(struct call *c);
 /* Of the session or identity that was found; NULL: there is neither. */
 const struct sgate_ref *call_ref(const struct call *c);
 /* The ref in c->token if its tag is right, whatever became of the session. */

@@ -114,6 +114,7 @@ struct identified {
 	unsigned char key[LOCAL_KEY_BYTES];
 	struct local_ticket ticket;
 	bool may_be_kept;
+	bool is_shown; /* manager_glance(): that is no activity */
 	/* The local cache has it, and it is flushed or held back: no store
 	 * needs to be asked. SGATE_OK: that is not so. */
 	enum sgate_status refused;

@@ -85,7 +85,8 @@ note_activity(
 	struct durable_touch touch;
 
 	if (!session_touch_is_due_of(
-		entry->last_seen_ms, entry->idle_ms, now_ms))
+		entry->last_seen_ms, entry->idle_ms, now_ms) ||
+	    mgr->identified.is_shown)
 		return true;
 	memset(&touch, 0, sizeof(touch));
 	touch.ref = entry->ref;
@@ -321,6 +322,54 @@ manager_recall(struct sgate_manager *mgr, struct sgate_bytes realm,
 	}
 	tell_entry(found, out);
 	return true;
+}
+
+/* NULL: there is no memory. */
+static struct sgate_session *
+make_shown(const struct local_entry *entry, struct sgate_bytes realm)
+{
+	const char *at = entry->text;
+	struct sgate_bytes user = cut(&at, entry->user_len);
+	struct sgate_bytes roles = cut(&at, entry->roles_len);
+	struct sgate_bytes context = cut(&at, entry->context_len);
+	struct sgate_session *s = session_new();
+
+	if (s == NULL || !session_set(&s->roles, roles)) {
+		sgate_session_free(s);
+		return NULL;
+	}
+	s->ref = entry->ref;
+	s->version = entry->version;
+	s->state = SESSION_LIVE;
+	input_copy(s->realm, sizeof(s->realm), realm);
+	input_copy(s->user, sizeof(s->user), user);
+	input_copy(s->context, sizeof(s->context), context);
+	s->created_ms = entry->created_ms;
+	s->auth_ms = entry->auth_ms;
+	s->last_seen_ms = entry->last_seen_ms;
+	s->idle_ms = entry->idle_ms;
+	s->absolute_ms = entry->absolute_ms;
+	return s;
+}
+
+bool
+manager_glance(struct sgate_manager *mgr, struct sgate_bytes text,
+    struct sgate_bytes bound, struct sgate_session **out)
+{
+	struct sgate_bytes realm = manager_realm(mgr);
+	struct identified *found = &mgr->identified;
+	struct sgate_ref ref;
+
+	*out = NULL;
+	forget_found(found);
+	if (mgr->local == NULL || !token_peek_ref(text, &ref) ||
+	    !local_key(&mgr->local_hash, realm, text, bound, found->key))
+		return false;
+	found->is_shown = true;
+	if (find_local(mgr, realm, &ref, found->key))
+		*out = make_shown(&found->entry, realm);
+	found->is_shown = false;
+	return *out != NULL;
 }
 
 /* Without a question to any store: many may be refused at once. */

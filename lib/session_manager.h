@@ -113,6 +113,14 @@ void manager_remember(struct sgate_manager *mgr);
 SGATE_MUST_CHECK bool manager_recall(struct sgate_manager *mgr,
     struct sgate_bytes realm, struct sgate_bytes token,
     struct sgate_bytes bound, struct identity *out);
+/*
+ * The same in the caller's realm, for who only looks: it is no activity. *out
+ * is new, to be shown and nothing else: ref, version, user, roles, context and
+ * times; nothing else of the session is in it.
+ */
+SGATE_MUST_CHECK bool manager_glance(struct sgate_manager *mgr,
+    struct sgate_bytes token, struct sgate_bytes bound,
+    struct sgate_session **out);
 bool identity_has_role(
     const struct identity *identity, struct sgate_bytes role);
 

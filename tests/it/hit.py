@@ -40,8 +40,16 @@ def traced(t, pid, work):
     return counts
 
 
+def status_of(gw):
+    return gw.api("GET", "v1/status", address=gw.keeper_socket).json()
+
+
+def counted(gw):
+    return status_of(gw)["stores"]
+
+
 def only_worker(gw):
-    status = gw.api("GET", "v1/status", address=gw.keeper_socket).json()
+    status = status_of(gw)
     return wait_until(lambda: [w["pid"] for w in status["workers"] if w["pid"]], "a worker")[0]
 
 
@@ -62,6 +70,34 @@ def a_check_that_asks_no_store_costs_five_system_calls(t):
     late = counts.get(LATE, 0)
     t.true(late <= CHECKS // 4, "nearly all were there when they were read")
     t.true(sum(counts.values()) <= 5 * CHECKS + CALLS_IF_LATE * late + BESIDES, "five a check")
+
+
+@case
+def a_state_that_the_local_cache_knows_costs_as_much(t):
+    """Pages ask it every second or so (sessgate.js)."""
+    gw = t.gateway(COOKIE)
+    gw.configure({"gateway": {"workers": 1}})
+    gw.start()
+    cookie = "sid=" + gw.create()[0]
+
+    def is_known():
+        told = gw.check(cookie)
+        t.equal(told.status, 200)
+        return counted(gw)["served_local"] > 0
+    wait_until(is_known, "the local cache has it")
+    before = counted(gw)
+
+    def ask():
+        for _ in range(CHECKS):
+            state = gw.api("GET", "state", HTTP_COOKIE=cookie)
+            t.equal((state.status, state.json()["user_id"]), (200, "alice"))
+    counts = traced(t, only_worker(gw), ask)
+    print("# %d states: %s" % (CHECKS, counts))
+    after = counted(gw)
+    # An entry counts for a second and a half, and then the keeper's round renews it.
+    t.true(after["served_local"] - before["served_local"] >= CHECKS - BESIDES, after)
+    late = counts.get(LATE, 0)
+    t.true(sum(counts.values()) <= 5 * CHECKS + CALLS_IF_LATE * late + 5 * BESIDES, "five a state")
 
 
 if __name__ == "__main__":

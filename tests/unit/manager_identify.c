@@ -557,6 +557,55 @@ what_was_found_good_by_other_keys_is_no_hit(void **state)
 	stop(&c);
 }
 
+/* It shows what a look would, asks nobody, and is no activity. */
+static void
+a_glance_is_no_activity(void **state)
+{
+	struct sgate_session *shown, *known = NULL;
+	struct cached_pair c;
+	unsigned asked, calls;
+	struct made made;
+
+	(void)state;
+	start(&c);
+	world_create(&c.p.w, "ann", &made);
+	assert_false(manager_glance(c.p.w.mgr, B(made.token), B(""), &shown));
+	assert_null(shown);
+	learn(&c, made.token, COPY);
+	c.p.w.now_ms += made.session->idle_ms / 2;
+	asked = cache_fake_calls("get") + cache_fake_calls("peek");
+	calls = fake_calls("session_get");
+	assert_true(manager_glance(c.p.w.mgr, B(made.token), B(""), &shown));
+	assert_int_equal(
+	    cache_fake_calls("get") + cache_fake_calls("peek"), asked);
+	assert_int_equal(fake_calls("session_get"), calls);
+	assert_int_equal(pair_last_seen(&made.ref), made.session->created_ms);
+	assert_status(&c.p.w,
+	    sgate_session_get(
+		c.p.w.mgr, B(made.token), SGATE_NO_TOUCH, &known, &c.p.w.err),
+	    SGATE_OK);
+	assert_memory_equal(&shown->ref, &known->ref, sizeof(known->ref));
+	assert_int_equal(shown->version, known->version);
+	assert_string_equal(shown->user, known->user);
+	assert_string_equal(shown->roles, known->roles);
+	assert_string_equal(shown->context, known->context);
+	assert_int_equal(sgate_session_get_idle_expires_ms(shown),
+	    sgate_session_get_idle_expires_ms(known));
+	assert_int_equal(sgate_session_get_expires_ms(shown),
+	    sgate_session_get_expires_ms(known));
+	sgate_session_free(known);
+	sgate_session_free(shown);
+	assert_false(manager_glance(c.p.w.mgr, B(made.token), B("x"), &shown));
+	world_caller(c.p.w.mgr, "shop");
+	assert_false(manager_glance(c.p.w.mgr, B(made.token), B(""), &shown));
+	world_caller(c.p.w.mgr, "");
+	/* Over, or nearly: the look knows. */
+	c.p.w.now_ms += made.session->idle_ms;
+	assert_false(manager_glance(c.p.w.mgr, B(made.token), B(""), &shown));
+	made_clear(&made);
+	stop(&c);
+}
+
 /* What the local cache does not know is judged as ever. */
 static void
 another_text_with_that_ref_is_no_hit(void **state)
@@ -769,6 +818,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(nothing_is_remembered_while_a_rotation_is_noted),
     cmocka_unit_test(activity_of_hits_is_noted_when_it_is_due),
     cmocka_unit_test(activity_that_nobody_takes_is_left_to_the_look),
+    cmocka_unit_test(a_glance_is_no_activity),
     cmocka_unit_test(who_changes_or_ends_takes_it_out),
     cmocka_unit_test(a_round_takes_out_what_others_have_changed),
     cmocka_unit_test(a_round_that_cannot_read_them_takes_everything_out),

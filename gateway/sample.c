@@ -213,7 +213,10 @@ sample_look(struct sampler *sampler, const struct gateway *gw, int64_t now_ms)
 	note_workers(sampler, gw->shared);
 	if (history_interval(now_ms) == sampler->interval)
 		return;
-	put(sampler, gw->shared, now_ms);
+	/* What the keeper before this one has seen of it stands. */
+	if (sampler->interval != 0 ||
+	    !history_has(&gw->shared->history, now_ms))
+		put(sampler, gw->shared, now_ms);
 	sampler->interval = history_interval(now_ms);
 	sampler->looks = 0;
 	sampler->busy = 0;

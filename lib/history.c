@@ -32,6 +32,20 @@ history_put(struct history *history, int64_t at_ms,
 	atomic_store_explicit(&place->turn, turn + 1, memory_order_release);
 }
 
+bool
+history_has(const struct history *history, int64_t at_ms)
+{
+	int64_t interval = history_interval(at_ms);
+	const struct history_place *place =
+	    &history->places[place_of(interval)];
+	uint64_t turn =
+	    atomic_load_explicit(&place->turn, memory_order_acquire);
+
+	return turn != 0 && turn % 2 == 0 &&
+	       atomic_load_explicit(&place->interval, memory_order_relaxed) ==
+		   interval;
+}
+
 static bool
 read_place(const struct history_place *place, int64_t interval, int64_t now_ms,
     struct history_sample *out)

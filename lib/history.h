@@ -51,6 +51,9 @@ history_interval(int64_t at_ms)
 void history_put(struct history *history, int64_t at_ms,
     const uint64_t values[HISTORY_VALUES]);
 
+/* Whether there is one of the interval that this moment lies in. */
+bool history_has(const struct history *history, int64_t at_ms);
+
 /*
  * Copies the samples up to now, oldest first; where none was taken, or one is
  * just being written, is_there is false. Moments are not in the future, and lie

@@ -173,6 +173,9 @@ nonsense_is_no_sample(void **state)
 
 	put(f, NOW, 1);
 	assert_int_equal(look(f, NOW), 1);
+	assert_true(history_has(f->history, NOW));
+	assert_false(history_has(f->history, NOW + EVERY));
+	assert_false(history_has(f->history, NOW - EVERY));
 	for (i = 0; i < sizeof(moments) / sizeof(moments[0]); i++) {
 		atomic_store(&place->at_ms, moments[i]);
 		assert_int_equal(look(f, NOW), 0);

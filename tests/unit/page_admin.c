@@ -418,9 +418,8 @@ an_hour_with_outages_is_told(void **state)
 	assert_true(site_body_has(&site, "<dt>Live sessions</dt><dd>83.0k"));
 	assert_true(site_body_has(&site, "<dt>Checks refused</dt><dd>1.0"));
 	assert_true(site_body_has(&site, "<dt>Workers busy</dt><dd>2 of 8"));
-	assert_true(
-	    site_body_has(&site, "<dt>Half of the checks, 99 of 100</dt>"
-				 "<dd>4"));
+	assert_true(site_body_has(&site, "<dt>Half of the checks within</dt>"
+					 "<dd>4"));
 	assert_true(site_body_has(&site,
 	    "<tr><th scope=\"row\">none: Not logged in</th><td>48</td><td>2"));
 	site_close(&site);
@@ -441,6 +440,8 @@ without_samples_nothing_is_made_up(void **state)
 	assert_true(
 	    site_body_has(&site, "<dt>Checks allowed</dt><dd>not known"));
 	assert_true(site_body_has(&site, "None in the last hour."));
+	assert_true(
+	    site_body_has(&site, "<dt>99 of 100 within</dt><dd>nobody"));
 	assert_false(site_body_has(&site, "<b>0"));
 	is_wellformed(&site);
 	site_close(&site);

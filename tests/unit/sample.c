@@ -271,6 +271,26 @@ another_keeper_goes_on(void **state)
 	assert_true(f->samples[LAST - 3].is_there);
 }
 
+/* What one has seen is not forgotten because another one begins. */
+static void
+another_keeper_leaves_the_sample_that_is_there(void **state)
+{
+	struct fixture *f = *state;
+
+	set_store(&f->shared->state.durable, true, 1);
+	look(f, 0);
+	breaker_open(&f->shared->stores.durable, clock_monotonic_ms());
+	look(f, 100);
+	breaker_close(&f->shared->stores.durable, clock_monotonic_ms());
+	look(f, EVERY);
+	assert_int_equal(value(f, SAMPLE_DURABLE), SAMPLE_STORE_OPEN);
+	memset(&f->sampler, 0, sizeof(f->sampler));
+	look(f, 1000);
+	assert_int_equal(value(f, SAMPLE_DURABLE), SAMPLE_STORE_OPEN);
+	look(f, EVERY);
+	assert_int_equal(value(f, SAMPLE_DURABLE), SAMPLE_STORE_USED);
+}
+
 static void
 whatever_stands_in_shared_memory_it_ends(void **state)
 {
@@ -295,6 +315,7 @@ static const struct CMUnitTest sample_tests[] = {
     TEST(checks_are_kept_by_outcome_and_by_time),
     TEST(growth_is_known_between_two_samples_alone),
     TEST(another_keeper_goes_on),
+    TEST(another_keeper_leaves_the_sample_that_is_there),
     TEST(whatever_stands_in_shared_memory_it_ends),
 };
 

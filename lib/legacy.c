@@ -21,6 +21,8 @@ static const char *const old_columns[] = {"user_id", "platform_connection_id",
 /* LemonLDAP::NG's first. */
 static const char *const apache_user_keys[] = {"_whatToTrace", "user_id",
     "userid", "uid", "username", "user_name", "login", "user", NULL};
+/* "<AuthName>-user". */
+static const char *const mod_session_user_keys[] = {"*-user", NULL};
 static const char *const django_user_keys[] = {"_auth_user_id", NULL};
 
 static const struct legacy_reader readers[] = {
@@ -93,6 +95,22 @@ static const struct legacy_reader readers[] = {
 	.layout = legacy_layout_php,
 	.prefix = "PHPREDIS_SESSION:",
 	.not_suffix = "_LOCK"},
+    {.name = "mod-session",
+	.help = "Apache's mod_session_dbd, with mod_auth_form: MySQL or SQLite",
+	.places = LEGACY_TABLE,
+	.format = legacy_form,
+	.layout = legacy_layout_mod_session,
+	.table = "session",
+	.id_column = "key",
+	.data_column = "value",
+	.expiry_column = "expiry",
+	.user_keys = mod_session_user_keys},
+    {.name = "flask-session",
+	.help = "Python's Flask-Session (MessagePack, JSON): Redis",
+	.places = LEGACY_REDIS,
+	.format = legacy_msgpack,
+	.layout = legacy_layout_flask,
+	.prefix = "session:"},
 };
 #define READERS (sizeof(readers) / sizeof(readers[0]))
 
@@ -388,6 +406,37 @@ is_user_id(struct sgate_bytes text)
 	       !bytes_has_control(text);
 }
 
+/* The name of the first member whose name ends as "*-user" says, or NULL. */
+static char *
+dup_ending(const struct legacy_tree *tree, const char *end)
+{
+	const struct legacy_value *member;
+	size_t len = strlen(end);
+
+	for (member = tree->root.first; member != NULL; member = member->next)
+		if (!member->is_gone && member->key.len > len &&
+		    memcmp(member->key.data + member->key.len - len, end,
+			len) == 0)
+			return bytes_dup(member->key);
+	return NULL;
+}
+
+static bool
+get_user(struct legacy_tree *tree, const char *key, char number[INT_TEXT_MAX],
+    struct sgate_bytes *out)
+{
+	bool is_found;
+	char *name;
+
+	if (key[0] != '*')
+		return legacy_get_text(&tree->root, key, number, out);
+	name = dup_ending(tree, key + 1);
+	is_found =
+	    name != NULL && legacy_get_text(&tree->root, name, number, out);
+	free(name);
+	return is_found;
+}
+
 static void
 find_user(const struct legacy_settings *settings, struct legacy_tree *tree,
     struct legacy_session *out)
@@ -398,7 +447,7 @@ find_user(const struct legacy_settings *settings, struct legacy_tree *tree,
 	size_t i;
 
 	for (i = 0; keys[i] != NULL; i++) {
-		if (!legacy_get_text(&tree->root, keys[i], number, &text))
+		if (!get_user(tree, keys[i], number, &text))
 			continue;
 		if (is_user_id(text)) {
 			out->user_key = keys[i];

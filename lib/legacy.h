@@ -47,10 +47,11 @@ struct legacy_settings {
 	/* NULL: as the reader's makers have it. */
 	const char *prefix;
 	const char *table, *id_column, *data_column, *expiry_column;
-	const char *const *user_keys; /* NULL-terminated; NULL: the guesses */
-	struct sgate_bytes secret;    /* the old site's; empty: not known */
-	int64_t lifetime_ms;          /* without activity; 0: the reader's */
-	size_t data_max_bytes;        /* what a session of ours may have */
+	/* NULL-terminated; NULL: the guesses. "*-user": what ends so. */
+	const char *const *user_keys;
+	struct sgate_bytes secret; /* the old site's; empty: not known */
+	int64_t lifetime_ms;       /* without activity; 0: the reader's */
+	size_t data_max_bytes;     /* what a session of ours may have */
 };
 
 /* ---- readers ---- */

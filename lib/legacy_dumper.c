@@ -1,9 +1,10 @@
 /*
- * What Perl's Data::Dumper writes for CGI::Session: a statement "$D = LITERAL;",
- * and perhaps more of them, which tie references that stand in two places:
+ * What Perl's Data::Dumper writes for CGI::Session: a statement "$D =
+ * LITERAL;", and perhaps more of them, which tie references that stand in two
+ * places:
  *
- *   $D = {'a' => 'it\'s','n' => 5,'l' => [undef,"\x{263a}"],'o' => bless( {}, 'C' )};
- *   $D->{'again'} = $D->{'l'};;$D
+ *   $D = {'a' => 'it\'s','n' => 5,'l' => [undef,"\x{263a}"],'o' => bless( {},
+ * 'C' )}; $D->{'again'} = $D->{'l'};;$D
  *
  * CGI::Session evaluates it, which is why whoever can write its file can run
  * anything. Here it is read, as the literals that it consists of, by a grammar
@@ -44,8 +45,7 @@ is_next(struct reader *r, const char *word)
 	size_t len = strlen(word);
 
 	skip_blanks(r);
-	return (size_t)(r->end - r->at) >= len &&
-	       memcmp(r->at, word, len) == 0;
+	return (size_t)(r->end - r->at) >= len && memcmp(r->at, word, len) == 0;
 }
 
 static bool
@@ -229,8 +229,7 @@ read_number(struct reader *r, struct legacy_value *value)
 	while (r->at < r->end && *r->at >= '0' && *r->at <= '9')
 		r->at++;
 	start += is_negative;
-	if (!bytes_to_uint(
-		(struct sgate_bytes){start, (size_t)(r->at - start)},
+	if (!bytes_to_uint((struct sgate_bytes){start, (size_t)(r->at - start)},
 		INT64_MAX, &number))
 		return fail(r);
 	legacy_set_integer(

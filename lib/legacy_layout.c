@@ -294,3 +294,68 @@ legacy_layout_apache(const struct legacy_settings *settings,
 	legacy_remove(&tree->root, "_session_id");
 	return true;
 }
+
+/* ---- Apache's mod_session_dbd ---- */
+
+/* What mod_auth_form keeps of a login: "<AuthName>-user", "-pw" and "-site". */
+static bool
+ends_with(struct sgate_bytes text, const char *end)
+{
+	size_t len = strlen(end);
+
+	return text.len > len &&
+	       memcmp(text.data + text.len - len, end, len) == 0;
+}
+
+/* The column has microseconds, and 0 for never; it is in the text as well. */
+bool
+legacy_layout_mod_session(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
+    struct legacy_session *out)
+{
+	struct legacy_value *member;
+	int64_t inside_us;
+	uint64_t us = 0;
+
+	(void)settings;
+	(void)now_ms;
+	if (raw->expiry.len > 0 && !bytes_to_uint(raw->expiry, INT64_MAX, &us))
+		return legacy_fail(
+		    tree, "its expiry is no number of microseconds");
+	out->expires_ms = legacy_earlier(out->expires_ms, (int64_t)(us / 1000));
+	if (legacy_get_integer(&tree->root, "expiry", &inside_us) &&
+	    inside_us > 0)
+		out->expires_ms =
+		    legacy_earlier(out->expires_ms, inside_us / 1000);
+	legacy_remove(&tree->root, "expiry");
+	for (member = tree->root.first; member != NULL; member = member->next) {
+		if (ends_with(member->key, "-pw")) {
+			out->dropped.passwords++;
+			member->is_gone = true;
+		} else if (ends_with(member->key, "-site")) {
+			member->is_gone = true;
+		}
+	}
+	return true;
+}
+
+/* ---- Flask-Session ---- */
+
+/* What Flask-Login and Flask-WTF keep for themselves. The end is the key's. */
+bool
+legacy_layout_flask(const struct legacy_settings *settings,
+    const struct legacy_raw *raw, struct legacy_tree *tree, int64_t now_ms,
+    struct legacy_session *out)
+{
+	static const char *const own[] = {
+	    "_fresh", "_id", "_permanent", "csrf_token", NULL};
+	size_t i;
+
+	(void)settings;
+	(void)raw;
+	(void)now_ms;
+	(void)out;
+	for (i = 0; own[i] != NULL; i++)
+		legacy_remove(&tree->root, own[i]);
+	return true;
+}

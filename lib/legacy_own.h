@@ -17,7 +17,9 @@ typedef bool legacy_format(const struct legacy_settings *settings,
     const struct legacy_raw *raw, struct legacy_tree *tree);
 legacy_format legacy_dumper;
 legacy_format legacy_django; /* knows the secret */
+legacy_format legacy_form;
 legacy_format legacy_json;
+legacy_format legacy_msgpack; /* or JSON */
 legacy_format legacy_php;
 legacy_format legacy_storable; /* or Base64 of it */
 /* Data::Dumper, Storable or JSON, as it begins. */
@@ -43,6 +45,8 @@ legacy_layout legacy_layout_apache;
 legacy_layout legacy_layout_cgi;
 legacy_layout legacy_layout_connect;
 legacy_layout legacy_layout_django;
+legacy_layout legacy_layout_flask;
+legacy_layout legacy_layout_mod_session;
 legacy_layout legacy_layout_old;
 legacy_layout legacy_layout_php;
 

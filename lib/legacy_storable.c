@@ -320,8 +320,10 @@ read_value(struct reader *r, struct legacy_value *value)
 static bool
 read_header(struct reader *r)
 {
-	static const char little[] = "\x08" "12345678\x04\x08\x08\x08";
-	static const char big[] = "\x08" "87654321\x04\x08\x08\x08";
+	static const char little[] = "\x08"
+				     "12345678\x04\x08\x08\x08";
+	static const char big[] = "\x08"
+				  "87654321\x04\x08\x08\x08";
 	const unsigned char *machine;
 	unsigned version, minor;
 

@@ -2,8 +2,9 @@
  * Sessions of other systems, as their stores give them.
  *
  *   byte 0        which reader
- *   byte 1        bit 0: the store knows an end; bit 1: fields instead of bytes
- *   to the end    the session; as fields: lines NAME=VALUE
+ *   byte 1        bit 0: the store knows an end; bit 1: fields instead of
+ * bytes; bit 2: the column for it is a number to the end    the session; as
+ * fields: lines NAME=VALUE
  *
  * - Nothing but a verdict comes of it, with a reason where it cannot be read.
  * - What came out is data and a user that a session of ours may have.
@@ -76,6 +77,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		readers++;
 	settings.reader = legacy_reader_at(fuzz_byte(&in) % readers);
 	flags = fuzz_byte(&in);
+	if ((flags & 4) != 0)
+		raw.expiry = bytes_of("1795000001500000");
 	if ((flags & 1) != 0)
 		raw.expires_ms = STORE_END_MS;
 	raw.changed_ms = NOW_MS - 60000;

@@ -1,11 +1,14 @@
 """`sessgatectl import plan` over sessions that the real programs have made."""
 
+import base64
 import contextlib
 import fcntl
 import glob
 import hashlib
+import http.client
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -16,6 +19,7 @@ import harness
 from harness import Skip, case, main, needs
 from stores import MariaDB, Redis
 import stores
+import webserver
 
 NODE_PACKAGES = ["connect-redis@7", "express-session@1", "redis@4"]
 HERE = os.path.join(harness.SOURCE, "tests", "it")
@@ -515,6 +519,168 @@ def sessions_of_apache_session_are_read(t):
         place = tempfile.mkdtemp(dir=t.gateway().dir)
         made_by([needs("perl"), "-e", APACHE_LOGINS, serialize, "File", "Directory", place])
         counts(t, plan(t, "apache-session", place), live=2, without_user=1)
+
+
+# ---- Flask-Session ----
+
+# Debian's is older than MessagePack, which 0.7 puts in the place of pickle: the
+# same interface, with the serializer that newer ones have.
+FLASK_LOGINS = """
+import sys, json, pickle, datetime
+import flask, flask_session, msgpack, redis
+from flask_session.sessions import RedisSessionInterface
+if sys.argv[2] == "msgpack":
+    class Serializer:
+        dumps = staticmethod(lambda s: msgpack.packb(s, datetime=True))
+    RedisSessionInterface.serializer = Serializer
+elif sys.argv[2] == "json":
+    class Serializer:
+        dumps = staticmethod(lambda s: json.dumps(s).encode())
+    RedisSessionInterface.serializer = Serializer
+app = flask.Flask("site")
+app.config.update(SESSION_TYPE="redis", SESSION_REDIS=redis.Redis(unix_socket_path=sys.argv[1]))
+flask_session.Session(app)
+
+@app.route("/<name>")
+def login(name):
+    flask.session["cart"] = [1, None, -300, 1.5, {"a": "\\u00e4" * 40}]
+    if name != "nobody":
+        flask.session["_user_id"] = name
+    if name == "ann" and sys.argv[2] == "msgpack":
+        flask.session["when"] = datetime.datetime.now(datetime.timezone.utc)
+        flask.session["raw"] = b"\\xff"
+    return ""
+
+for name in ("ann", "bob", "nobody"):
+    assert app.test_client().get("/" + name).status_code == 200
+"""
+
+
+@case
+def sessions_of_flask_session_are_read_unless_pickled(t):
+    if not os.path.isdir("/usr/lib/python3/dist-packages/flask_session"):
+        raise Skip("python3-flask-session is not installed")
+    for serializer in ("msgpack", "json", "pickle"):
+        redis = Redis(t)
+        made_by([DEBIAN_PYTHON, "-W", "ignore", "-c", FLASK_LOGINS, redis.socket, serializer])
+        answer = plan(t, "flask-session", "redis:" + redis.socket)
+        if serializer == "pickle":
+            counts(t, answer, undecodable=3)
+            t.match(answer["examples"][0]["why"], "it is pickled")
+            continue
+        counts(t, answer, live=2, without_user=1)
+        ends = live(t, answer, "ann", "_user_id")["expires_at"]
+        t.true(30.9 < (ends - time.time()) / 86400 <= 31, ends)
+        live(t, answer, "bob", "_user_id")
+        left_out = answer["left_out"]
+        t.equal((left_out["unknown"], left_out["not_text"]),
+                (1, 1) if serializer == "msgpack" else (0, 0))
+
+
+# ---- Apache's mod_session_dbd ----
+
+APACHE_CONF = """
+ServerRoot %(dir)s
+ServerName localhost
+Listen 127.0.0.1:%(port)d
+PidFile %(dir)s/pid
+ErrorLog %(dir)s/error.log
+DefaultRuntimeDir %(dir)s
+Mutex file:%(dir)s
+%(modules)s
+%(user)s
+DocumentRoot %(dir)s/htdocs
+DBDriver sqlite3
+DBDParams %(dir)s/data/sessions.db
+DBDPrepareSQL "delete from session where key = %%s" deletesession
+DBDPrepareSQL "update session set value = %%s, expiry = %%lld, key = %%s where key = %%s" updatesession
+DBDPrepareSQL "insert into session (value, expiry, key) values (%%s, %%lld, %%s)" insertsession
+DBDPrepareSQL "select value from session where key = %%s and (expiry = 0 or expiry > %%lld)" selectsession
+DBDPrepareSQL "delete from session where expiry != 0 and expiry < %%lld" cleansession
+Session On
+SessionMaxAge 3600
+SessionDBDCookieName session path=/
+<Location />
+    AuthFormProvider file
+    AuthUserFile %(dir)s/users
+    AuthType form
+    AuthName "Our Site"
+    Require all granted
+</Location>
+<Location /login>
+    SetHandler form-login-handler
+    Require all granted
+    AuthFormLoginSuccessLocation /
+</Location>
+"""
+APACHE_MODULES = ["mpm_prefork", "authn_core", "authz_core", "authn_file", "authz_user",
+                  "request", "session", "session_dbd", "auth_form", "dbd"]
+
+
+def apache_with_sessions(t):
+    """Its port and its store."""
+    apache = needs("apache2")
+    place = t.gateway().dir
+    os.chmod(place, 0o755)
+    for name in ("htdocs", "data"):
+        os.mkdir(os.path.join(place, name))
+        os.chmod(os.path.join(place, name), 0o777)
+    path = os.path.join(place, "data", "sessions.db")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE session (key VARCHAR(64) PRIMARY KEY, value TEXT, expiry BIGINT)")
+        db.commit()
+    os.chmod(path, 0o666)
+    with open(os.path.join(place, "users"), "w") as f:
+        f.write("".join("%s:{SHA}%s\n" % (name, base64.b64encode(
+            hashlib.sha1(b"pass word").digest()).decode()) for name in ("ann", "b\u00f6b")))
+    with open(os.path.join(place, "htdocs", "index.html"), "w") as f:
+        f.write("in\n")
+    port = webserver.free_port()
+    with open(os.path.join(place, "apache.conf"), "w") as f:
+        f.write(APACHE_CONF % {
+            "dir": place, "port": port, "user": "User www-data\nGroup www-data" if harness.IS_ROOT else "",
+            "modules": "\n".join("LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so" % (m, m)
+                                 for m in APACHE_MODULES)})
+    server = harness.spawn([apache, "-f", os.path.join(place, "apache.conf"), "-DFOREGROUND"],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+    t.at_end(end, server)
+
+    def answers():
+        with contextlib.closing(socket.socket()) as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+    harness.wait_until(answers, "apache listens")
+    return port, path
+
+
+def end(server):
+    server.terminate()
+    server.wait(20)
+
+
+@case
+def sessions_of_apache_s_form_login_come_without_passwords(t):
+    port, path = apache_with_sessions(t)
+    for name in ("ann", "b\u00f6b", "mallory"):
+        web = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        web.request("POST", "/login", urllib.parse.urlencode(
+            {"httpd_username": name, "httpd_password": "pass word"}),
+            {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = web.getresponse()
+        t.equal(answer.status, 401 if name == "mallory" else 302, name)
+        web.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        t.true("pass+word" in "".join(row[0] for row in db.execute(
+            "SELECT value FROM session")), "it keeps passwords")
+        db.execute("INSERT INTO session VALUES ('late', 'x-user=c', 1)")
+        db.commit()
+    answer = plan(t, "mod-session", "sqlite:" + path)
+    t.equal({k: answer["sessions"][k] for k in ("live", "expired", "undecodable")},
+            {"live": 2, "expired": 1, "undecodable": 0}, repr(answer))
+    t.equal(answer["left_out"]["passwords"], 2)
+    ends = live(t, answer, "b\u00f6b", "*-user")["expires_at"]
+    t.true(3500 < ends - time.time() <= 3600, ends)
+    t.match(says(t, "mod-session", "sqlite:" + path, code=0), "2 passwords in clear")
 
 
 # ---- the command line ----

@@ -787,6 +787,138 @@ what_storable_did_not_write_is_undecodable(void **state)
 	undecodable("it is not what Storable writes");
 }
 
+/* ---- mod_session ---- */
+
+static void
+mod_session(const char *text, const char *expiry)
+{
+	const struct legacy_raw raw = {.id = bytes_of("x"),
+	    .body = bytes_of(text),
+	    .expiry = bytes_of(expiry)};
+
+	decode_raw("mod-session", &raw);
+}
+
+static void
+a_session_of_apache_comes_without_its_password(void **state)
+{
+	(void)state;
+	mod_session("My+Site-user=b%c3%b6b&My+Site-pw=geheim&My+Site-site=/x&"
+		    "a%26b=1+2&expiry=1795000002000000",
+	    "1795000001500000");
+	live("b\xc3\xb6"
+	     "b",
+	    "{\"My Site-user\":\"b\xc3\xb6"
+	    "b\",\"a&b\":\"1 2\"}");
+	assert_int_equal(session.expires_ms, NOW_MS + 1500);
+	assert_int_equal(session.dropped.passwords, 1);
+	assert_string_equal(session.user_key, "*-user");
+	mod_session("x-user=bob&expiry=1795000002000000", "0");
+	assert_int_equal(session.expires_ms, NOW_MS + 2000);
+	mod_session("x-user=bob", "0");
+	assert_int_equal(session.expires_ms, 0);
+	mod_session("", "0");
+	assert_int_equal(session.verdict, LEGACY_NO_USER);
+	mod_session("x-user=bob", "soon");
+	undecodable("its expiry is no number of microseconds");
+}
+
+static void
+what_mod_session_did_not_write_is_undecodable(void **state)
+{
+	static const char *const texts[] = {
+	    "a", "a=1&b", "=1", "a=1&=2", "a=%", "a=%4", "a=%zz", "%=1", "&"};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		mod_session(texts[i], "0");
+		undecodable("it is not what mod_session writes");
+	}
+}
+
+/* ---- Flask-Session ---- */
+
+static void
+flask(const char *bytes, size_t len)
+{
+	decode("flask-session", (struct sgate_bytes){bytes, len});
+}
+
+static void
+message_pack_is_read(void **state)
+{
+	static const char text[] = "\xde\x00\x10\xa8_user_id\xa1"
+				   "7\xaa_permanent\xc3\xa1"
+				   "a\x93\x01\xff"
+				   "\xc0\xa1"
+				   "b\xcc\xff\xa1"
+				   "c\xcd\x01\x00\xa1"
+				   "d\xd0\x80\xa1"
+				   "e\xd1\xff\x00\xa1"
+				   "f\xcb\x3f\xe0\0\0\0\0\0\0\xa1"
+				   "g\xca\x3f\x00\0\0\xa1"
+				   "h\xd9\x02xy\xa1"
+				   "i\xdc\x00\x01\x05"
+				   "\xa1"
+				   "j\xde\x00\x01\x05\xc2\xa1"
+				   "k\xc4\x01\xff\xa1"
+				   "l\xd6\xff\0\0\0\1\xa1"
+				   "m\xcf\xff\xff\xff\xff\xff\xff\xff"
+				   "\xff\xa1"
+				   "n\xd3\xff\xff\xff\xff\xff\xff\xff\xfe";
+	static const struct sgate_bytes whole = {text, sizeof(text) - 1};
+
+	(void)state;
+	decode("flask-session", whole);
+	live("7", "{\"_user_id\":\"7\",\"a\":[1,-1,null],\"b\":255,\"c\":256,"
+		  "\"d\":-128,\"e\":-256,\"f\":0.5,\"g\":0.5,\"h\":\"xy\","
+		  "\"i\":[5],\"j\":{\"5\":false},\"m\":1.8446744073709552e+19,"
+		  "\"n\":-2}");
+	assert_int_equal(session.dropped.not_text, 1);
+	assert_int_equal(session.dropped.unknown, 1);
+	every_beginning("flask-session", whole);
+	decode("flask-session", bytes_of("{\"_user_id\":\"8\"}"));
+	live("8", "{\"_user_id\":\"8\"}");
+}
+
+static void
+what_is_no_message_pack_is_undecodable(void **state)
+{
+	struct buf deep = repeated("\x81\xa1"
+				   "a",
+	    "\x91", 100000, "");
+
+	(void)state;
+	flask("\x80\x04\x95", 3);
+	undecodable("it is pickled, which only Python itself could read");
+	flask("", 0);
+	undecodable("it is empty");
+	decode("flask-session", buf_bytes(&deep));
+	undecodable("it is nested too deeply");
+	buf_clear(&deep);
+	flask("\x81\xa1"
+	      "a\xc1",
+	    4);
+	undecodable("it is no MessagePack");
+	flask("\xdf\xff\xff\xff\xff", 5);
+	undecodable("it is no MessagePack");
+	flask("\x81\xa1"
+	      "a\xdb\xff\xff\xff\xff",
+	    8);
+	undecodable("it is no MessagePack");
+	flask("\x81\xa1"
+	      "a\xc9\xff\xff\xff\xff\1",
+	    9);
+	undecodable("it is no MessagePack");
+	flask("\x91\x01", 2);
+	undecodable("it is no MessagePack");
+	flask("\x81\xa1"
+	      "a\x01\x01",
+	    5);
+	undecodable("it is no MessagePack");
+}
+
 /* ---- all of them ---- */
 
 static void
@@ -857,6 +989,12 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_teardown(what_storable_writes_is_read, teardown),
     cmocka_unit_test_teardown(
 	what_storable_did_not_write_is_undecodable, teardown),
+    cmocka_unit_test_teardown(
+	a_session_of_apache_comes_without_its_password, teardown),
+    cmocka_unit_test_teardown(
+	what_mod_session_did_not_write_is_undecodable, teardown),
+    cmocka_unit_test_teardown(message_pack_is_read, teardown),
+    cmocka_unit_test_teardown(what_is_no_message_pack_is_undecodable, teardown),
     cmocka_unit_test_teardown(every_reader_says_what_it_is, teardown),
     cmocka_unit_test_teardown(a_place_of_another_kind_is_refused, teardown),
 };

@@ -34,6 +34,12 @@ def breaker_opened(host):
     return host.status()["durable"]["breaker_opened"]
 
 
+# A quarter of a second for the server's word to come, on a busy machine, too:
+# that much of the time is ours alone.
+PATIENT = {"mysql": {"read_timeout": "1 s", "write_timeout": "1 s"},
+           "gateway": {"request_timeout": "3 s"}}
+
+
 def fleet_of(t, **conf):
     fleet = Fleet(t, hosts=1, is_direct=True, conf=conf)
     fleet.expect_log(REFUSED, "redis")
@@ -138,7 +144,7 @@ def and_so_with_a_limit_of_sessions(t):
 
 @case
 def a_session_that_an_operator_holds_can_be_ended_and_no_breaker_opens(t):
-    fleet = fleet_of(t)
+    fleet = fleet_of(t, **PATIENT)
     host, = fleet.hosts
     session, other = host.create("alice"), host.create("bob")
     operator = Operator(fleet, "BEGIN", "SELECT state FROM session "
@@ -159,7 +165,7 @@ def a_session_that_an_operator_holds_can_be_ended_and_no_breaker_opens(t):
 @case
 def counters_that_an_operator_holds_are_no_end_of_mysql(t):
     """All changes wait; creations do not."""
-    fleet = fleet_of(t)
+    fleet = fleet_of(t, **PATIENT)
     host, = fleet.hosts
     session = host.create("alice")
     operator = Operator(fleet, "BEGIN", "SELECT seq FROM meta FOR UPDATE")

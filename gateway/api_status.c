@@ -95,13 +95,22 @@ void
 api_status_ready(struct call *c, const struct api_path *path)
 {
 	const struct shared *shared = c->gw->shared;
-	bool is_ready = is_serving(c->gw) && has_worker(shared) &&
-			atomic_load(&shared->stopping) == 0;
+	const char *why = NULL;
 	struct json j;
 
 	(void)path;
-	begin(c, is_ready, &j);
-	json_bool(&j, "ready", is_ready);
+	if (atomic_load(&shared->stopping) != 0)
+		why = "stopping";
+	else if (!has_worker(shared))
+		why = "workers";
+	else if (!is_serving(c->gw))
+		why = "stores";
+	begin(c, why == NULL, &j);
+	json_bool(&j, "ready", why == NULL);
+	if (why == NULL)
+		json_null(&j, "why");
+	else
+		json_text(&j, "why", why);
 	api_json_end(c, &j);
 }
 

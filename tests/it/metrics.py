@@ -1,12 +1,16 @@
 """What v1/metrics says: valid in both formats, right to the request, and what
 the alerts of conf/prometheus ask for."""
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 
 import harness
 from harness import AUTHORIZER, SOURCE, case, fastcgi, main, needs, wait_until, web_params
@@ -25,6 +29,7 @@ except ImportError:
         os.execv(DEBIANS_PYTHON, [DEBIANS_PYTHON] + sys.argv)
 
 from stores import Fleet  # noqa: E402
+from webserver import free_port  # noqa: E402
 
 PLAIN = {"gateway": {"workers": 2}, "cookie": {"name": "sid", "secure": False},
          "policy": {"staff": {"require_role": ["staff"]}, "open": {"anonymous": True}}}
@@ -314,6 +319,99 @@ def the_rules_ask_for_what_there_is(t):
     t.equal(there, wanted)
     # A name that is not there would be noticed.
     t.true("sessgate_no_such_total" in names_in("expr: sessgate_no_such_total > 0"))
+
+
+@case
+def a_web_server_passes_the_metrics_on_to_who_has_the_key(t):
+    """The server of gateway/README.md, as it stands there."""
+    gw = t.gateway({"listener": {"metrics": {"address": "", "mode": "0666", "allow": ["v1"]}}})
+    path = os.path.join(gw.run_dir, "metrics.sock")
+    gw.configure({"listener": {"metrics": {"address": "unix:" + path}}})
+    gw.start()
+    done = subprocess.run([harness.SESSGATECTL, "-c", gw.conf_path, "service", "add", "prometheus",
+                           "--scope", "manage", "--json"], capture_output=True, text=True,
+                          timeout=60, check=True)
+    key = json.loads(done.stdout)["key"]
+    with open(os.path.join(SOURCE, "gateway", "README.md")) as f:
+        block = re.search(r"       (server \{\n(?:       .*\n)+?       \})\n", f.read()).group(1)
+    port = free_port()
+    block = block.replace("127.0.0.1:9180", "127.0.0.1:%d" % port).replace(
+        "/etc/nginx/sessgate/", os.path.join(SOURCE, "conf", "nginx") + "/").replace(
+            "/run/sessgate/metrics.sock", path)
+    conf = os.path.join(gw.dir, "nginx.conf")
+    with open(conf, "w") as f:
+        f.write("daemon off; pid %(d)s/nginx.pid; error_log %(d)s/nginx.log;\nevents {}\nhttp {\n"
+                "access_log off; client_body_temp_path %(d)s/nb; proxy_temp_path %(d)s/np;\n"
+                "fastcgi_temp_path %(d)s/nf; uwsgi_temp_path %(d)s/nu; scgi_temp_path %(d)s/ns;\n"
+                % {"d": gw.dir} + block + "}\n")
+    nginx = harness.spawn([needs("nginx"), "-c", conf, "-e", gw.dir + "/nginx.log"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    t.at_end(nginx.wait)
+    t.at_end(nginx.terminate)
+
+    def ask(uri="/.sessgate/v1/metrics", **headers):
+        request = urllib.request.Request("http://127.0.0.1:%d%s" % (port, uri), headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as e:
+            return e.code, ""
+    wait_until(lambda: nginx.poll() is not None or can_connect(port), "nginx")
+    status, text = ask(Authorization="Bearer " + key)
+    t.equal(status, 200)
+    t.true("sessgate_requests" in parsed(text), text[:200])
+    t.equal(ask()[0] in (401, 403), True)
+    t.equal(ask(Authorization="Bearer " + key[:-1])[0] in (401, 403), True)
+    t.equal(ask("/.sessgate/v1/status", Authorization="Bearer " + key)[0], 404)
+
+
+def can_connect(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+# ---- health and readiness ----------------------------------------------------
+
+
+def pulse(gw):
+    """(status of v1/health, of v1/ready, why it is not, status of health)."""
+    health = gw.api("GET", "v1/health", address=gw.keeper_socket)
+    ready = gw.api("GET", "v1/ready", address=gw.keeper_socket)
+    assert (health.json()["status"] == "up") == (health.status == 200), health
+    assert ready.json()["ready"] == (ready.status == 200), ready
+    return (health.status, ready.status, ready.json()["why"], gw.api("GET", "health").status)
+
+
+@case
+def health_and_readiness_in_each_state_of_the_stores(t):
+    a_fleet = fleet(t, conf={"fence": {"max_blind": "3 s"}})
+    a_fleet.expect_log("")
+    host = a_fleet.hosts[0]
+    gw = host.gw
+    well, down = (200, 200, None, 200), (503, 503, "stores", 503)
+
+    def becomes(wanted, what):
+        wait_until(lambda: pulse(gw) == wanted, "%s: %s, is %s" % (what, wanted, pulse(gw)), 20)
+    becomes(well, "all is well")
+    host.redis.cut()
+    wait_until(lambda: value(values(gw), "sessgate_store_up", store="cache") == 0, "no Redis", 20)
+    becomes(well, "Redis is away")
+    host.redis.heal()
+    wait_until(lambda: value(values(gw), "sessgate_store_up", store="cache") == 1 and
+               value(values(gw), "sessgate_fence_groups_behind") == 0, "Redis is back", 20)
+    host.mysql.cut()
+    wait_until(lambda: value(values(gw), "sessgate_store_up", store="durable") == 0, "no MySQL", 20)
+    becomes(down, "MySQL has been away for longer than max_blind")
+    host.redis.cut()
+    becomes(down, "both are away")
+    host.mysql.heal()
+    becomes(well, "MySQL is back")
+    host.redis.heal()
+    wait_until(lambda: gw.api("PUT", "v1/maintenance", {"mode": "emergency"},
+                              address=gw.control).status == 200, "maintenance is set", 20)
+    becomes(well, "maintenance")
+    health = gw.api("GET", "v1/health", address=gw.keeper_socket).json()
+    t.equal(health["maintenance"]["mode"], "emergency")
 
 
 main()

@@ -860,11 +860,18 @@ status_needs_no_store_and_no_manager(void **state)
 	assert_int_equal(control(&site, "GET", V1 "stats", NULL), 200);
 	assert_string_equal(site_member(&site, "live"), "7");
 	assert_int_equal(control(&site, "GET", V1 "ready", NULL), 503);
+	assert_string_equal(site_member(&site, "why"), "workers");
 	atomic_store(&site.shared->workers[3].pid, 4711);
 	atomic_store(&site.shared->workers[3].state, SHARED_IDLE);
 	atomic_store(&site.shared->workers[5].state, 99);
 	atomic_store(&site.shared->workers[6].state, -1);
 	assert_int_equal(control(&site, "GET", V1 "ready", NULL), 200);
+	assert_true(site_body_has(&site, "\"why\":null"));
+	atomic_store(&site.shared->stopping, 1);
+	assert_int_equal(control(&site, "GET", V1 "ready", NULL), 503);
+	assert_string_equal(site_member(&site, "why"), "stopping");
+	assert_int_equal(control(&site, "GET", V1 "health", NULL), 200);
+	atomic_store(&site.shared->stopping, 0);
 	assert_int_equal(control(&site, "GET", V1 "status", NULL), 200);
 	assert_true(site_body_has(&site, "\"pid\":4711,\"state\":\"idle\""));
 	assert_string_equal(site_member(&site, "version"), sgate_version());

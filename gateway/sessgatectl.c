@@ -197,8 +197,8 @@ const struct ctl_command ctl_commands[] = {
     {"import plan", CTL_LOCAL, "READER PLACE", 2, 2, import_options,
 	"say what of another system's sessions could be brought in",
 	"Reads them all, and writes nothing, there or here. READER "
-	"is\napache-session, cgi-session, connect-redis, django, old-redis, "
-	"old-table, php or\nphpredis. "
+	"is\napache-session, cgi-session, connect-redis, django, "
+	"flask-session, mod-session,\nold-redis, old-table, php or phpredis. "
 	"PLACE is /DIRECTORY, redis:[NUMBER@]HOST:PORT,\n"
 	"redis:[NUMBER@]/SOCKET, mysql:DATABASE@HOST:PORT, "
 	"mysql:DATABASE@/SOCKET or\nsqlite:/FILE. A session is shown by a "

@@ -21,8 +21,8 @@ hex_digit(char c)
 
 /* Memory of the tree. */
 static bool
-decode(struct legacy_tree *tree, struct sgate_bytes text,
-    struct sgate_bytes *out)
+decode(
+    struct legacy_tree *tree, struct sgate_bytes text, struct sgate_bytes *out)
 {
 	char *copy = legacy_room(tree, text.len);
 	size_t i, len = 0;
@@ -33,7 +33,8 @@ decode(struct legacy_tree *tree, struct sgate_bytes text,
 		char c = text.data[i];
 
 		if (c == '%') {
-			if (text.len - i < 3 || hex_digit(text.data[i + 1]) < 0 ||
+			if (text.len - i < 3 ||
+			    hex_digit(text.data[i + 1]) < 0 ||
 			    hex_digit(text.data[i + 2]) < 0)
 				return legacy_fail(
 				    tree, "it is not what mod_session writes");

@@ -307,6 +307,13 @@ ends_with(struct sgate_bytes text, const char *end)
 	       memcmp(text.data + text.len - len, end, len) == 0;
 }
 
+/* 0 stays 0, which is never; nothing else becomes that. */
+static int64_t
+ms_of_us(int64_t us)
+{
+	return us > 0 && us < 1000 ? 1 : us / 1000;
+}
+
 /* The column has microseconds, and 0 for never; it is in the text as well. */
 bool
 legacy_layout_mod_session(const struct legacy_settings *settings,
@@ -322,11 +329,12 @@ legacy_layout_mod_session(const struct legacy_settings *settings,
 	if (raw->expiry.len > 0 && !bytes_to_uint(raw->expiry, INT64_MAX, &us))
 		return legacy_fail(
 		    tree, "its expiry is no number of microseconds");
-	out->expires_ms = legacy_earlier(out->expires_ms, (int64_t)(us / 1000));
+	out->expires_ms =
+	    legacy_earlier(out->expires_ms, ms_of_us((int64_t)us));
 	if (legacy_get_integer(&tree->root, "expiry", &inside_us) &&
 	    inside_us > 0)
 		out->expires_ms =
-		    legacy_earlier(out->expires_ms, inside_us / 1000);
+		    legacy_earlier(out->expires_ms, ms_of_us(inside_us));
 	legacy_remove(&tree->root, "expiry");
 	for (member = tree->root.first; member != NULL; member = member->next) {
 		if (ends_with(member->key, "-pw")) {

@@ -92,9 +92,8 @@ static bool
 read_text(struct reader *r, uint64_t len, struct legacy_value *value)
 {
 	value->kind = LEGACY_TEXT;
-	return len <= LEGACY_BODY_MAX
-		   ? take_bytes(r, (size_t)len, &value->text)
-		   : fail(r);
+	return len <= LEGACY_BODY_MAX ? take_bytes(r, (size_t)len, &value->text)
+				      : fail(r);
 }
 
 /* A type of one byte, and so many bytes. */
@@ -104,9 +103,8 @@ read_other(struct reader *r, uint64_t len, struct legacy_value *value)
 	struct sgate_bytes ignored;
 
 	value->kind = LEGACY_OTHER;
-	return len < LEGACY_BODY_MAX
-		   ? take_bytes(r, (size_t)len + 1, &ignored)
-		   : fail(r);
+	return len < LEGACY_BODY_MAX ? take_bytes(r, (size_t)len + 1, &ignored)
+				     : fail(r);
 }
 
 static bool
@@ -169,7 +167,8 @@ static bool
 read_kind(struct reader *r, unsigned kind, struct legacy_value *value)
 {
 	if (kind >= 0xc4 && kind <= 0xc6)
-		return read_long(r, (size_t)1 << (kind - 0xc4), read_text, value);
+		return read_long(
+		    r, (size_t)1 << (kind - 0xc4), read_text, value);
 	if (kind >= 0xc7 && kind <= 0xc9)
 		return read_long(
 		    r, (size_t)1 << (kind - 0xc7), read_other, value);
@@ -182,7 +181,8 @@ read_kind(struct reader *r, unsigned kind, struct legacy_value *value)
 	if (kind >= 0xd4 && kind <= 0xd8)
 		return read_other(r, (uint64_t)1 << (kind - 0xd4), value);
 	if (kind >= 0xd9 && kind <= 0xdb)
-		return read_long(r, (size_t)1 << (kind - 0xd9), read_text, value);
+		return read_long(
+		    r, (size_t)1 << (kind - 0xd9), read_text, value);
 	if (kind == 0xdc || kind == 0xdd)
 		return read_long(r, kind == 0xdc ? 2 : 4, read_list, value);
 	if (kind == 0xde || kind == 0xdf)
@@ -245,8 +245,8 @@ legacy_msgpack(const struct legacy_settings *settings,
 	if (raw->body.data[0] == '{')
 		return legacy_json(settings, raw, tree);
 	if (is_pickled(raw->body))
-		return legacy_fail(tree,
-		    "it is pickled, which only Python itself could read");
+		return legacy_fail(
+		    tree, "it is pickled, which only Python itself could read");
 	r.at = (const unsigned char *)raw->body.data;
 	r.end = r.at + raw->body.len;
 	if (!read_value(&r, &tree->root))

@@ -643,7 +643,9 @@ def apache_with_sessions(t):
                                  for m in APACHE_MODULES)})
     server = harness.spawn([apache, "-f", os.path.join(place, "apache.conf"), "-DFOREGROUND"],
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL)
+                           stderr=subprocess.DEVNULL,
+                           # It ends all of its process group.
+                           start_new_session=True)
     t.at_end(end, server)
 
     def answers():

@@ -817,6 +817,10 @@ a_session_of_apache_comes_without_its_password(void **state)
 	assert_int_equal(session.expires_ms, NOW_MS + 2000);
 	mod_session("x-user=bob", "0");
 	assert_int_equal(session.expires_ms, 0);
+	mod_session("x-user=bob", "1");
+	assert_int_equal(session.verdict, LEGACY_EXPIRED);
+	mod_session("x-user=bob&expiry=999", "0");
+	assert_int_equal(session.verdict, LEGACY_EXPIRED);
 	mod_session("", "0");
 	assert_int_equal(session.verdict, LEGACY_NO_USER);
 	mod_session("x-user=bob", "soon");

@@ -77,17 +77,13 @@ knows_time(const struct sgate_manager *mgr)
 	return !mgr->ops->is_shared || manager_knows_time(mgr);
 }
 
-/* False: activity is to be noted, and there is no room for it. */
+/* False: there is no room for it. */
 static bool
-note_activity(
+put_activity(
     struct sgate_manager *mgr, struct local_entry *entry, int64_t now_ms)
 {
 	struct durable_touch touch;
 
-	if (!session_touch_is_due_of(
-		entry->last_seen_ms, entry->idle_ms, now_ms) ||
-	    mgr->identified.is_shown)
-		return true;
 	memset(&touch, 0, sizeof(touch));
 	touch.ref = entry->ref;
 	touch.last_seen_ms = now_ms;
@@ -97,6 +93,16 @@ note_activity(
 		return false;
 	local_seen(mgr->local, &entry->ref, entry->version, now_ms);
 	return true;
+}
+
+/* False: activity is to be noted, and there is no room for it. */
+static inline bool
+note_activity(
+    struct sgate_manager *mgr, struct local_entry *entry, int64_t now_ms)
+{
+	return !session_touch_is_due_of(
+		   entry->last_seen_ms, entry->idle_ms, now_ms) ||
+	       mgr->identified.is_shown || put_activity(mgr, entry, now_ms);
 }
 
 static bool

@@ -16,6 +16,7 @@
  *                       away
  *   manager_input.c     checks of what callers give
  *   manager_fence.c     the round: poll, bring to the cache, raise the fence
+ *   manager_bring.c     what a round brings (manager_round.h)
  *   manager_settings.c  maintenance and flush
  *   manager_user.c      a user's sessions: list, cleanup, block
  *   manager_spool.c     what the spool has, to both stores
